@@ -1,0 +1,89 @@
+#include "core/error.h"
+
+namespace gbgreg {
+
+int http_status(Kind kind) {
+  switch (kind) {
+    case Kind::malformed:
+      return 400;
+    case Kind::unauthorized:
+      return 401;
+    case Kind::forbidden:
+      return 403;
+    case Kind::not_found:
+      return 404;
+    case Kind::method_not_allowed:
+      return 405;
+    case Kind::conflict:
+      return 409;
+    case Kind::length_required:
+      return 411;
+    case Kind::too_large:
+      return 413;
+    case Kind::unsupported_type:
+      return 415;
+    case Kind::refused:
+      return 422;
+    case Kind::head_too_large:
+      return 431;
+    case Kind::busy:
+      return 429;
+    case Kind::cancelled:
+      return 499;
+    case Kind::internal:
+      return 500;
+    case Kind::unsupported:
+      return 501;
+    case Kind::backend_failed:
+      return 502;
+    case Kind::unavailable:
+      return 503;
+    case Kind::timed_out:
+      return 504;
+  }
+  return 500;
+}
+
+std::string_view kind_name(Kind kind) {
+  switch (kind) {
+    case Kind::malformed:
+      return "malformed";
+    case Kind::unauthorized:
+      return "unauthorized";
+    case Kind::forbidden:
+      return "forbidden";
+    case Kind::not_found:
+      return "not_found";
+    case Kind::method_not_allowed:
+      return "method_not_allowed";
+    case Kind::conflict:
+      return "conflict";
+    case Kind::length_required:
+      return "length_required";
+    case Kind::too_large:
+      return "too_large";
+    case Kind::unsupported_type:
+      return "unsupported_type";
+    case Kind::refused:
+      return "refused";
+    case Kind::head_too_large:
+      return "head_too_large";
+    case Kind::busy:
+      return "busy";
+    case Kind::cancelled:
+      return "cancelled";
+    case Kind::internal:
+      return "internal";
+    case Kind::unsupported:
+      return "unsupported";
+    case Kind::backend_failed:
+      return "backend_failed";
+    case Kind::unavailable:
+      return "unavailable";
+    case Kind::timed_out:
+      return "timed_out";
+  }
+  return "internal";
+}
+
+}  // namespace gbgreg

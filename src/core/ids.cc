@@ -1,0 +1,87 @@
+#include "core/ids.h"
+
+#include <sys/random.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+
+namespace gbgreg {
+namespace {
+
+constexpr std::string_view kHex = "0123456789abcdef";
+
+void fill_random(void* out, std::size_t size) {
+  auto* bytes = static_cast<char*>(out);
+  while (size > 0) {
+    const ssize_t got = getrandom(bytes, size, 0);
+    if (got < 0) throw std::runtime_error("getrandom failed");
+    bytes += got;
+    size -= static_cast<std::size_t>(got);
+  }
+}
+
+// Ids need to be unique, not secret: a generator per thread, seeded by the kernel, costs no system call an id.
+std::uint64_t random_bits() {
+  thread_local std::mt19937_64 generator = [] {
+    std::uint64_t seed = 0;
+    fill_random(&seed, sizeof seed);
+    return std::mt19937_64{seed};
+  }();
+  return generator();
+}
+
+}  // namespace
+
+std::string new_uuid(WallTime now) {
+  const auto milliseconds =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
+  const std::uint64_t high = (milliseconds << 16) | 0x7000U | (random_bits() & 0x0fffU);
+  const std::uint64_t low = (random_bits() & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;
+  std::string text;
+  text.reserve(36);
+  for (int nibble = 0; nibble < 32; ++nibble) {
+    if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20) text.push_back('-');
+    const std::uint64_t half = nibble < 16 ? high : low;
+    text.push_back(kHex[(half >> (60 - 4 * (nibble % 16))) & 0xf]);
+  }
+  return text;
+}
+
+bool is_uuid(std::string_view text) {
+  if (text.size() != 36) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (i == 8 || i == 13 || i == 18 || i == 23) {
+      if (c != '-') return false;
+    } else if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool is_valid_request_id(std::string_view text) {
+  if (text.empty() || text.size() > 128) return false;
+  for (const char c : text) {
+    const bool letter_or_digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!letter_or_digit && c != '-' && c != '_' && c != '.' && c != ':') return false;
+  }
+  return true;
+}
+
+std::string random_hex(int bytes) {
+  std::string raw(static_cast<std::size_t>(bytes), '\0');
+  fill_random(raw.data(), raw.size());
+  std::string text;
+  text.reserve(raw.size() * 2);
+  for (const char c : raw) {
+    text.push_back(kHex[static_cast<unsigned char>(c) >> 4]);
+    text.push_back(kHex[static_cast<unsigned char>(c) & 0xf]);
+  }
+  return text;
+}
+
+}  // namespace gbgreg

@@ -1,0 +1,23 @@
+// Identifiers. Any thread may call these.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/clock.h"
+
+namespace gbgreg {
+
+// A UUIDv7: sorts by the time it was made, 74 random bits. "0193e2a4-7c1b-7d3e-9f00-1a2b3c4d5e6f".
+std::string new_uuid(WallTime now);
+
+// True for the canonical lower- or upper-case 8-4-4-4-12 form, any version.
+bool is_uuid(std::string_view text);
+
+// A client may send its own X-Request-Id: 1 to 128 characters out of letters, digits and "-_.:".
+bool is_valid_request_id(std::string_view text);
+
+// `bytes` random bytes from the kernel, as lower-case hex: for secrets, such as a worker's key.
+std::string random_hex(int bytes);
+
+}  // namespace gbgreg
