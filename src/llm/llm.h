@@ -1,0 +1,118 @@
+// The hub types: what is asked of a model and what comes back, in nobody's dialect.
+//
+// Each protocol translates its own bytes to these and back, so N dialects are N files and not N times N translators.
+// Plain values, but for Sink. No I/O, no threads.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/core.h"
+
+namespace gbgreg::llm {
+
+enum class Speaker : std::uint8_t { system, user, assistant, tool };
+
+struct Image {
+  std::string base64;      // Checked to be base64 when parsed; never decoded in the gateway's own process.
+  std::string media_type;  // "image/png", told from the first bytes.
+};
+
+struct Message {
+  Speaker speaker = Speaker::user;
+  std::string text;
+  std::vector<Image> images = {};
+};
+
+enum class Format : std::uint8_t { text, json, schema };
+
+// What a client may ask of the sampler. Each is range-checked where it is parsed.
+struct Sampling {
+  std::optional<double> temperature, top_p, min_p, typical_p;
+  std::optional<double> repeat_penalty, presence_penalty, frequency_penalty;
+  std::optional<int> top_k, repeat_last_n;
+  std::optional<std::int64_t> seed;
+  std::optional<int> tokens_max;
+  std::vector<std::string> stop = {};
+};
+
+enum class Priority : std::uint8_t { interactive, batch };
+
+struct Request {
+  std::string id;              // The request id of this exchange.
+  std::string model = "auto";  // "auto", a role, or a concrete model name.
+  std::vector<Message> messages = {};
+  Sampling sampling = {};
+  Format format = Format::text;
+  std::string schema_json = {};  // Set when format is schema.
+  Priority priority = Priority::interactive;
+  std::optional<int> deadline_ms = {};  // From the arrival of the request; the gateway's own bound applies when absent.
+  SteadyTime deadline = SteadyTime::max();  // The same as a point in time; set by the service that takes the request.
+  // Options the client sent that only a reload of the model could honour (num_ctx, num_gpu …). They are not applied.
+  std::vector<std::string> ignored_options = {};
+
+  bool has_image() const;
+};
+
+struct Usage {
+  int prompt_tokens = 0;
+  int cached_prompt_tokens = 0;  // Part of prompt_tokens that the engine found in its cache.
+  int completion_tokens = 0;
+  double prompt_ms = 0;
+  double generation_ms = 0;
+};
+
+enum class StopReason : std::uint8_t { stop, length };
+
+struct Completion {
+  StopReason reason = StopReason::stop;
+  Usage usage = {};
+};
+
+// Where a backend puts an answer while it is made. One task uses it at a time.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  // A piece of the answer: whole UTF-8 characters, never empty. Errors: cancelled when the reader has left.
+  virtual Task<Result<void>> text(std::string_view piece) = 0;
+};
+
+enum class BackendState : std::uint8_t { stopped, loading, ready, draining, failed };
+std::string_view state_name(BackendState state);
+
+// Where a model's layers are, by evidence only: what the engine's own log said.
+struct Placement {
+  std::string device = "unknown";  // "CPU", "CUDA0", "mixed", "unknown".
+  std::optional<int> gpu_layers = {};
+  std::optional<int> total_layers = {};
+
+  bool operator==(const Placement&) const = default;
+};
+
+// One backend as the router and /health see it. Stale the moment it is made.
+struct BackendView {
+  std::string id;  // "role/model": unique in a fleet.
+  std::string role;
+  std::string model;
+  BackendState state = BackendState::stopped;
+  bool sees_images = false;
+  bool is_demo = false;
+  int context_tokens = 0;
+  int slots_total = 0;
+  int slots_free = 0;
+  int queued = 0;
+  int queue_max = 0;
+  int objective_ms = 5000;
+  int restarts = 0;
+  std::optional<double> tokens_per_second = {};  // Measured on the last answers; absent before the first.
+  std::optional<double> total_p95_ms = {};       // Of the last answers.
+  Placement placement = {};
+  std::optional<int> port = {};  // The worker's own TCP port when it has one.
+  std::optional<int> process_id = {};
+  std::string detail = {};  // A sentence when there is something to say, such as why it failed.
+};
+
+}  // namespace gbgreg::llm

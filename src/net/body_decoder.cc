@@ -1,0 +1,146 @@
+#include "net/body_decoder.h"
+
+#include <algorithm>
+
+namespace gbgreg::net {
+namespace {
+
+// 2^60 is far beyond any limit of ours and far from overflow.
+constexpr int kChunkSizeDigitsMax = 15;
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_extension_byte(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+}
+
+std::unexpected<Error> malformed(std::string message) {
+  return fail(Kind::malformed, "malformed_chunks", std::move(message));
+}
+
+}  // namespace
+
+BodyDecoder::BodyDecoder(const Head& head, const Options& options)
+    : extension_bytes_max_(options.chunk_extension_bytes_max), trailer_bytes_max_(options.trailer_bytes_max) {
+  switch (head.framing) {
+    case Framing::none:
+      state_ = State::done;
+      break;
+    case Framing::length:
+      state_ = State::length;
+      remaining_ = head.content_length;
+      break;
+    case Framing::chunked:
+      state_ = State::chunk_size;
+      break;
+    case Framing::until_close:
+      state_ = State::until_close;
+      break;
+  }
+}
+
+Result<BodyDecoder::Step> BodyDecoder::decode(std::string_view bytes) {
+  switch (state_) {
+    case State::done:
+      return Step{};
+    case State::until_close:
+      return Step{.consumed = bytes.size(), .data = bytes};
+    case State::length:
+    case State::chunk_data: {
+      const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, bytes.size()));
+      remaining_ -= size;
+      if (remaining_ == 0) state_ = state_ == State::length ? State::done : State::chunk_data_cr;
+      return Step{.consumed = size, .data = bytes.substr(0, size)};
+    }
+    default:
+      return decode_chunk_framing(bytes);
+  }
+}
+
+// Walks over framing bytes up to the next chunk's first data byte, or the end of the body.
+Result<BodyDecoder::Step> BodyDecoder::decode_chunk_framing(std::string_view bytes) {
+  std::size_t at = 0;
+  for (; at < bytes.size(); ++at) {
+    const char c = bytes[at];
+    switch (state_) {
+      case State::chunk_size: {
+        const int digit = hex_digit(c);
+        if (digit >= 0) {
+          if (++size_digits_ > kChunkSizeDigitsMax) return malformed("A chunk size has too many digits.");
+          remaining_ = remaining_ * 16 + static_cast<std::uint64_t>(digit);
+        } else if (size_digits_ == 0) {
+          return malformed("A chunk must begin with its size in hexadecimal digits.");
+        } else if (c == '\r') {
+          state_ = State::chunk_size_lf;
+        } else if (c == ';' || c == ' ' || c == '\t') {
+          state_ = State::chunk_extension;
+        } else {
+          return malformed("A chunk size must be hexadecimal digits.");
+        }
+        break;
+      }
+      case State::chunk_extension:
+        if (c == '\r') {
+          state_ = State::chunk_size_lf;
+        } else if (!is_extension_byte(c) || ++extension_bytes_ > extension_bytes_max_) {
+          return malformed("A chunk extension is too long or has control characters.");
+        }
+        break;
+      case State::chunk_size_lf:
+        if (c != '\n') return malformed("A chunk size line must end with CR LF.");
+        size_digits_ = 0;
+        if (remaining_ == 0) {
+          state_ = State::trailer_start;
+          break;
+        }
+        state_ = State::chunk_data;
+        return Step{.consumed = at + 1, .data = {}};
+      case State::chunk_data_cr:
+        if (c != '\r') return malformed("A chunk must end with CR LF.");
+        state_ = State::chunk_data_lf;
+        break;
+      case State::chunk_data_lf:
+        if (c != '\n') return malformed("A chunk must end with CR LF.");
+        state_ = State::chunk_size;
+        break;
+      case State::trailer_start:
+        if (c == '\r') {
+          state_ = State::end_lf;
+          break;
+        }
+        state_ = State::trailer_line;
+        [[fallthrough]];
+      case State::trailer_line:
+        // Trailers carry nothing that we use: they are bounded, checked for control characters and dropped.
+        if (++trailer_bytes_ > trailer_bytes_max_) return malformed("The trailer is too long.");
+        if (c == '\r') {
+          state_ = State::trailer_lf;
+        } else if (!is_extension_byte(c)) {
+          return malformed("The trailer has control characters.");
+        }
+        break;
+      case State::trailer_lf:
+        if (c != '\n') return malformed("A trailer line must end with CR LF.");
+        state_ = State::trailer_start;
+        break;
+      case State::end_lf:
+        if (c != '\n') return malformed("The last chunk must end with CR LF.");
+        state_ = State::done;
+        return Step{.consumed = at + 1, .data = {}};
+      case State::length:
+      case State::until_close:
+      case State::chunk_data:
+      case State::done:
+        return Step{.consumed = at, .data = {}};
+    }
+  }
+  return Step{.consumed = at, .data = {}};
+}
+
+}  // namespace gbgreg::net

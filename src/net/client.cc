@@ -1,0 +1,181 @@
+#include "net/client.h"
+
+#include <algorithm>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+
+#include "net/body_decoder.h"
+#include "net/connection.h"
+#include "net/endpoint.h"
+#include "net/io_thread.h"
+
+namespace gbgreg::net {
+namespace {
+
+constexpr std::size_t kAnswerBufferBytes = 16 * 1024;
+
+std::chrono::milliseconds bounded(std::chrono::milliseconds timeout, SteadyTime deadline) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  return std::clamp(left, std::chrono::milliseconds{1}, timeout);
+}
+
+Error unreachable(std::string detail) {
+  return {.kind = Kind::unavailable,
+          .code = "backend_unreachable",
+          .message = "The model's server cannot be reached; it may be starting. Try again in a moment.",
+          .detail = std::move(detail),
+          .retry_after_seconds = 1};
+}
+
+class PooledAnswer final : public ClientAnswer {
+ public:
+  PooledAnswer(std::unique_ptr<Connection> connection, std::string address, const ClientRequest& request)
+      : connection_(std::move(connection)),
+        address_(std::move(address)),
+        body_idle_timeout_(request.body_idle_timeout),
+        deadline_(request.deadline) {}
+
+  ~PooledAnswer() override {
+    if (connection_ && decoder_.done() && head_.keep_alive && connection_->unread().empty()) {
+      connection_->io().idle_connections().keep(address_, std::move(connection_));
+    }
+  }
+
+  // Reads heads until one that is not informational.
+  Task<Result<void>> read_head(std::string_view method, std::chrono::milliseconds timeout) {
+    const Options& options = connection_->io().options();
+    while (true) {
+      std::size_t searched = 0;
+      std::size_t end = 0;
+      while ((end = find_head_end(connection_->unread(), searched)) == std::string_view::npos) {
+        searched = connection_->unread().size();
+        auto size = co_await connection_->fill(options.head_bytes_max, bounded(timeout, deadline_));
+        if (!size) co_return std::unexpected(std::move(size.error()));
+        if (*size == 0) {
+          got_bytes_ |= searched > 0;
+          co_return fail(Kind::backend_failed, "backend_failed", "The model's server closed without an answer.",
+                         searched == 0 ? "closed before the head" : "closed inside the head");
+        }
+        got_bytes_ = true;
+      }
+      // The head's views must outlive the buffer they were read into.
+      head_bytes_.assign(connection_->unread().substr(0, end));
+      connection_->consume(end);
+      auto head = parse_response_head(head_bytes_, method, options);
+      if (!head) co_return std::unexpected(std::move(head.error()));
+      if (head->status >= 200) {
+        head_ = std::move(*head);
+        decoder_ = BodyDecoder(head_, options);
+        co_return Result<void>{};
+      }
+    }
+  }
+
+  bool got_bytes() const { return got_bytes_; }
+  int status() const override { return head_.status; }
+  const ResponseHead& head() const override { return head_; }
+
+  Task<Result<std::string_view>> read_body() override {
+    connection_->consume(handed_out_);
+    handed_out_ = 0;
+    while (!decoder_.done()) {
+      auto step = decoder_.decode(connection_->unread());
+      if (!step) {
+        co_return fail(Kind::backend_failed, "backend_failed", "The model's server broke off its answer.",
+                       step.error().message);
+      }
+      if (!step->data.empty()) {
+        handed_out_ = step->consumed;
+        co_return step->data;
+      }
+      connection_->consume(step->consumed);
+      if (decoder_.done() || step->consumed > 0) continue;
+      auto size = co_await connection_->fill(kAnswerBufferBytes, bounded(body_idle_timeout_, deadline_));
+      if (!size) co_return std::unexpected(std::move(size.error()));
+      if (*size > 0) continue;
+      if (decoder_.close_ends_body()) break;
+      co_return fail(Kind::backend_failed, "backend_failed", "The model's server broke off its answer.",
+                     "closed inside the body");
+    }
+    co_return std::string_view{};
+  }
+
+ private:
+  std::unique_ptr<Connection> connection_;
+  std::string address_;
+  std::chrono::milliseconds body_idle_timeout_;
+  SteadyTime deadline_;
+  std::string head_bytes_;
+  ResponseHead head_;
+  BodyDecoder decoder_;
+  std::size_t handed_out_ = 0;
+  bool got_bytes_ = false;
+};
+
+Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address) {
+  auto endpoint = parse_endpoint(address.text);
+  if (!endpoint) co_return std::unexpected(unreachable(endpoint.error().message));
+  Socket socket(io.executor());
+  boost::system::error_code opened;
+  socket.open(endpoint->protocol(), opened);
+  if (opened) co_return std::unexpected(unreachable(opened.message()));
+  auto connection = std::make_unique<Connection>(io, std::move(socket));
+  auto [error] = co_await connection->socket().async_connect(*endpoint, use_tuple);
+  if (error) co_return std::unexpected(unreachable(error.message()));
+  set_no_delay(connection->socket());
+  co_return connection;
+}
+
+std::string write_head(const ClientRequest& request) {
+  std::string head;
+  head.reserve(256);
+  head.append(request.method).append(" ").append(request.target).append(" HTTP/1.1\r\nHost: localhost\r\n");
+  if (!request.bearer.empty()) head.append("Authorization: Bearer ").append(request.bearer).append("\r\n");
+  if (request.method != "GET" && request.method != "HEAD") {
+    head.append("Content-Type: application/json\r\nContent-Length: ");
+    head.append(std::to_string(request.body.size())).append("\r\n");
+  }
+  head.append("\r\n");
+  return head;
+}
+
+}  // namespace
+
+Task<Result<std::string>> ClientAnswer::read_all(std::size_t bytes_max) {
+  std::string body;
+  while (true) {
+    auto piece = co_await read_body();
+    if (!piece) co_return std::unexpected(std::move(piece.error()));
+    if (piece->empty()) co_return body;
+    if (body.size() + piece->size() > bytes_max) {
+      co_return fail(Kind::backend_failed, "backend_failed", "The model's server sent more than it may.",
+                     "answer over " + std::to_string(bytes_max) + " bytes");
+    }
+    body.append(*piece);
+  }
+}
+
+Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request) {
+  const std::string head = write_head(request);
+  const std::array<asio::const_buffer, 2> pieces{asio::buffer(head), asio::buffer(request.body)};
+  while (true) {
+    auto connection = io.idle_connections().take(address.text);
+    const bool was_kept = connection != nullptr;
+    if (!was_kept) {
+      auto opened = co_await open(io, address);
+      if (!opened) co_return std::unexpected(std::move(opened.error()));
+      connection = std::move(*opened);
+    }
+    auto written = co_await connection->write(pieces, bounded(io.options().write_timeout, request.deadline));
+    auto answer = std::make_unique<PooledAnswer>(std::move(connection), address.text, request);
+    Result<void> headed = std::move(written);
+    if (headed) headed = co_await answer->read_head(request.method, request.head_timeout);
+    if (headed) co_return std::unique_ptr<ClientAnswer>(std::move(answer));
+    // A kept connection may have been closed by the other side meanwhile; the request never reached it then.
+    const bool stale = was_kept && !answer->got_bytes() && headed.error().kind == Kind::backend_failed;
+    if (!stale) co_return std::unexpected(std::move(headed.error()));
+  }
+}
+
+}  // namespace gbgreg::net

@@ -1,0 +1,53 @@
+// HTTP/1.1 towards backends: pooled connections over TCP and Unix sockets, one pool an I/O thread, so no lock.
+//
+// Backends are untrusted: heads, bodies and waits are bounded, and what they send wrong becomes an error here.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/core.h"
+#include "net/http_head.h"
+
+namespace gbgreg::net {
+
+class IoThread;
+
+// "unix:/run/x.sock" or "127.0.0.1:11436". It comes from the configuration or the fleet, never from a client.
+struct Address {
+  std::string text;
+  bool operator==(const Address&) const = default;
+};
+
+struct ClientRequest {
+  std::string_view method = "POST";
+  std::string_view target;
+  std::string_view bearer = {};  // Sent as Authorization when not empty.
+  std::string_view body = {};
+  // Until the head of the answer is there, and between two pieces of its body.
+  std::chrono::milliseconds head_timeout{300'000};
+  std::chrono::milliseconds body_idle_timeout{60'000};
+  // No wait goes past this point.
+  SteadyTime deadline = SteadyTime::max();
+};
+
+// The answer as it comes in. Destroying it before its end closes the connection, which is how a request is cancelled.
+class ClientAnswer {
+ public:
+  virtual ~ClientAnswer() = default;
+  virtual int status() const = 0;
+  virtual const ResponseHead& head() const = 0;
+  // The next piece of the body, empty at its end; the view holds until the next call.
+  // Errors: backend_failed (it closed or broke the framing), timed_out.
+  virtual Task<Result<std::string_view>> read_body() = 0;
+  // The whole body, up to `bytes_max`. Errors: as above, and backend_failed past the bound.
+  Task<Result<std::string>> read_all(std::size_t bytes_max);
+};
+
+// Sends a request and waits for the head of its answer. A kept connection that turns out to be closed is replaced once,
+// and only when no byte of an answer came. Errors: unavailable (nobody listens), backend_failed, timed_out.
+Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request);
+
+}  // namespace gbgreg::net

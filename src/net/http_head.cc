@@ -1,0 +1,437 @@
+#include "net/http_head.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+namespace gbgreg::net {
+namespace {
+
+constexpr std::array<bool, 256> kTokenCharacters = [] {
+  std::array<bool, 256> table{};
+  for (const char c :
+       std::string_view("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
+    table[static_cast<unsigned char>(c)] = true;
+  }
+  return table;
+}();
+
+bool is_token(std::string_view text) {
+  return !text.empty() &&
+         std::ranges::all_of(text, [](char c) { return kTokenCharacters[static_cast<unsigned char>(c)]; });
+}
+
+// Blank, tab, visible ASCII and obs-text: no control character, so no NUL and no line break in disguise.
+bool is_field_value(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+  });
+}
+
+bool is_target(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+bool is_host(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) {
+    return c > 0x20 && c < 0x7f && c != '/' && c != '?' && c != '#' && c != '@' && c != ',' && c != '\\';
+  });
+}
+
+std::string_view trim_blanks(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// A cursor over the lines of a head. A line ends with CR LF and nothing else.
+class Lines {
+ public:
+  explicit Lines(std::string_view bytes) : rest_(bytes) {}
+
+  // Absent on a bare LF or CR, or when there is no line end.
+  std::optional<std::string_view> next() {
+    const std::size_t end = rest_.find('\n');
+    if (end == std::string_view::npos || end == 0 || rest_[end - 1] != '\r') return std::nullopt;
+    const std::string_view line = rest_.substr(0, end - 1);
+    rest_.remove_prefix(end + 1);
+    if (line.find('\r') != std::string_view::npos) return std::nullopt;
+    return line;
+  }
+
+  bool at_end() const { return rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+};
+
+std::unexpected<Error> malformed(std::string message) {
+  return fail(Kind::malformed, "malformed_http", std::move(message));
+}
+
+Result<std::vector<Field>> parse_fields(Lines& lines, const Options& options) {
+  std::vector<Field> fields;
+  fields.reserve(16);
+  while (true) {
+    const auto line = lines.next();
+    if (!line) return malformed("Header lines must end with CR LF.");
+    if (line->empty()) break;
+    const std::size_t colon = line->find(':');
+    if (colon == std::string_view::npos || !is_token(line->substr(0, colon))) {
+      return malformed("A header line must be `name: value`, the name without blanks and on one line.");
+    }
+    const std::string_view value = trim_blanks(line->substr(colon + 1));
+    if (!is_field_value(value)) return malformed("A header value must not contain control characters.");
+    if (fields.size() == options.head_fields_max) {
+      return fail(Kind::head_too_large, "too_many_headers",
+                  "A request may have at most " + std::to_string(options.head_fields_max) + " header lines.");
+    }
+    fields.push_back({.name = line->substr(0, colon), .value = value});
+  }
+  if (!lines.at_end()) return malformed("Bytes follow the blank line inside a head.");
+  return fields;
+}
+
+// Calls `use` for each element of a comma-separated list.
+template <class Use>
+void for_each_token(std::string_view list, Use use) {
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    const std::string_view token = trim_blanks(list.substr(0, comma));
+    if (!token.empty()) use(token);
+    if (comma == std::string_view::npos) break;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+void read_connection(Head& head) {
+  head.keep_alive = head.minor_version >= 1;
+  for (const Field& field : head.fields) {
+    if (!equal_ignoring_case(field.name, "connection")) continue;
+    bool close = false, keep = false;
+    for_each_token(field.value, [&](std::string_view token) {
+      close |= equal_ignoring_case(token, "close");
+      keep |= equal_ignoring_case(token, "keep-alive");
+    });
+    if (close) head.keep_alive = false;
+    if (keep && !close && head.minor_version == 0) head.keep_alive = true;
+  }
+}
+
+// RFC 9112, 6.3, with every doubt resolved by refusing: a length that two parties read differently is how requests are
+// smuggled.
+Result<void> read_framing(Head& head) {
+  std::optional<std::string_view> length, coding;
+  for (const Field& field : head.fields) {
+    if (equal_ignoring_case(field.name, "content-length")) {
+      if (length) return malformed("Content-Length must be sent once.");
+      length = field.value;
+    } else if (equal_ignoring_case(field.name, "transfer-encoding")) {
+      if (coding) return malformed("Transfer-Encoding must be sent once.");
+      coding = field.value;
+    }
+  }
+  if (length && coding) return malformed("Content-Length and Transfer-Encoding must not be sent together.");
+  if (coding) {
+    if (head.minor_version == 0) return malformed("HTTP/1.0 has no Transfer-Encoding.");
+    if (!equal_ignoring_case(*coding, "chunked")) {
+      return fail(Kind::unsupported, "unknown_transfer_coding", "The only transfer coding understood is chunked.");
+    }
+    head.framing = Framing::chunked;
+    return {};
+  }
+  if (length) {
+    const char* const end = length->data() + length->size();
+    const bool digits = !length->empty() && std::ranges::all_of(*length, [](char c) { return c >= '0' && c <= '9'; });
+    const auto parsed = std::from_chars(length->data(), end, head.content_length);
+    if (!digits || parsed.ec != std::errc{} || parsed.ptr != end) {
+      return malformed("Content-Length must be a decimal number.");
+    }
+    head.framing = head.content_length > 0 ? Framing::length : Framing::none;
+  }
+  return {};
+}
+
+// "HTTP/1.x": the minor version, or absent.
+std::optional<int> parse_version(std::string_view text) {
+  if (text.size() != 8 || !text.starts_with("HTTP/1.") || text[7] < '0' || text[7] > '9') return std::nullopt;
+  return text[7] == '0' ? 0 : 1;
+}
+
+Result<void> read_target(RequestHead& head) {
+  std::string_view rest = head.target;
+  if (rest.front() != '/' && rest != "*") {
+    // Absolute form, as a proxy's client sends it: what stands before the path is of no interest to us.
+    const std::size_t scheme = rest.find("://");
+    if (scheme == std::string_view::npos) return malformed("The request target must begin with '/'.");
+    const std::size_t slash = rest.find_first_of("/?", scheme + 3);
+    rest = slash == std::string_view::npos ? std::string_view("/") : rest.substr(slash);
+  }
+  const std::size_t question = rest.find('?');
+  head.path = rest.substr(0, question);
+  if (head.path.empty()) head.path = "/";
+  if (question != std::string_view::npos) head.query = rest.substr(question + 1);
+  return {};
+}
+
+Result<void> read_host(RequestHead& head) {
+  int hosts = 0;
+  for (const Field& field : head.fields) {
+    if (!equal_ignoring_case(field.name, "host")) continue;
+    ++hosts;
+    head.host = field.value;
+  }
+  if (hosts > 1 || (hosts == 0 && head.minor_version >= 1)) return malformed("Host must be sent once.");
+  if (!is_host(head.host)) return malformed("Host must be a name or an address, with a port if need be.");
+  return {};
+}
+
+}  // namespace
+
+std::optional<std::string_view> Head::field(std::string_view name) const {
+  for (const Field& field : fields) {
+    if (equal_ignoring_case(field.name, name)) return field.value;
+  }
+  return std::nullopt;
+}
+
+std::size_t find_head_end(std::string_view bytes, std::size_t searched) {
+  // The end may straddle the border between what was searched and what is new.
+  std::size_t from = searched > 3 ? searched - 3 : 0;
+  while (true) {
+    const std::size_t line_end = bytes.find('\n', from);
+    if (line_end == std::string_view::npos) return std::string_view::npos;
+    const std::string_view rest = bytes.substr(line_end + 1);
+    if (rest.starts_with("\r\n")) return line_end + 3;
+    // A blank line made of a bare LF also ends the head: the parser then refuses it at once, instead of waiting for
+    // more.
+    if (rest.starts_with("\n")) return line_end + 2;
+    from = line_end + 1;
+  }
+}
+
+Result<RequestHead> parse_request_head(std::string_view bytes, const Options& options) {
+  Lines lines(bytes);
+  const auto line = lines.next();
+  if (!line) return malformed("The request line must end with CR LF.");
+
+  RequestHead head;
+  const std::size_t first = line->find(' ');
+  const std::size_t last = line->rfind(' ');
+  if (first == std::string_view::npos || first == last) {
+    return malformed("The request line must be `METHOD /path HTTP/1.1`.");
+  }
+  head.method = line->substr(0, first);
+  head.target = line->substr(first + 1, last - first - 1);
+  const auto version = parse_version(line->substr(last + 1));
+  if (!is_token(head.method) || !is_target(head.target) || !version) {
+    return malformed("The request line must be `METHOD /path HTTP/1.1`.");
+  }
+  if (head.target.size() > options.target_bytes_max) {
+    return fail(Kind::head_too_large, "target_too_long",
+                "The request target may have at most " + std::to_string(options.target_bytes_max) + " bytes.");
+  }
+  head.minor_version = *version;
+  auto target = read_target(head);
+  if (!target) return std::unexpected(std::move(target.error()));
+
+  auto fields = parse_fields(lines, options);
+  if (!fields) return std::unexpected(std::move(fields.error()));
+  head.fields = std::move(*fields);
+
+  auto host = read_host(head);
+  if (!host) return std::unexpected(std::move(host.error()));
+  auto framing = read_framing(head);
+  if (!framing) return std::unexpected(std::move(framing.error()));
+  read_connection(head);
+
+  if (const auto expect = head.field("expect")) {
+    if (!equal_ignoring_case(*expect, "100-continue")) return malformed("The only expectation met is 100-continue.");
+    head.expects_continue = head.minor_version >= 1 && head.framing != Framing::none;
+  }
+  return head;
+}
+
+Result<ResponseHead> parse_response_head(std::string_view bytes, std::string_view request_method,
+                                         const Options& options) {
+  auto bad = [](std::string detail) {
+    return fail(Kind::backend_failed, "backend_failed", "The model's server gave an answer that is not HTTP.",
+                std::move(detail));
+  };
+  Lines lines(bytes);
+  const auto line = lines.next();
+  // "HTTP/1.1 200 OK"; the reason may be missing together with its blank.
+  if (!line || line->size() < 12 || (line->size() > 12 && (*line)[12] != ' ')) return bad("no status line");
+  const auto version = parse_version(line->substr(0, 8));
+  const std::string_view code = line->substr(9, 3);
+  if (!version || (*line)[8] != ' ' || !std::ranges::all_of(code, [](char c) { return c >= '0' && c <= '9'; })) {
+    return bad("broken status line");
+  }
+
+  ResponseHead head;
+  head.minor_version = *version;
+  head.status = (code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0');
+  if (head.status < 100 || head.status > 599) return bad("status out of range");
+  auto fields = parse_fields(lines, options);
+  if (!fields) return bad(fields.error().message);
+  head.fields = std::move(*fields);
+  auto framing = read_framing(head);
+  if (!framing) return bad(framing.error().message);
+  read_connection(head);
+
+  const bool bodiless = head.status < 200 || head.status == 204 || head.status == 304 || request_method == "HEAD";
+  if (bodiless) {
+    head.framing = Framing::none;
+  } else if (head.framing == Framing::none && !head.field("content-length")) {
+    head.framing = Framing::until_close;
+    head.keep_alive = false;
+  }
+  return head;
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    if (lower(a[i]) != lower(b[i])) return false;
+  }
+  return true;
+}
+
+namespace {
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// Well-formed UTF-8 without overlong forms, surrogates or NUL.
+bool is_clean_utf8(std::string_view text) {
+  std::size_t i = 0;
+  while (i < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    if (lead == 0) return false;
+    const std::size_t length = lead < 0x80   ? 1
+                               : lead < 0xc2 ? 0
+                               : lead < 0xe0 ? 2
+                               : lead < 0xf0 ? 3
+                               : lead < 0xf5 ? 4
+                                             : 0;
+    if (length == 0 || i + length > text.size()) return false;
+    for (std::size_t k = 1; k < length; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
+    }
+    const auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
+        (lead == 0xf4 && second > 0x8f)) {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<std::string> percent_decode(std::string_view text, bool plus_is_blank) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%') {
+      if (i + 2 >= text.size()) return std::nullopt;
+      const int high = hex_value(text[i + 1]);
+      const int low = hex_value(text[i + 2]);
+      if (high < 0 || low < 0) return std::nullopt;
+      decoded.push_back(static_cast<char>(high * 16 + low));
+      i += 2;
+    } else {
+      decoded.push_back(plus_is_blank && text[i] == '+' ? ' ' : text[i]);
+    }
+  }
+  if (!is_clean_utf8(decoded)) return std::nullopt;
+  return decoded;
+}
+
+Result<std::optional<std::string>> query_parameter(std::string_view query, std::string_view name) {
+  while (!query.empty()) {
+    const std::size_t end = query.find('&');
+    const std::string_view pair = query.substr(0, end);
+    const std::size_t equals = pair.find('=');
+    if (pair.substr(0, equals) == name) {
+      const std::string_view raw = equals == std::string_view::npos ? std::string_view{} : pair.substr(equals + 1);
+      auto value = percent_decode(raw, true);
+      if (!value) {
+        return fail(Kind::malformed, "malformed_query",
+                    "The query parameter `" + std::string(name) + "` is not valid percent-encoded UTF-8.");
+      }
+      return std::optional<std::string>(std::move(*value));
+    }
+    if (end == std::string_view::npos) break;
+    query.remove_prefix(end + 1);
+  }
+  return std::optional<std::string>{};
+}
+
+std::string_view reason_phrase(int status) {
+  switch (status) {
+    case 100:
+      return "Continue";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 409:
+      return "Conflict";
+    case 411:
+      return "Length Required";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 416:
+      return "Range Not Satisfiable";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 499:
+      return "Client Closed Request";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    default:
+      return "Status";
+  }
+}
+
+}  // namespace gbgreg::net

@@ -1,0 +1,57 @@
+#include "net/io_thread.h"
+
+#include <array>
+#include <ctime>
+
+#include "net/connection.h"
+
+namespace gbgreg::net {
+
+std::unique_ptr<char[]> BufferPool::take() {
+  if (kept_.empty()) return std::make_unique_for_overwrite<char[]>(kBufferBytes);
+  auto buffer = std::move(kept_.back());
+  kept_.pop_back();
+  return buffer;
+}
+
+void BufferPool::give_back(std::unique_ptr<char[]> buffer) {
+  if (kept_.size() < kKeptMax) kept_.push_back(std::move(buffer));
+}
+
+IdleConnections::IdleConnections(std::size_t per_backend_max) : per_backend_max_(per_backend_max) {}
+
+IdleConnections::~IdleConnections() = default;
+
+std::unique_ptr<Connection> IdleConnections::take(const std::string& address) {
+  const auto found = by_address_.find(address);
+  if (found == by_address_.end() || found->second.empty()) return nullptr;
+  auto connection = std::move(found->second.back());
+  found->second.pop_back();
+  if (found->second.empty()) by_address_.erase(found);  // Workers' addresses change with every life of theirs.
+  return connection;
+}
+
+void IdleConnections::keep(const std::string& address, std::unique_ptr<Connection> connection) {
+  auto& kept = by_address_[address];
+  if (kept.size() < per_backend_max_) kept.push_back(std::move(connection));
+}
+
+IoThread::IoThread(int index, const Options& options)
+    : index_(index), options_(options), idle_connections_(options.idle_connections_per_backend_max) {}
+
+IoThread::~IoThread() = default;
+
+std::string_view IoThread::http_date() {
+  const std::time_t now = std::time(nullptr);
+  if (now != date_second_) {
+    std::tm utc{};
+    gmtime_r(&now, &utc);
+    std::array<char, 64> text{};
+    const std::size_t length = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    date_.assign(text.data(), length);
+    date_second_ = now;
+  }
+  return date_;
+}
+
+}  // namespace gbgreg::net

@@ -1,0 +1,73 @@
+// One I/O thread: its event loop, its deadlines, its connections to backends, its read buffers.
+//
+// Nothing in it is shared with another thread, so nothing in it is locked. Server (server.h) owns one per core.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/core.h"
+#include "net/deadline_wheel.h"
+#include "net/options.h"
+
+namespace gbgreg::net {
+
+class Connection;
+
+// Read buffers of one size, kept for the next connection instead of being freed.
+class BufferPool {
+ public:
+  static constexpr std::size_t kBufferBytes = 16 * 1024;
+  static constexpr std::size_t kKeptMax = 256;
+  std::unique_ptr<char[]> take();
+  void give_back(std::unique_ptr<char[]> buffer);
+
+ private:
+  std::vector<std::unique_ptr<char[]>> kept_;
+};
+
+// Idle connections to backends, by address.
+class IdleConnections {
+ public:
+  explicit IdleConnections(std::size_t per_backend_max);
+  ~IdleConnections();
+  // Null when there is none.
+  std::unique_ptr<Connection> take(const std::string& address);
+  void keep(const std::string& address, std::unique_ptr<Connection> connection);
+
+ private:
+  std::size_t per_backend_max_;
+  std::unordered_map<std::string, std::vector<std::unique_ptr<Connection>>> by_address_;
+};
+
+class IoThread {
+ public:
+  IoThread(int index, const Options& options);
+  ~IoThread();
+  IoThread(const IoThread&) = delete;
+  IoThread& operator=(const IoThread&) = delete;
+
+  int index() const { return index_; }
+  const Options& options() const { return options_; }
+  IoContext& context() { return context_; }
+  Executor executor() { return context_.get_executor(); }
+  DeadlineWheel& deadlines() { return deadlines_; }
+  BufferPool& buffers() { return buffers_; }
+  IdleConnections& idle_connections() { return idle_connections_; }
+  // "Mon, 23 Nov 2026 10:00:00 GMT", made once a second.
+  std::string_view http_date();
+
+ private:
+  int index_;
+  const Options& options_;
+  IoContext context_{1};
+  DeadlineWheel deadlines_{context_};
+  BufferPool buffers_;
+  IdleConnections idle_connections_;
+  std::time_t date_second_ = 0;
+  std::string date_;
+};
+
+}  // namespace gbgreg::net

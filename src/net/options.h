@@ -1,0 +1,33 @@
+// Every bound of the network, by name. SECURITY.md of the design gives the reasons; config/ may change them.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace gbgreg::net {
+
+struct Options {
+  int threads = 0;  // 0: one per core.
+  int connections_max = 10'000;
+
+  // One head: request line or status line and all fields.
+  std::size_t head_bytes_max = 32 * 1024;
+  std::size_t head_fields_max = 100;
+  std::size_t target_bytes_max = 8 * 1024;
+  std::size_t chunk_extension_bytes_max = 4 * 1024;
+  std::size_t trailer_bytes_max = 8 * 1024;
+
+  std::chrono::milliseconds head_timeout{15'000};
+  std::chrono::milliseconds idle_timeout{75'000};  // Between requests on a kept connection.
+  std::chrono::milliseconds body_idle_timeout{30'000};
+  std::chrono::milliseconds write_timeout{30'000};  // A reader that takes nothing for so long is left.
+  std::chrono::milliseconds linger_timeout{2'000};  // So that a client sees its 413 before the socket closes.
+  std::size_t linger_bytes_max = 1024 * 1024;
+  std::chrono::milliseconds drain_timeout{10'000};  // At shutdown, for answers under way.
+
+  std::chrono::milliseconds connect_timeout{2'000};
+  std::size_t idle_connections_per_backend_max = 16;
+};
+
+}  // namespace gbgreg::net

@@ -1,0 +1,250 @@
+// The server with real sockets: what goes over the wire, byte by byte.
+#include "net/server.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <semaphore>
+
+#include "net/client.h"
+#include "net/io_thread.h"
+
+namespace gbgreg::net {
+namespace {
+
+using asio::ip::tcp;
+
+// Answers by path: /echo gives the body back, /stream three pieces, /wait hangs until the client leaves, /relay asks
+// the address in its body for /echo through the client.
+class TestHandler final : public Handler {
+ public:
+  std::counting_semaphore<> waiting{0};
+  std::counting_semaphore<> left{0};
+
+  Task<void> handle(Exchange& exchange) override {
+    const std::string_view path = exchange.head().path;
+    if (path == "/stream") {
+      (void)co_await exchange.begin_stream(200, "text/plain");
+      for (const char* piece : {"one", "two", "three"}) (void)co_await exchange.write(piece);
+      (void)co_await exchange.finish();
+      co_return;
+    }
+    if (path == "/early") {
+      (void)co_await exchange.respond(413, "text/plain", "too much");
+      co_return;
+    }
+    std::string body;
+    while (true) {
+      auto piece = co_await exchange.read_body();
+      if (!piece) co_return;
+      if (piece->empty()) break;
+      body.append(*piece);
+    }
+    if (path == "/wait") {
+      co_await wait_for_client_to_leave(exchange);
+    } else if (path == "/relay") {
+      co_await relay(exchange, body);
+    } else {
+      (void)co_await exchange.respond(200, "text/plain", body);
+    }
+  }
+
+  Task<void> refuse(Exchange& exchange, Error error) override {
+    (void)co_await exchange.respond(http_status(error.kind), "text/plain", error.code);
+  }
+
+ private:
+  Task<void> wait_for_client_to_leave(Exchange& exchange) {
+    exchange.cancel_when_client_leaves();
+    asio::steady_timer timer(exchange.io().context(), std::chrono::minutes{1});
+    waiting.release();
+    auto token = asio::as_tuple(use_task);
+    auto [error] = co_await timer.async_wait(token);
+    if (error == asio::error::operation_aborted) left.release();
+  }
+
+  Task<void> relay(Exchange& exchange, const std::string& address_text) {
+    const Address address{address_text};
+    const ClientRequest request{.method = "POST", .target = "/echo", .body = "through"};
+    auto answer = co_await send(exchange.io(), address, request);
+    if (!answer) {
+      (void)co_await exchange.respond(http_status(answer.error().kind), "text/plain", answer.error().code);
+      co_return;
+    }
+    auto body = co_await (*answer)->read_all(1000);
+    (void)co_await exchange.respond((*answer)->status(), "text/plain", body ? *body : body.error().code);
+  }
+};
+
+class ServerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    options_.threads = 2;
+    options_.head_timeout = std::chrono::milliseconds{200};
+    options_.linger_timeout = std::chrono::milliseconds{200};
+    server_ = std::make_unique<Server>(options_, handler_);
+    const auto bound = server_->listen(*parse_endpoint("127.0.0.1:0"));
+    ASSERT_TRUE(bound) << bound.error().message;
+    address_ = endpoint_text(*bound).substr(7);
+    port_ = static_cast<std::uint16_t>(std::stoi(address_.substr(address_.rfind(':') + 1)));
+    server_->start();
+  }
+
+  tcp::socket connect() {
+    tcp::socket socket(context_);
+    socket.connect({asio::ip::address_v4::loopback(), port_});
+    return socket;
+  }
+
+  // Sends `bytes` and reads to the end of the connection.
+  std::string talk(std::string_view bytes) {
+    tcp::socket socket = connect();
+    asio::write(socket, asio::buffer(bytes));
+    return read_to_end(socket);
+  }
+
+  static std::string read_to_end(tcp::socket& socket) {
+    std::string answer;
+    boost::system::error_code error;
+    asio::read(socket, asio::dynamic_buffer(answer), error);
+    return answer;
+  }
+
+  static std::string body_of(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
+
+  Options options_;
+  TestHandler handler_;
+  std::unique_ptr<Server> server_;
+  std::string address_;
+  std::uint16_t port_ = 0;
+  IoContext context_;
+};
+
+TEST_F(ServerTest, AnswersOneRequestAfterAnotherOnAConnection) {
+  const std::string answer = talk(
+      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
+      "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n"
+      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nthree");
+  EXPECT_NE(answer.find("\r\n\r\noneHTTP/1.1 200"), std::string::npos) << answer;
+  EXPECT_NE(answer.find("\r\n\r\ntwoHTTP/1.1 200"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("Connection: close\r\nContent-Length: 5\r\n\r\nthree")) << answer;
+}
+
+TEST_F(ServerTest, TakesARequestThatComesByteByByte) {
+  tcp::socket socket = connect();
+  socket.set_option(tcp::no_delay(true));
+  for (const char c :
+       std::string_view("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")) {
+    asio::write(socket, asio::buffer(&c, 1));
+  }
+  EXPECT_EQ(body_of(read_to_end(socket)), "hi");
+}
+
+TEST_F(ServerTest, StreamsInChunksAndToOldClientsUntilClose) {
+  const std::string chunked = talk("GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(body_of(chunked), "3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n");
+  const std::string old = talk("GET /stream HTTP/1.0\r\n\r\n");
+  EXPECT_TRUE(old.starts_with("HTTP/1.0 200"));
+  EXPECT_EQ(old.find("Transfer-Encoding"), std::string::npos);
+  EXPECT_EQ(body_of(old), "onetwothree");
+}
+
+TEST_F(ServerTest, SendsNoBodyForHead) {
+  const std::string answer = talk("HEAD /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_NE(answer.find("Content-Length: 0"), std::string::npos);
+  const std::string stream = talk("HEAD /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(body_of(stream), "");
+}
+
+TEST_F(ServerTest, AsksForTheBodyOnlyWhenItIsRead) {
+  tcp::socket socket = connect();
+  const std::string head =
+      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+  asio::write(socket, asio::buffer(head));
+  std::string interim(25, '\0');
+  asio::read(socket, asio::buffer(interim));
+  EXPECT_EQ(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+  asio::write(socket, asio::buffer("ok", 2));
+  EXPECT_EQ(body_of(read_to_end(socket)), "ok");
+
+  const std::string refused =
+      talk("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_TRUE(refused.starts_with("HTTP/1.1 413")) << refused;
+  EXPECT_NE(refused.find("Connection: close"), std::string::npos);
+}
+
+TEST_F(ServerTest, RefusesAMalformedHeadAndCloses) {
+  EXPECT_TRUE(talk("GET / HTTP/1.1\n\n").starts_with("HTTP/1.1 400"));
+  const std::string large = "GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(40'000, 'a');
+  EXPECT_TRUE(talk(large).starts_with("HTTP/1.1 431"));
+}
+
+TEST_F(ServerTest, ClosesOnAHeadThatDoesNotArrive) { EXPECT_EQ(talk("GET / HT"), ""); }
+
+TEST_F(ServerTest, CancelsTheTaskOfAClientThatLeaves) {
+  tcp::socket socket = connect();
+  asio::write(socket, asio::buffer(std::string_view("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")));
+  handler_.waiting.acquire();
+  socket.close();
+  EXPECT_TRUE(handler_.left.try_acquire_for(std::chrono::seconds{10}));
+}
+
+TEST_F(ServerTest, RelaysThroughTheClientAndReusesItsConnections) {
+  const std::string request =
+      "POST /relay HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: " + std::to_string(address_.size()) +
+      "\r\n\r\n" + address_;
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(body_of(talk(request)), "through");
+  // 20 clients, and a pooled connection for each thread at most, not one for each request.
+  EXPECT_LE(server_->figures().accepted, 20U + 4U);
+}
+
+TEST_F(ServerTest, SaysThatNobodyListens) {
+  const std::string nobody = "unix:/nonexistent/x.sock";
+  const std::string answer =
+      talk("POST /relay HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: " + std::to_string(nobody.size()) +
+           "\r\n\r\n" + nobody);
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 503")) << answer;
+  EXPECT_EQ(body_of(answer), "backend_unreachable");
+}
+
+TEST_F(ServerTest, RefusesAPortThatIsTaken) {
+  Server second(options_, handler_);
+  const auto bound = second.listen(*parse_endpoint(address_));
+  ASSERT_FALSE(bound);
+  EXPECT_EQ(bound.error().kind, Kind::conflict);
+}
+
+TEST_F(ServerTest, StopsWhileAClientWaits) {
+  options_.drain_timeout = std::chrono::milliseconds{100};
+  tcp::socket idle = connect();
+  tcp::socket socket = connect();
+  asio::write(socket, asio::buffer(std::string_view("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")));
+  handler_.waiting.acquire();
+  server_->stop();
+  EXPECT_EQ(read_to_end(socket), "");
+}
+
+TEST(ParseEndpoint, ReadsTheFormsWeDocument) {
+  EXPECT_EQ(endpoint_text(*parse_endpoint("127.0.0.1:3333")), "http://127.0.0.1:3333");
+  EXPECT_EQ(endpoint_text(*parse_endpoint("localhost:80")), "http://127.0.0.1:80");
+  EXPECT_EQ(endpoint_text(*parse_endpoint("[::1]:3333")), "http://[::1]:3333");
+  EXPECT_EQ(endpoint_text(*parse_endpoint("unix:/tmp/x.sock")), "unix:/tmp/x.sock");
+  for (const char* bad : {"", "3333", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "example.com:80", "unix:"}) {
+    EXPECT_FALSE(parse_endpoint(bad)) << bad;
+  }
+  EXPECT_FALSE(parse_endpoint("unix:" + std::string(108, 'a')));
+}
+
+TEST(IsLoopback, TellsThisMachineFromTheRest) {
+  EXPECT_TRUE(is_loopback(*parse_endpoint("127.0.0.1:1")));
+  EXPECT_TRUE(is_loopback(*parse_endpoint("[::1]:1")));
+  EXPECT_TRUE(is_loopback(*parse_endpoint("unix:/tmp/x")));
+  EXPECT_FALSE(is_loopback(*parse_endpoint("0.0.0.0:1")));
+}
+
+}  // namespace
+}  // namespace gbgreg::net

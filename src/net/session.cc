@@ -1,0 +1,289 @@
+#include "net/session.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/system/system_error.hpp>
+#include <charconv>
+
+namespace gbgreg::net {
+namespace {
+
+constexpr std::size_t kSmallBodyBytes = 64 * 1024;
+constexpr std::size_t kBodyBufferBytes = 256 * 1024;
+
+}  // namespace
+
+Session::Session(IoThread& io, Socket socket, std::string peer, Handler& handler, const DrainFlag& drain)
+    : connection_(io, std::move(socket)), peer_(std::move(peer)), handler_(handler), drain_(drain) {}
+
+Task<void> Session::run() {
+  // The server holds this session only as long as it runs.
+  const auto self = shared_from_this();
+  while (true) {
+    const HeadRead read = co_await read_head();
+    if (read == HeadRead::closed) break;
+    if (read == HeadRead::request) {
+      co_await handler_.handle(*this);
+    } else {
+      Error refused = std::move(head_error_);
+      co_await handler_.refuse(*this, std::move(refused));
+    }
+    stop_watching();
+    if (!finished_) {
+      // The handler left without a whole answer: the only honest end is a broken connection.
+      connection_.close();
+      break;
+    }
+    if (!keep_alive_ || drain_.draining) {
+      co_await linger();
+      break;
+    }
+    connection_.consume(handed_out_);
+    handed_out_ = 0;
+  }
+}
+
+void Session::reset_for_next_request() {
+  head_ = RequestHead{};
+  decoder_ = BodyDecoder{};
+  fields_.clear();
+  out_.clear();
+  answer_ = Answer::none;
+  owed_bytes_ = 0;
+  status_ = 0;
+  begun_ = finished_ = keep_alive_ = is_head_request_ = continue_owed_ = false;
+  body_bytes_read_ = body_bytes_written_ = 0;
+}
+
+Task<Session::HeadRead> Session::read_head() {
+  reset_for_next_request();
+  const Options& options = connection_.io().options();
+  std::size_t searched = 0;
+  std::size_t end = 0;
+  while (true) {
+    // Empty lines before a request are left over by some old clients (RFC 9112, 2.2).
+    while (searched == 0 && connection_.unread().starts_with("\r\n")) connection_.consume(2);
+    end = find_head_end(connection_.unread(), searched);
+    if (end != std::string_view::npos) break;
+    searched = connection_.unread().size();
+    idle_ = searched == 0;
+    if (idle_ && drain_.draining) co_return HeadRead::closed;
+    if (idle_) connection_.release_buffer();
+    auto size = co_await connection_.fill(options.head_bytes_max, idle_ ? options.idle_timeout : options.head_timeout);
+    idle_ = false;
+    if (!size && size.error().kind == Kind::too_large) {
+      head_error_ = {
+          .kind = Kind::head_too_large,
+          .code = "head_too_large",
+          .message = "The request's head may have at most " + std::to_string(options.head_bytes_max) + " bytes."};
+      co_return HeadRead::refused;
+    }
+    if (!size || *size == 0) co_return HeadRead::closed;
+  }
+  head_bytes_.assign(connection_.unread().substr(0, end));
+  connection_.consume(end);
+  auto head = parse_request_head(head_bytes_, options);
+  if (!head) {
+    head_error_ = std::move(head.error());
+    co_return HeadRead::refused;
+  }
+  head_ = std::move(*head);
+  is_head_request_ = head_.method == "HEAD";
+  keep_alive_ = head_.keep_alive;
+  continue_owed_ = head_.expects_continue;
+  decoder_ = BodyDecoder(head_, options);
+  co_return HeadRead::request;
+}
+
+Task<Result<std::string_view>> Session::read_body() {
+  connection_.consume(handed_out_);
+  handed_out_ = 0;
+  const Options& options = connection_.io().options();
+  if (continue_owed_ && !begun_ && connection_.unread().empty()) {
+    constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    const std::array<asio::const_buffer, 1> pieces{asio::buffer(kContinue)};
+    auto sent = co_await send(pieces);
+    if (!sent) co_return std::unexpected(std::move(sent.error()));
+  }
+  continue_owed_ = false;
+  while (!decoder_.done()) {
+    auto step = decoder_.decode(connection_.unread());
+    if (!step) {
+      keep_alive_ = false;
+      co_return std::unexpected(std::move(step.error()));
+    }
+    if (!step->data.empty()) {
+      handed_out_ = step->consumed;
+      body_bytes_read_ += step->data.size();
+      co_return step->data;
+    }
+    connection_.consume(step->consumed);
+    if (decoder_.done() || step->consumed > 0) continue;
+    // A large body gets a large buffer: fewer system calls, fewer hops to the disk's thread.
+    const bool large = head_.framing == Framing::chunked || decoder_.remaining() > kSmallBodyBytes;
+    if (large && body_bytes_read_ == 0) connection_.release_buffer();
+    auto size = co_await connection_.fill(large ? kBodyBufferBytes : kSmallBodyBytes, options.body_idle_timeout);
+    if (!size && size.error().kind == Kind::timed_out) {
+      keep_alive_ = false;
+      co_return fail(Kind::timed_out, "body_timeout",
+                     "No byte of the body came for " + std::to_string(options.body_idle_timeout.count() / 1000) +
+                         " s. Send the request again.");
+    }
+    if (!size || *size == 0) {
+      keep_alive_ = false;
+      co_return fail(Kind::cancelled, "client_left", "The client left before its request was complete.");
+    }
+  }
+  co_return std::string_view{};
+}
+
+void Session::cancel_when_client_leaves() {
+  // Bytes of the next request hide what comes behind them; such a client is noticed when the answer is written.
+  if (watching_ || !decoder_.done() || connection_.unread().size() > handed_out_) return;
+  watching_ = true;
+  connection_.socket().async_wait(
+      Socket::wait_read, [self = shared_from_this()](const boost::system::error_code& error) {
+        if (error || !self->watching_) return;
+        self->watching_ = false;
+        char byte = 0;
+        const ssize_t got = recv(self->connection_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        const bool left = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+        if (left) self->cancel_.emit(asio::cancellation_type::terminal);
+      });
+}
+
+void Session::stop_watching() {
+  if (!watching_) return;
+  watching_ = false;
+  boost::system::error_code ignored;
+  connection_.socket().cancel(ignored);
+}
+
+void Session::add_field(std::string_view name, std::string value) {
+  fields_.push_back({.name = name, .value = std::move(value)});
+}
+
+void Session::write_head(int status, std::string_view content_type, const HeaderFields& fields) {
+  status_ = status;
+  // What is left of an unread body would be taken for the next request.
+  if (!decoder_.done()) keep_alive_ = false;
+  if (drain_.draining) keep_alive_ = false;
+  out_.reserve(512);
+  out_.append(head_.minor_version == 0 ? "HTTP/1.0 " : "HTTP/1.1 ");
+  out_.append(std::to_string(status)).append(" ").append(reason_phrase(status)).append("\r\nDate: ");
+  out_.append(io().http_date()).append("\r\n");
+  if (!content_type.empty()) out_.append("Content-Type: ").append(content_type).append("\r\n");
+  const auto append_fields = [this](const HeaderFields& list) {
+    for (const HeaderField& field : list) out_.append(field.name).append(": ").append(field.value).append("\r\n");
+  };
+  append_fields(fields_);
+  append_fields(fields);
+  if (!keep_alive_) {
+    out_.append("Connection: close\r\n");
+  } else if (head_.minor_version == 0) {
+    out_.append("Connection: keep-alive\r\n");
+  }
+}
+
+Task<Result<void>> Session::send(std::span<const asio::const_buffer> pieces) {
+  auto sent = co_await connection_.write(pieces, io().options().write_timeout);
+  if (!sent) {
+    keep_alive_ = false;
+    co_return fail(Kind::cancelled, "client_left", "The client left before it had its answer.", sent.error().message);
+  }
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Session::respond(int status, std::string_view content_type, std::string_view body,
+                                    HeaderFields fields) {
+  write_head(status, content_type, fields);
+  if (status >= 200 && status != 204 && status != 304) {
+    out_.append("Content-Length: ").append(std::to_string(body.size())).append("\r\n");
+  }
+  out_.append("\r\n");
+  if (is_head_request_) body = {};
+  const std::array<asio::const_buffer, 2> pieces{asio::buffer(out_), asio::buffer(body)};
+  begun_ = true;
+  auto sent = co_await send(pieces);
+  if (!sent) co_return std::unexpected(std::move(sent.error()));
+  body_bytes_written_ = body.size();
+  finished_ = true;
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Session::begin_sized(int status, std::string_view content_type, std::uint64_t length,
+                                        HeaderFields fields) {
+  write_head(status, content_type, fields);
+  out_.append("Content-Length: ").append(std::to_string(length)).append("\r\n\r\n");
+  answer_ = Answer::sized;
+  owed_bytes_ = length;
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Session::begin_stream(int status, std::string_view content_type, HeaderFields fields) {
+  answer_ = head_.minor_version == 0 ? Answer::until_close : Answer::chunked;
+  if (answer_ == Answer::until_close) keep_alive_ = false;
+  write_head(status, content_type, fields);
+  out_.append(answer_ == Answer::chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Session::write(std::string_view piece) {
+  if (is_head_request_ || piece.empty()) co_return Result<void>{};
+  if (answer_ == Answer::sized) owed_bytes_ -= std::min<std::uint64_t>(owed_bytes_, piece.size());
+  std::array<char, 20> size_line{};
+  std::size_t size_length = 0;
+  if (answer_ == Answer::chunked) {
+    char* end = std::to_chars(size_line.data(), size_line.data() + 16, piece.size(), 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    size_length = static_cast<std::size_t>(end - size_line.data());
+  }
+  // One gathered write: the head (first time only), the chunk's size, its bytes, its end.
+  const std::array<asio::const_buffer, 4> pieces{asio::buffer(out_), asio::buffer(size_line.data(), size_length),
+                                                 asio::buffer(piece),
+                                                 asio::buffer("\r\n", answer_ == Answer::chunked ? 2 : 0)};
+  begun_ = true;
+  auto sent = co_await send(pieces);
+  out_.clear();
+  if (!sent) co_return std::unexpected(std::move(sent.error()));
+  body_bytes_written_ += piece.size();
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Session::finish() {
+  const bool closing_chunk = answer_ == Answer::chunked && !is_head_request_;
+  const std::array<asio::const_buffer, 2> pieces{asio::buffer(out_), asio::buffer("0\r\n\r\n", closing_chunk ? 5 : 0)};
+  begun_ = true;
+  auto sent = co_await send(pieces);
+  out_.clear();
+  if (!sent) co_return std::unexpected(std::move(sent.error()));
+  // A sized answer that fell short must not be followed by another on the same connection.
+  if (answer_ == Answer::sized && owed_bytes_ > 0 && !is_head_request_) keep_alive_ = false;
+  finished_ = true;
+  co_return Result<void>{};
+}
+
+// Closes so that the answer arrives: bytes that are still coming in would make the kernel reset the connection, and the
+// client would lose an answer that it had not read yet.
+Task<void> Session::linger() {
+  const Options& options = io().options();
+  boost::system::error_code ignored;
+  connection_.socket().shutdown(Socket::shutdown_send, ignored);
+  connection_.consume(connection_.unread().size());
+  handed_out_ = 0;
+  const SteadyTime until = std::chrono::steady_clock::now() + options.linger_timeout;
+  std::size_t dropped = 0;
+  while (dropped < options.linger_bytes_max && std::chrono::steady_clock::now() < until) {
+    auto size = co_await connection_.fill(kSmallBodyBytes, options.linger_timeout);
+    if (!size || *size == 0) break;
+    dropped += *size;
+    connection_.consume(*size);
+  }
+  connection_.close();
+}
+
+}  // namespace gbgreg::net

@@ -1,0 +1,93 @@
+// One client connection: reads requests one after another, lets the handler answer each, keeps the rules of HTTP/1.1.
+//
+// Lives on one I/O thread. Its task and the watch for a client that leaves share it, which is why it is held by
+// shared_ptr: either may end first.
+#pragma once
+
+#include <boost/asio/cancellation_signal.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "net/body_decoder.h"
+#include "net/connection.h"
+#include "net/exchange.h"
+
+namespace gbgreg::net {
+
+// Set by the server on its own thread when it drains: sessions end after the answer under way.
+struct DrainFlag {
+  bool draining = false;
+};
+
+class Session final : public Exchange, public std::enable_shared_from_this<Session> {
+ public:
+  Session(IoThread& io, Socket socket, std::string peer, Handler& handler, const DrainFlag& drain);
+
+  // Serves the connection to its end.
+  Task<void> run();
+
+  // Is it waiting for a request, so that closing it loses nothing?
+  bool idle() const { return idle_; }
+  void close() noexcept { connection_.close(); }
+  asio::cancellation_signal& cancel_signal() { return cancel_; }
+
+  IoThread& io() override { return connection_.io(); }
+  const RequestHead& head() const override { return head_; }
+  std::string_view peer() const override { return peer_; }
+  Task<Result<std::string_view>> read_body() override;
+  void cancel_when_client_leaves() override;
+  void add_field(std::string_view name, std::string value) override;
+  Task<Result<void>> respond(int status, std::string_view content_type, std::string_view body,
+                             HeaderFields fields) override;
+  Task<Result<void>> begin_sized(int status, std::string_view content_type, std::uint64_t length,
+                                 HeaderFields fields) override;
+  Task<Result<void>> begin_stream(int status, std::string_view content_type, HeaderFields fields) override;
+  Task<Result<void>> write(std::string_view piece) override;
+  Task<Result<void>> finish() override;
+  bool begun() const override { return begun_; }
+  int status() const override { return status_; }
+  std::uint64_t body_bytes_read() const override { return body_bytes_read_; }
+  std::uint64_t body_bytes_written() const override { return body_bytes_written_; }
+
+ private:
+  enum class Answer : std::uint8_t { none, sized, chunked, until_close };
+  enum class HeadRead : std::uint8_t { request, refused, closed };
+
+  Task<HeadRead> read_head();
+  void reset_for_next_request();
+  void write_head(int status, std::string_view content_type, const HeaderFields& fields);
+  Task<Result<void>> send(std::span<const asio::const_buffer> pieces);
+  void stop_watching();
+  Task<void> linger();
+
+  Connection connection_;
+  std::string peer_;
+  Handler& handler_;
+  const DrainFlag& drain_;
+  asio::cancellation_signal cancel_;
+
+  // Of the request under way.
+  std::string head_bytes_;
+  RequestHead head_;
+  Error head_error_;
+  BodyDecoder decoder_;
+  std::size_t handed_out_ = 0;
+  bool continue_owed_ = false;
+  HeaderFields fields_;
+  std::string out_;  // The head of the answer, until it leaves with the first bytes of the body.
+  Answer answer_ = Answer::none;
+  std::uint64_t owed_bytes_ = 0;  // Of a sized answer.
+  int status_ = 0;
+  bool begun_ = false;
+  bool finished_ = false;
+  bool keep_alive_ = false;
+  bool is_head_request_ = false;
+  std::uint64_t body_bytes_read_ = 0;
+  std::uint64_t body_bytes_written_ = 0;
+
+  bool idle_ = false;
+  bool watching_ = false;
+};
+
+}  // namespace gbgreg::net
