@@ -1,0 +1,101 @@
+// Counters, gauges and histograms, and their Prometheus text.
+//
+// A counter has one cell for each lane (an I/O thread, or the last lane for every other thread), each on its own cache
+// line, so that counting never makes two cores wait for each other. Families are made once, before the threads start;
+// afterwards any thread may count and any thread may read. Labels are fixed when a family is made: nothing a client
+// sends becomes a label.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gbgreg::metrics {
+
+// The lane of threads that are not I/O threads.
+inline constexpr int kOtherLane = -1;
+
+class Counter {
+ public:
+  explicit Counter(int lanes) : cells_(static_cast<std::size_t>(lanes) + 1) {}
+  void add(int lane, std::uint64_t amount = 1) {
+    cells_[static_cast<std::size_t>(lane + 1)].value.fetch_add(amount, std::memory_order_relaxed);
+  }
+  std::uint64_t total() const;
+
+ private:
+  struct alignas(64) Cell {
+    std::atomic<std::uint64_t> value{0};
+  };
+  std::vector<Cell> cells_;  // The first is kOtherLane's.
+};
+
+// Seconds, in buckets from 1 ms to 300 s.
+class Histogram {
+ public:
+  static constexpr std::array<double, 14> kBounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                                  0.25,  0.5,    1,     5,    30,    60,   300};
+  explicit Histogram(int lanes);
+  void observe(int lane, double seconds);
+
+  struct Totals {
+    std::array<std::uint64_t, kBounds.size() + 1> buckets{};  // Not yet cumulative; the last is +Inf.
+    double sum_seconds = 0;
+    std::uint64_t count = 0;
+  };
+  Totals totals() const;
+
+ private:
+  struct alignas(64) Cell {
+    std::array<std::atomic<std::uint64_t>, kBounds.size() + 1> buckets{};
+    std::atomic<std::uint64_t> sum_microseconds{0};
+  };
+  std::vector<Cell> cells_;
+};
+
+// A sample of a family that is read when it is asked for: queue lengths, memory, worker states.
+struct Sample {
+  std::string labels;  // `role="technical",state="ready"`, or empty. Values escaped by label().
+  double value = 0;
+};
+
+// `name="value"` with the value escaped.
+std::string label(std::string_view name, std::string_view value);
+
+class Registry {
+ public:
+  // `lanes`: how many I/O threads will count.
+  explicit Registry(int lanes) : lanes_(lanes) {}
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  // Counters and histograms of one name stand together in the text; help and name are those of the first call.
+  Counter& counter(std::string name, std::string help, std::string labels = {});
+  Histogram& histogram(std::string name, std::string help, std::string labels = {});
+  // `read` is called by whoever asks for the text.
+  void sampled(std::string name, std::string help, std::string_view type, std::function<std::vector<Sample>()> read);
+
+  // Prometheus text format 0.0.4.
+  std::string prometheus_text() const;
+
+ private:
+  struct Family {
+    std::string name, help, type;
+    std::vector<std::pair<std::string, std::unique_ptr<Counter>>> counters;
+    std::vector<std::pair<std::string, std::unique_ptr<Histogram>>> histograms;
+    std::function<std::vector<Sample>()> read;
+  };
+  Family& family(std::string name, std::string help, std::string_view type);
+
+  int lanes_;
+  std::deque<Family> families_;
+};
+
+}  // namespace gbgreg::metrics
