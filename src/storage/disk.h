@@ -1,0 +1,32 @@
+// The few system calls that can find a disk full, broken or read-only, so that tests can make the Nth of them fail.
+//
+// Each behaves as the call of the same name: -1 and errno on failure. Any thread may call it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <string>
+
+#include "core/error.h"
+
+namespace gbgreg::storage {
+
+class Disk {
+ public:
+  virtual ~Disk() = default;
+  // A new file for writing; it is an error when it exists.
+  virtual int create(const std::string& path);
+  virtual ssize_t write(int file, const void* bytes, std::size_t size);
+  virtual int sync(int file);
+  virtual int sync_folder(const std::string& path);
+  virtual int make_folder(const std::string& path);
+  virtual int rename(const std::string& from, const std::string& to);
+  virtual int remove(const std::string& path);
+};
+
+// The Error for an errno. `doing` is for the log. Kind unavailable: storage_full when space or quota ran out, else
+// storage_failed.
+Error disk_error(int error_number, std::string doing);
+
+}  // namespace gbgreg::storage

@@ -1,0 +1,68 @@
+#include "storage/migrations.h"
+
+#include <string>
+
+namespace gbgreg::storage {
+namespace {
+
+// Ids are UUIDv7 and sort by the time they were made, so the primary key is also the order of pages.
+constexpr std::string_view kUploads[] = {
+    "CREATE TABLE gbgreg_uploads ("
+    " id text NOT NULL PRIMARY KEY,"
+    " filename text NOT NULL,"
+    " original_filename text NOT NULL,"
+    " kind text NOT NULL,"
+    " media_type text NOT NULL,"
+    " language text,"
+    " size_bytes bigint NOT NULL,"
+    " sha256 text NOT NULL,"
+    " description text,"
+    " duplicate_of text,"
+    " text_preview text,"
+    " created_at text NOT NULL)",
+    "CREATE INDEX gbgreg_uploads_by_sha256 ON gbgreg_uploads (sha256, id)",
+    "CREATE INDEX gbgreg_uploads_by_kind ON gbgreg_uploads (kind, id)",
+};
+
+constexpr Migration kMigrations[] = {
+    {.version = 1, .name = "uploads", .statements = kUploads},
+};
+
+int applied_version(soci::session& session) {
+  int version = 0;
+  session << "SELECT coalesce(max(version), 0) FROM gbgreg_schema_migrations", soci::into(version);
+  return version;
+}
+
+void apply(soci::session& session, const Migration& migration, const std::string& applied_at) {
+  for (const std::string_view statement : migration.statements) session << statement;
+  const std::string name(migration.name);
+  session << "INSERT INTO gbgreg_schema_migrations (version, name, applied_at) VALUES (:version, :name, :applied_at)",
+      soci::use(migration.version, "version"), soci::use(name, "name"), soci::use(applied_at, "applied_at");
+}
+
+}  // namespace
+
+std::span<const Migration> known_migrations() { return kMigrations; }
+
+Result<void> migrate(Database& database, const Clock& clock, std::span<const Migration> migrations) {
+  const std::string applied_at = rfc3339(clock.wall());
+  const int newest = migrations.empty() ? 0 : migrations.back().version;
+  return database.in_transaction([&](soci::session& session) -> Result<void> {
+    session << "CREATE TABLE IF NOT EXISTS gbgreg_schema_migrations ("
+               " version integer NOT NULL PRIMARY KEY, name text NOT NULL, applied_at text NOT NULL)";
+    const int version = applied_version(session);
+    if (version > newest) {
+      return fail(Kind::conflict, "schema_newer",
+                  "The database has schema version " + std::to_string(version) +
+                      ", and this gbgreg knows versions up to " + std::to_string(newest) +
+                      ". Start the newer gbgreg that made it, or restore an older backup.");
+    }
+    for (const Migration& migration : migrations) {
+      if (migration.version > version) apply(session, migration, applied_at);
+    }
+    return {};
+  });
+}
+
+}  // namespace gbgreg::storage

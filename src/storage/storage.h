@@ -1,0 +1,19 @@
+// What outlives the process: rows in a database, bytes in a folder.
+//
+// For: upload rows (uploads.h) on SQLite through SOCI (database.h, migrations.h), and their bytes stored once by
+// SHA-256 (blob_store.h). Not for: deciding what a file is or when it may go; that is intake/ and services/.
+//
+// Threads: everything here blocks and belongs on the storage pool, through offload(). Every class may be used from any
+// number of pool threads at once, but for BlobWriter, which one thread uses at a time.
+//
+// Promises: a call that returned success is on the disk. Nothing throws for a full disk, a locked or lost database:
+// each is an Error of kind unavailable (code storage_full, storage_failed, database_busy), and the next call may
+// succeed.
+#pragma once
+
+#include "storage/blob_store.h"
+#include "storage/database.h"
+#include "storage/disk.h"
+#include "storage/migrations.h"
+#include "storage/options.h"
+#include "storage/uploads.h"

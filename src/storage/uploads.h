@@ -1,0 +1,88 @@
+// The rows of uploaded files. Their bytes are blob_store.h's; the order between the two is services/intake's.
+//
+// Blocking: for the storage pool. Any thread may use it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "storage/database.h"
+
+namespace gbgreg::storage {
+
+// One row. All text is valid UTF-8 without NUL, which PostgreSQL would refuse.
+struct Upload {
+  std::string id;
+  std::string filename;           // Safe to show and to use.
+  std::string original_filename;  // What the client called it: data, never a path.
+  std::string kind;               // "text", "code", "image", "archive", "document", "data".
+  std::string media_type;
+  std::optional<std::string> language = {};
+  std::uint64_t size_bytes = 0;
+  std::string sha256;
+  std::optional<std::string> description = {};
+  std::optional<std::string> duplicate_of = {};  // The first upload of the same bytes that is still there.
+  std::optional<std::string> text_preview = {};
+  std::string created_at;  // RFC 3339.
+
+  bool operator==(const Upload&) const = default;
+};
+
+struct UploadQuery {
+  int limit = 50;
+  std::string cursor = {};  // From a page before, or empty.
+  std::string kind = {};    // Only this kind, or empty.
+  std::string q = {};       // Only where a name or the description contains it (ASCII case ignored), or empty.
+};
+
+struct UploadPage {
+  std::vector<Upload> uploads;  // Newest first.
+  std::optional<std::string> next_cursor;
+};
+
+struct RemovedUpload {
+  std::string sha256;
+  bool bytes_still_used = false;  // Another row has the same bytes.
+};
+
+struct UploadTotals {
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;         // As the clients see them.
+  std::uint64_t bytes_stored = 0;  // Each content once.
+};
+
+class UploadStore {
+ public:
+  UploadStore(Database& database, int list_limit_max) : database_(database), list_limit_max_(list_limit_max) {}
+
+  // Commits the row and gives it back with its duplicate_of.
+  Result<Upload> insert(Upload upload);
+
+  // Errors: not_found.
+  Result<Upload> find(std::string_view id);
+
+  // Errors: malformed (a cursor that we did not make, a limit out of bounds).
+  Result<UploadPage> list(const UploadQuery& query);
+
+  // Forgets the row. When it was the first of its bytes, the next one takes its place. Errors: not_found.
+  Result<RemovedUpload> remove(std::string_view id);
+
+  Result<UploadTotals> totals();
+
+  // Whether any row has these bytes.
+  Result<bool> uses(std::string_view sha256);
+
+  // The digests in use that begin with these two hexadecimal digits.
+  Result<std::set<std::string>> digests(std::string_view first_two_digits);
+
+ private:
+  Database& database_;
+  int list_limit_max_;
+};
+
+}  // namespace gbgreg::storage
