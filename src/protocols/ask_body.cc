@@ -1,0 +1,154 @@
+#include "protocols/ask_body.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "protocols/json_reader.h"
+#include "protocols/request_fields.h"
+
+namespace gbgreg::protocols {
+namespace {
+
+constexpr double kKeepAliveSecondsMax = 1e9;  // Thirty years; Ollama counts in nanoseconds and ends at 292.
+
+// Go's durations: "1h30m", "300ms", "-1s", "0".
+std::optional<double> duration_seconds(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    double seconds;
+  };
+  // "ms" stands before "m", which is its beginning.
+  constexpr Unit kUnits[] = {{"ns", 1e-9}, {"us", 1e-6}, {"\xC2\xB5s", 1e-6}, {"ms", 1e-3},
+                             {"s", 1},     {"m", 60},    {"h", 3600}};
+  double sign = 1;
+  if (text.starts_with('-') || text.starts_with('+')) {
+    if (text.front() == '-') sign = -1;
+    text.remove_prefix(1);
+  }
+  if (text == "0") return 0;
+  if (text.empty()) return std::nullopt;
+  double total = 0;
+  while (!text.empty()) {
+    if ((text.front() < '0' || text.front() > '9') && text.front() != '.') return std::nullopt;
+    double amount = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
+    if (parsed.ec != std::errc{}) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(parsed.ptr - text.data()));
+    const Unit* unit = nullptr;
+    for (const auto& known : kUnits) {
+      if (unit == nullptr && text.starts_with(known.name)) unit = &known;
+    }
+    if (unit == nullptr) return std::nullopt;
+    text.remove_prefix(unit->name.size());
+    total += amount * unit->seconds;
+  }
+  return sign * total;
+}
+
+Result<void> read_keep_alive(JsonValue& value, std::optional<std::chrono::milliseconds>& out) {
+  std::optional<double> seconds;
+  if (value.type() == JsonType::text) {
+    std::string_view text;
+    if (auto read = value.read_text(text); !read) return read;
+    seconds = duration_seconds(text);
+    if (!seconds) return value.must_be("a duration such as \"5m\" or \"1h30m\", or a number of seconds");
+  } else if (value.type() == JsonType::number || value.type() == JsonType::null) {
+    if (auto read = value.read_number(seconds, -kKeepAliveSecondsMax, kKeepAliveSecondsMax); !read) return read;
+    if (!seconds) return {};
+  } else {
+    return value.must_be("a duration such as \"5m\" or \"1h30m\", or a number of seconds");
+  }
+  if (!(std::fabs(*seconds) <= kKeepAliveSecondsMax)) return value.must_be("a duration of at most thirty years");
+  out = std::chrono::milliseconds(std::llround(*seconds * 1000));
+  return {};
+}
+
+std::unexpected<Error> field_not_supported(std::string_view name, std::string_view instead) {
+  return fail(Kind::unsupported, "field_not_supported",
+              "\"" + std::string(name) + "\" is not supported: " + std::string(instead) + ".");
+}
+
+// Fields of Ollama's that would change the answer and that nothing here can honour.
+Result<void> read_unsupported(std::string_view name, JsonValue& value) {
+  if (name == "raw") {
+    std::optional<bool> raw;
+    if (auto read = value.read_boolean(raw); !read) return read;
+    if (raw.value_or(false)) {
+      return field_not_supported(name, "the model's own chat template is always applied; send the plain prompt");
+    }
+    return {};
+  }
+  std::string_view text;
+  if (auto read = value.read_text(text); !read) return read;
+  if (text.empty()) return {};
+  if (name == "suffix") return field_not_supported(name, "ask for the missing part in the prompt");
+  return field_not_supported(name, "the model's own chat template is always applied");
+}
+
+Result<void> read_think(JsonValue& value) {
+  std::string_view level;
+  std::optional<bool> think;
+  if (value.type() == JsonType::text) {
+    if (auto read = value.read_text(level); !read) return read;
+  } else if (auto read = value.read_boolean(think); !read) {
+    return read;
+  }
+  if (!think.value_or(false) && level.empty()) return {};
+  return fail(Kind::malformed, "thinking_not_supported",
+              "The models here do not think aloud: leave \"think\" out or set it to false.");
+}
+
+}  // namespace
+
+Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm form) {
+  AskBody ask;
+  llm::Request& request = ask.request;
+  llm::Message prompt;
+  std::string system;
+  std::string model;
+  bool has_messages = false;
+
+  auto read_field = [&](std::string_view name, JsonValue& value) -> Result<void> {
+    if (name == "prompt") return value.read_text(prompt.text);
+    if (name == "model") return value.read_text(model, limits.model_bytes_max);
+    if (name == "system") return value.read_text(system);
+    if (name == "images") return read_images(value, limits, prompt.images);
+    if (name == "stream") return value.read_boolean(ask.stream);
+    if (name == "format") return read_format(value, limits, request);
+    if (name == "options") return read_options(value, limits, request);
+    if (name == "keep_alive") return read_keep_alive(value, ask.keep_alive);
+    if (name == "priority") return read_priority(value, request);
+    if (name == "deadline_ms") return value.read_integer(request.deadline_ms, 1, limits.deadline_ms_max);
+    if (name == "session_id") return value.read_text(ask.session_id, limits.session_bytes_max);
+    if (name == "upload_ids" || name == "project_id") return read_not_yet(value);
+    if (name == "raw" || name == "suffix" || name == "template") return read_unsupported(name, value);
+    if (name == "think") return read_think(value);
+    if (name == "messages" && form == AskForm::prompt_or_messages) {
+      if (value.type() == JsonType::null) return value.skip();
+      has_messages = true;
+      return read_messages(value, limits, request.messages);
+    }
+    return {};
+  };
+  const JsonBounds bounds{.bytes_max = limits.body_bytes_max, .depth_max = limits.json_depth_max};
+  if (auto read = read_json_object(body, bounds, read_field); !read) return std::unexpected(std::move(read.error()));
+
+  if (has_messages && (!prompt.text.empty() || !prompt.images.empty())) {
+    return fail(Kind::malformed, "invalid_field", "Send either \"prompt\" or \"messages\", not both.");
+  }
+  if (has_messages && request.messages.empty()) {
+    return fail(Kind::malformed, "invalid_field", "\"messages\" must hold at least one message.");
+  }
+  if (!has_messages) request.messages.push_back(std::move(prompt));
+  if (!system.empty()) {
+    request.messages.insert(request.messages.begin(), {.speaker = llm::Speaker::system, .text = std::move(system)});
+  }
+  if (!model.empty()) {
+    ask.model_named = true;
+    request.model = std::move(model);
+  }
+  if (auto fits = check_text_size(request, limits); !fits) return std::unexpected(std::move(fits.error()));
+  return ask;
+}
+
+}  // namespace gbgreg::protocols

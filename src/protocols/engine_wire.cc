@@ -1,0 +1,545 @@
+#include "protocols/engine_wire.h"
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+
+#include "protocols/json_reader.h"
+#include "protocols/json_writer.h"
+
+namespace gbgreg::protocols::engine_wire {
+namespace {
+
+constexpr int kTokensMax = std::numeric_limits<int>::max();
+constexpr int kRepeatLastMax = 128 * 1024;
+constexpr double kMillisecondsMax = 1e12;
+constexpr std::string_view kEvent = "The worker's event";
+
+// ---- The request.
+
+std::string_view speaker_name(llm::Speaker speaker) {
+  switch (speaker) {
+    case llm::Speaker::system:
+      return "system";
+    case llm::Speaker::user:
+      return "user";
+    case llm::Speaker::assistant:
+      return "assistant";
+    case llm::Speaker::tool:
+      return "tool";
+  }
+  return "user";
+}
+
+void write_image(JsonWriter& json, const llm::Image& image) {
+  json.open_object();
+  json.key("type").text("image_url");
+  json.key("image_url").open_object();
+  std::string url;
+  url.reserve(image.base64.size() + 32);
+  url.append("data:").append(image.media_type).append(";base64,").append(image.base64);
+  json.key("url").text(url);
+  json.close_object();
+  json.close_object();
+}
+
+void write_message(JsonWriter& json, const llm::Message& message) {
+  json.open_object();
+  json.key("role").text(speaker_name(message.speaker));
+  json.key("content");
+  if (message.images.empty()) {
+    json.text(message.text);
+  } else {
+    // The images first, as Ollama puts them: what is asked about them follows.
+    json.open_array();
+    for (const auto& image : message.images) write_image(json, image);
+    if (!message.text.empty()) {
+      json.open_object();
+      json.key("type").text("text");
+      json.key("text").text(message.text);
+      json.close_object();
+    }
+    json.close_array();
+  }
+  json.close_object();
+}
+
+void write_sampling(JsonWriter& json, const llm::Sampling& sampling) {
+  const auto number = [&](std::string_view name, const auto& value) {
+    if (value) json.key(name).number(*value);
+  };
+  number("temperature", sampling.temperature);
+  number("top_p", sampling.top_p);
+  number("min_p", sampling.min_p);
+  number("typical_p", sampling.typical_p);
+  number("repeat_penalty", sampling.repeat_penalty);
+  number("presence_penalty", sampling.presence_penalty);
+  number("frequency_penalty", sampling.frequency_penalty);
+  number("top_k", sampling.top_k);
+  number("max_tokens", sampling.tokens_max);
+  // The worker refuses -1, which means the whole context, and keeps a buffer of the length it is given.
+  if (const auto& last = sampling.repeat_last_n) {
+    json.key("repeat_last_n").number(*last < 0 || *last > kRepeatLastMax ? kRepeatLastMax : *last);
+  }
+  // A negative seed asks for a random one, which is what the worker takes when it is given none.
+  if (sampling.seed && *sampling.seed >= 0) json.key("seed").number(*sampling.seed);
+  if (!sampling.stop.empty()) {
+    json.key("stop").open_array();
+    for (const auto& stop : sampling.stop) json.text(stop);
+    json.close_array();
+  }
+}
+
+void write_format(JsonWriter& json, const llm::Request& request) {
+  if (request.format == llm::Format::text) return;
+  json.key("response_format").open_object();
+  if (request.format == llm::Format::json) {
+    json.key("type").text("json_object");
+  } else {
+    json.key("type").text("json_schema");
+    json.key("json_schema").open_object();
+    json.key("name").text("answer");
+    json.key("schema").raw(request.schema_json);
+    json.close_object();
+  }
+  json.close_object();
+}
+
+// ---- The answer.
+
+Error garbled(std::string what, std::string_view seen = {}) {
+  constexpr std::size_t kBytesShown = 200;
+  if (!seen.empty()) {
+    what += ": ";
+    append_valid_utf8(what, seen.substr(0, kBytesShown));
+  }
+  return {.kind = Kind::backend_failed,
+          .code = "backend_failed",
+          .message = "The model's worker gave an answer that cannot be understood; try again.",
+          .detail = std::move(what)};
+}
+
+// What is understood of one event, or of a whole answer.
+struct Event {
+  bool known_shape = false;  // It had choices, usage or an error: anything else is not an answer.
+  std::string_view content = {};
+  std::string_view finish_reason = {};
+  std::optional<int> prompt_tokens = {}, completion_tokens = {}, cached_tokens = {};
+  std::optional<int> prompt_n = {}, predicted_n = {}, cache_n = {};
+  std::optional<double> prompt_ms = {}, predicted_ms = {};
+  std::optional<Error> error = {};
+};
+
+// The worker's own error object, or a bare string.
+struct EngineError {
+  std::optional<int> code = {};
+  std::string message = {};
+  std::string type = {};
+  std::optional<int> prompt_tokens = {}, context_tokens = {};
+};
+
+Result<void> read_engine_error(JsonValue& value, EngineError& error) {
+  if (value.type() == JsonType::text) return value.read_text(error.message);
+  return value.each_field([&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "message" && field.type() == JsonType::text) return field.read_text(error.message);
+    if (name == "type" && field.type() == JsonType::text) return field.read_text(error.type);
+    if (name == "code" && field.type() == JsonType::number) return field.read_integer(error.code, 0, kTokensMax);
+    if (name == "n_prompt_tokens") return field.read_integer(error.prompt_tokens, 0, kTokensMax);
+    if (name == "n_ctx") return field.read_integer(error.context_tokens, 0, kTokensMax);
+    return {};
+  });
+}
+
+bool contains(std::string_view text, std::string_view part) {
+  const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
+  return !std::ranges::search(text, part, same).empty();
+}
+
+bool is_too_long(const EngineError& error) {
+  if (error.type == "exceed_context_size_error") return true;
+  return (contains(error.message, "exceed") && contains(error.message, "context")) ||
+         contains(error.message, "too long") || contains(error.message, "too large to process");
+}
+
+Error prompt_too_long(const EngineError& error) {
+  Error out{.kind = Kind::malformed, .code = "prompt_too_long", .message = "The prompt "};
+  if (error.prompt_tokens) out.message += "has " + std::to_string(*error.prompt_tokens) + " tokens and ";
+  if (error.context_tokens) {
+    out.message += error.prompt_tokens ? "the model's context holds " : "is longer than the model's context of ";
+    out.message += std::to_string(*error.context_tokens) + (error.prompt_tokens ? "" : " tokens");
+  } else {
+    out.message += error.prompt_tokens ? "the model's context holds fewer" : "is longer than the model's context";
+  }
+  out.message += ": shorten it.";
+  if (error.context_tokens) {
+    JsonWriter json(out.details_json);
+    json.open_object();
+    json.key("prompt_tokens").number_or_null(error.prompt_tokens);
+    json.key("context_tokens").number(*error.context_tokens);
+    json.close_object();
+  }
+  return out;
+}
+
+Error understood(int status, const EngineError& error) {
+  Error out;
+  if (is_too_long(error)) {
+    out = prompt_too_long(error);
+  } else if (contains(error.message, "image input is not supported")) {
+    out = {.kind = Kind::malformed,
+           .code = "model_cannot_see",
+           .message =
+               "This model does not take images: leave "
+               "the model out, or name one that sees."};
+  } else if (contains(error.message, "failed to load image")) {
+    out = {.kind = Kind::refused,
+           .code = "image_not_understood",
+           .message =
+               "An image cannot be decoded: send it again "
+               "as PNG or JPEG."};
+  } else if (contains(error.message, "json schema") || contains(error.message, "grammar") ||
+             contains(error.message, "initialize samplers")) {
+    out = {.kind = Kind::malformed,
+           .code = "format_not_usable",
+           .message =
+               "The model cannot be held to this \"format\": "
+               "simplify the schema or leave it out."};
+  } else if (status == 503) {
+    out = {.kind = Kind::unavailable,
+           .code = "model_loading",
+           .message =
+               "The model is being loaded; try again in a "
+               "moment.",
+           .retry_after_seconds = 1};
+  } else if (status == 400 || status == 413 || status == 422) {
+    out = {.kind = Kind::malformed,
+           .code = "refused_by_model",
+           .message =
+               "The model's worker refused the request: check "
+               "its messages, options and format."};
+  } else {
+    out = {.kind = Kind::backend_failed, .code = "backend_failed", .message = "The model's worker failed; try again."};
+  }
+  out.detail = "worker answered " + std::to_string(status);
+  if (!error.type.empty()) out.detail += " " + error.type;
+  if (!error.message.empty()) out.detail += ": " + error.message.substr(0, 500);
+  return out;
+}
+
+Result<void> read_choice(JsonValue& choice, Event& event) {
+  std::optional<int> index;
+  std::string_view content;
+  std::string_view finish_reason;
+  auto read_message = [&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "content") return field.read_text(content);
+    return {};
+  };
+  auto read_field = [&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "delta" || name == "message") return field.each_field(read_message);
+    if (name == "finish_reason") return field.read_text(finish_reason);
+    if (name == "index") return field.read_integer(index, 0, kTokensMax);
+    return {};
+  };
+  if (auto read = choice.each_field(read_field); !read) return read;
+  // One answer was asked for.
+  if (index.value_or(0) != 0) return {};
+  event.content = content;
+  if (!finish_reason.empty()) event.finish_reason = finish_reason;
+  return {};
+}
+
+Result<void> read_usage(JsonValue& value, Event& event) {
+  if (value.type() == JsonType::null) return value.skip();
+  auto read_details = [&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "cached_tokens") return field.read_integer(event.cached_tokens, 0, kTokensMax);
+    return {};
+  };
+  return value.each_field([&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "prompt_tokens") return field.read_integer(event.prompt_tokens, 0, kTokensMax);
+    if (name == "completion_tokens") return field.read_integer(event.completion_tokens, 0, kTokensMax);
+    if (name == "prompt_tokens_details" && field.type() == JsonType::object) return field.each_field(read_details);
+    return {};
+  });
+}
+
+Result<void> read_timings(JsonValue& value, Event& event) {
+  if (value.type() == JsonType::null) return value.skip();
+  return value.each_field([&](std::string_view name, JsonValue& field) -> Result<void> {
+    // The worker says -1 for what it did not do.
+    if (name == "prompt_n") return field.read_integer(event.prompt_n, -1, kTokensMax);
+    if (name == "predicted_n") return field.read_integer(event.predicted_n, -1, kTokensMax);
+    if (name == "cache_n") return field.read_integer(event.cache_n, -1, kTokensMax);
+    if (name == "prompt_ms") return field.read_number(event.prompt_ms, -1, kMillisecondsMax);
+    if (name == "predicted_ms") return field.read_number(event.predicted_ms, -1, kMillisecondsMax);
+    return {};
+  });
+}
+
+// Calls use(event) while the views in it are good. Errors: of the JSON, in a client's terms; the caller turns them.
+template <class Use>
+Result<void> read_event(std::string_view json, std::size_t bytes_max, Use use) {
+  Event event;
+  auto read_field = [&](std::string_view name, JsonValue& value) -> Result<void> {
+    if (name == "choices") {
+      event.known_shape = true;
+      return value.each_element([&](JsonValue& choice) { return read_choice(choice, event); });
+    }
+    if (name == "usage") return read_usage(value, event);
+    if (name == "timings") return read_timings(value, event);
+    if (name == "error") {
+      if (value.type() == JsonType::null) return value.skip();
+      event.known_shape = true;
+      EngineError error;
+      if (auto read = read_engine_error(value, error); !read) return read;
+      event.error = understood(error.code.value_or(500), error);
+    }
+    return {};
+  };
+  const JsonBounds bounds{.bytes_max = bytes_max, .what = kEvent, .check_skipped = false};
+  return read_json_object(json, bounds, read_field, [&] { use(event); });
+}
+
+void take_figures(const Event& event, llm::Usage& usage) {
+  const auto counted = [](const std::optional<int>& value) { return std::max(0, value.value_or(0)); };
+  if (event.cached_tokens || event.cache_n) {
+    usage.cached_prompt_tokens = event.cached_tokens ? *event.cached_tokens : counted(event.cache_n);
+  }
+  // `prompt_n` counts only what was not in the cache.
+  if (event.prompt_tokens) {
+    usage.prompt_tokens = *event.prompt_tokens;
+  } else if (event.prompt_n) {
+    const std::int64_t tokens = std::int64_t{counted(event.prompt_n)} + counted(event.cache_n);
+    usage.prompt_tokens = static_cast<int>(std::min<std::int64_t>(tokens, kTokensMax));
+  }
+  if (event.completion_tokens || event.predicted_n) {
+    usage.completion_tokens = event.completion_tokens ? *event.completion_tokens : counted(event.predicted_n);
+  }
+  if (event.prompt_ms) usage.prompt_ms = std::max(0.0, *event.prompt_ms);
+  if (event.predicted_ms) usage.generation_ms = std::max(0.0, *event.predicted_ms);
+}
+
+std::optional<llm::StopReason> stop_reason(std::string_view name) {
+  if (name == "stop" || name == "tool_calls") return llm::StopReason::stop;
+  if (name == "length") return llm::StopReason::length;
+  return std::nullopt;
+}
+
+// Half of a surrogate pair, as an escape, becomes U+FFFD; bytes that are not UTF-8 do too.
+std::string repaired(std::string_view json) {
+  const auto unit_at = [](std::string_view text, std::size_t at) -> int {
+    if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u') return -1;
+    int unit = 0;
+    for (std::size_t i = at + 2; i < at + 6; ++i) {
+      const auto digit = static_cast<unsigned char>(text[i]);
+      if (std::isxdigit(digit) == 0) return -1;
+      unit = unit * 16 + (digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10);
+    }
+    return unit;
+  };
+  std::string valid;
+  append_valid_utf8(valid, json);
+  std::string out;
+  out.reserve(valid.size());
+  for (std::size_t at = 0; at < valid.size();) {
+    if (valid[at] != '\\') {
+      out += valid[at++];
+      continue;
+    }
+    const int unit = unit_at(valid, at);
+    const int next = unit_at(valid, at + 6);
+    if (unit >= 0xD800 && unit <= 0xDBFF && next >= 0xDC00 && next <= 0xDFFF) {
+      out.append(valid, at, 12);
+      at += 12;
+    } else if (unit >= 0xD800 && unit <= 0xDFFF) {
+      out += "\\ufffd";
+      at += 6;
+    } else {
+      const std::size_t length = unit >= 0 ? 6 : 2;
+      out.append(valid, at, length);
+      at += length;
+    }
+  }
+  return out;
+}
+
+// Reads an event as it is, and if that fails once more with its text repaired.
+template <class Use>
+Result<void> read_event_repaired(std::string_view json, std::size_t bytes_max, Use use) {
+  auto read = read_event(json, bytes_max, use);
+  if (!read && (!is_valid_utf8(json) || contains(json, "\\ud"))) {
+    // A byte may become three.
+    read = read_event(repaired(json), bytes_max * 3, use);
+  }
+  if (!read) return std::unexpected(garbled(read.error().message, json));
+  return {};
+}
+
+}  // namespace
+
+std::string write_chat_request(const llm::Request& request, bool stream) {
+  std::size_t size = 512;
+  for (const auto& message : request.messages) {
+    size += message.text.size() + message.text.size() / 8 + 64;
+    for (const auto& image : message.images) size += image.base64.size() + 128;
+  }
+  std::string out;
+  out.reserve(size);
+  JsonWriter json(out);
+  json.open_object();
+  json.key("messages").open_array();
+  for (const auto& message : request.messages) write_message(json, message);
+  json.close_array();
+  json.key("stream").boolean(stream);
+  if (stream) {
+    json.key("stream_options").open_object();
+    json.key("include_usage").boolean(true);
+    json.close_object();
+  }
+  json.key("cache_prompt").boolean(true);
+  write_sampling(json, request.sampling);
+  write_format(json, request);
+  json.close_object();
+  return out;
+}
+
+StreamReader::StreamReader(const Limits& limits) : limits_(limits) {}
+
+Result<void> StreamReader::feed(std::string_view bytes, std::string& text) {
+  if (failed_) return std::unexpected(failure_);
+  if (done_) return {};
+  const auto fail_with = [&](Error error) -> Result<void> {
+    failed_ = true;
+    failure_ = std::move(error);
+    return std::unexpected(failure_);
+  };
+  bytes_taken_ += bytes.size();
+  if (bytes_taken_ > limits_.answer_bytes_max) return fail_with(garbled("the answer has no end"));
+
+  while (!done_) {
+    const std::size_t end = bytes.find('\n');
+    const std::size_t length = std::min(end, bytes.size());
+    if (rest_.size() + length > limits_.line_bytes_max) return fail_with(garbled("a line has no end", rest_));
+    if (end == std::string_view::npos) {
+      rest_.append(bytes);
+      return {};
+    }
+    Result<void> taken;
+    if (rest_.empty()) {
+      taken = take_line(bytes.substr(0, length), text);
+    } else {
+      rest_.append(bytes.substr(0, length));
+      taken = take_line(rest_, text);
+      rest_.clear();
+    }
+    if (!taken) return fail_with(std::move(taken.error()));
+    bytes.remove_prefix(end + 1);
+  }
+  return {};
+}
+
+Result<void> StreamReader::take_line(std::string_view line, std::string& text) {
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  if (line.empty() || line.starts_with(':')) return {};
+  for (const std::string_view field : {"event:", "id:", "retry:"}) {
+    if (line.starts_with(field)) return {};
+  }
+  // "error:" is what older workers put before an error; a bare object is an error body under a status of success.
+  for (const std::string_view field : {"data:", "error:"}) {
+    if (!line.starts_with(field)) continue;
+    line.remove_prefix(field.size());
+    if (line.starts_with(' ')) line.remove_prefix(1);
+    if (line == "[DONE]") {
+      done_ = true;
+      return {};
+    }
+    return take_event(line, text);
+  }
+  if (line.starts_with('{')) return take_event(line, text);
+  return std::unexpected(garbled("not an event", line));
+}
+
+Result<void> StreamReader::take_event(std::string_view json, std::string& text) {
+  std::optional<Error> failure;
+  auto use = [&](const Event& event) {
+    if (event.error) {
+      failure = event.error;
+    } else if (!event.known_shape) {
+      failure = garbled("an event of unknown shape", json);
+    } else if (finished_ && !event.content.empty()) {
+      failure = garbled("text after the end", json);
+    } else {
+      text.append(event.content);
+      take_figures(event, completion_.usage);
+      if (event.finish_reason.empty()) return;
+      const auto reason = stop_reason(event.finish_reason);
+      if (!reason) {
+        failure = garbled("an unknown finish reason", event.finish_reason);
+        return;
+      }
+      finished_ = true;
+      completion_.reason = *reason;
+    }
+  };
+  if (auto read = read_event_repaired(json, limits_.line_bytes_max, use); !read) return read;
+  if (failure) return std::unexpected(std::move(*failure));
+  return {};
+}
+
+Result<llm::Completion> StreamReader::finish() {
+  if (!failed_ && !done_ && !rest_.empty()) {
+    // The last line may lack its line feed. Text in it is of no use to anyone without what should have followed it.
+    std::string text;
+    auto taken = take_line(rest_, text);
+    rest_.clear();
+    if (!taken) {
+      failed_ = true;
+      failure_ = std::move(taken.error());
+    }
+  }
+  if (failed_) return std::unexpected(failure_);
+  if (!finished_ || !done_) {
+    return fail(Kind::backend_failed, "backend_failed",
+                "The model's worker stopped in the middle of its answer; try again.",
+                finished_ ? "the answer ended without [DONE]" : "the answer ended without a finish reason");
+  }
+  return completion_;
+}
+
+Result<Answer> read_answer(std::string_view body, const Limits& limits) {
+  Answer answer;
+  std::optional<Error> failure;
+  auto use = [&](const Event& event) {
+    const auto reason = stop_reason(event.finish_reason);
+    if (event.error) {
+      failure = event.error;
+    } else if (!event.known_shape || !reason) {
+      failure = garbled("an answer of unknown shape", body);
+    } else {
+      answer.text.assign(event.content);
+      answer.completion.reason = *reason;
+      take_figures(event, answer.completion.usage);
+    }
+  };
+  if (auto read = read_event_repaired(body, limits.answer_bytes_max, use); !read) {
+    return std::unexpected(std::move(read.error()));
+  }
+  if (failure) return std::unexpected(std::move(*failure));
+  return answer;
+}
+
+Error read_error(int status, std::string_view body, const Limits& limits) {
+  EngineError error;
+  auto read_field = [&](std::string_view name, JsonValue& value) -> Result<void> {
+    if (name == "error" && value.type() != JsonType::null) return read_engine_error(value, error);
+    return {};
+  };
+  const std::string_view looked_at = body.substr(0, limits.error_bytes_max);
+  std::string valid;
+  append_valid_utf8(valid, looked_at);
+  const JsonBounds bounds{.bytes_max = valid.size(), .what = kEvent};
+  // A body that is no JSON says nothing more than its status does, but is worth a look in the log.
+  if (!read_json_object(valid, bounds, read_field) && error.message.empty()) error.message = valid.substr(0, 200);
+  return understood(status, error);
+}
+
+}  // namespace gbgreg::protocols::engine_wire

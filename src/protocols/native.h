@@ -1,0 +1,74 @@
+// gbgreg's own shapes: errors, the `gbgreg` block, routing decisions, health. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/core.h"
+#include "llm/decision.h"
+#include "llm/llm.h"
+#include "protocols/json_writer.h"
+#include "protocols/options.h"
+
+namespace gbgreg::protocols::native {
+
+// {"error":{"code","message","details"?,"request_id"}}: always valid UTF-8 JSON; Error::detail stays out of it.
+std::string write_error(const Error& error, std::string_view request_id);
+
+// The `gbgreg` block as the next value of a JSON text that is being written.
+void write_notes(JsonWriter& json, const llm::AnswerNotes& notes);
+
+// The body of POST /api/route: what /api/generate takes, or {"messages":[{role,content,images?}],…}.
+// Errors: as ollama::parse_generate.
+Result<llm::Request> parse_route(std::string_view body, const Limits& limits);
+std::string write_decision(const llm::Decision& decision);
+
+struct GpuDevice {
+  std::string id;  // "CUDA0"
+  std::string name;
+  std::optional<std::int64_t> memory_total_bytes = {};
+  std::optional<std::int64_t> memory_free_bytes = {};
+};
+
+struct GpuFinding {
+  std::string code;
+  std::string severity;  // "info", "warning", "error"
+  std::string message;
+  std::string fix;
+};
+
+struct HealthReport {
+  std::string status = "healthy";  // "healthy", "degraded", "unhealthy"
+  std::string version;
+  std::int64_t uptime_seconds = 0;
+  std::vector<llm::BackendView> backends = {};
+  struct {
+    std::string status = "healthy";
+    std::string kind = "sqlite";
+  } database = {};
+  struct {
+    std::string status = "healthy";
+    std::optional<std::int64_t> free_bytes = {};
+  } storage = {};
+  struct {
+    std::string status = "absent";  // "ok", "absent", "fault"
+    std::vector<GpuDevice> devices = {};
+    std::vector<GpuFinding> findings = {};
+  } gpu = {};
+};
+
+// A backend that can take a request now or after it has been started by one: everything but failed and draining.
+bool is_operational(const llm::BackendView& backend);
+
+// The body of GET /health. What was not measured is null, but for `objective_met`: no answer, no objective missed.
+// The contract has no word for `draining`; it is "stopped", which it is about to be.
+std::string write_health(const HealthReport& report);
+
+// {"version":"…"}
+std::string write_version(std::string_view version);
+
+}  // namespace gbgreg::protocols::native

@@ -1,0 +1,23 @@
+// Every bound of what a client may say in a body, by name. Each is named in the error that it causes.
+#pragma once
+
+#include <cstddef>
+
+namespace gbgreg::protocols {
+
+struct Limits {
+  std::size_t body_bytes_max = 32 * 1024 * 1024;  // With images; the text alone is bounded by the next line.
+  std::size_t text_bytes_max = 16 * 1024 * 1024;  // Prompt, system prompt and messages together.
+  int json_depth_max = 64;
+  std::size_t images_max = 16;
+  std::size_t image_bytes_max = 20 * 1024 * 1024;  // Of one image, decoded.
+  std::size_t messages_max = 4096;
+  std::size_t model_bytes_max = 256;
+  std::size_t stops_max = 16;
+  std::size_t stop_bytes_max = 256;
+  std::size_t schema_bytes_max = 256 * 1024;
+  std::size_t session_bytes_max = 256;
+  int deadline_ms_max = 3'600'000;
+};
+
+}  // namespace gbgreg::protocols

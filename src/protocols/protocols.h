@@ -1,0 +1,16 @@
+// Bytes of a protocol to hub types (llm/) and back: one file for each dialect, both ways, pure.
+//
+// It knows no sockets, no HTTP beyond the bodies, no fleet. What clients and engines send is foreign: every function
+// here answers any bytes at all with a value or an Error, within the bounds of options.h. Any thread may call any
+// function; the only state is one JSON parser a thread (json_reader.h).
+//
+//   ollama.h       POST /api/generate, in and out
+//   native.h       our own shapes: errors, the `gbgreg` block, /api/route, /health
+//   engine_wire.h  what a llama-server worker is asked, and what it answers
+//   json_reader.h, json_writer.h   the one way JSON is read, and written
+#pragma once
+
+#include "protocols/engine_wire.h"
+#include "protocols/native.h"
+#include "protocols/ollama.h"
+#include "protocols/options.h"
