@@ -1,0 +1,442 @@
+#include "routing/features.h"
+
+#include <algorithm>
+#include <cctype>
+#include <string>
+
+#include "routing/lexicon.h"
+
+namespace gbgreg::routing {
+namespace {
+
+constexpr std::string_view kSignNames[] = {
+    "code_fence",  "code_inline", "code_lines", "stack_trace", "shell",       "file_name",     "identifier",
+    "tech_strong", "tech_weak",   "write_act",  "text_form",   "explain_act", "reason_act",    "numbers",
+    "pick_act",    "greeting",    "thanks",     "personal",    "errand",      "fact_question", "how_question",
+    "arithmetic",  "short_text",  "long_text",  "quoted_text", "many_steps",  "no_words",      "talk_of_code",
+};
+static_assert(std::size(kSignNames) == kSigns);
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+bool is_word(char c) { return is_digit(c) || is_lower(c) || is_upper(c) || c == '_'; }
+
+// ---- The part of a text that is read.
+
+// Cuts to at most `bytes` without cutting a character.
+std::string_view head_of(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
+  return text.substr(0, bytes);
+}
+
+std::string_view tail_of(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  std::size_t from = text.size() - bytes;
+  while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0U) == 0x80U) ++from;
+  return text.substr(from);
+}
+
+// Lower case for Latin, Cyrillic and Greek; white space to one space or one line feed; ’ to '.
+std::string folded(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    const auto next = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0U;
+    const auto put_pair = [&](unsigned first, unsigned second) {
+      out += static_cast<char>(first);
+      out += static_cast<char>(second);
+      ++at;
+    };
+    if (byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n') {
+      const char space = byte == '\n' ? '\n' : ' ';
+      if (out.empty()) continue;
+      if (out.back() == ' ' || out.back() == '\n') {
+        if (space == '\n') out.back() = space;
+      } else {
+        out += space;
+      }
+    } else if (byte >= 'A' && byte <= 'Z') {
+      out += static_cast<char>(byte | 0x20U);
+    } else if (byte == 0xC3 && next >= 0x80 && next <= 0x9E && next != 0x97) {
+      put_pair(byte, next + 0x20);  // À … Þ
+    } else if (byte == 0xD0 && next >= 0x90 && next <= 0x9F) {
+      put_pair(0xD0, next + 0x20);  // А … П
+    } else if (byte == 0xD0 && next >= 0xA0 && next <= 0xAF) {
+      put_pair(0xD1, next - 0x20);  // Р … Я
+    } else if (byte == 0xE2 && next == 0x80 && at + 2 < text.size() &&
+               static_cast<unsigned char>(text[at + 2]) == 0x99) {
+      out += '\'';
+      at += 2;
+    } else {
+      out += static_cast<char>(byte);
+    }
+  }
+  return out;
+}
+
+// ---- Shapes of code.
+
+bool begins_with_any(std::string_view text, std::initializer_list<std::string_view> beginnings) {
+  return std::ranges::any_of(beginnings, [&](std::string_view beginning) { return text.starts_with(beginning); });
+}
+
+bool contains_any(std::string_view text, std::initializer_list<std::string_view> parts) {
+  return std::ranges::any_of(parts, [&](std::string_view part) { return text.find(part) != std::string_view::npos; });
+}
+
+// How much one line looks like a line of a program, 0 to 1.
+float code_likeness(std::string_view line) {
+  std::size_t indent = 0;
+  while (indent < line.size() && (line[indent] == ' ' || line[indent] == '\t')) ++indent;
+  line.remove_prefix(indent);
+  while (!line.empty() && (line.back() == ' ' || line.back() == '\r')) line.remove_suffix(1);
+  if (line.size() < 2) return line.starts_with('}') || line.starts_with('{') ? 1.0F : 0.0F;
+  if (begins_with_any(line, {"#include", "import ",     "from ",        "def ",    "fn ",      "func ",   "const ",
+                             "let ",     "var ",        "using ",       "public ", "private ", "static ", "void ",
+                             "SELECT ",  "INSERT ",     "CREATE TABLE", "FROM ",   "@@ ",      "+++ ",    "--- a",
+                             "<?php",    "<!DOCTYPE",   "package ",     "struct ", "async ",   "return ", "elif ",
+                             "else:",    "try:",        "console.log",  "print(",  "if (",     "for (",   "while (",
+                             "class ",   "apiVersion:", "services:",    "FROM ",   "RUN ",     ".global", ".extern",
+                             "use ",     "library("})) {
+    // Several of these are also English words: they count when the line goes on like code.
+    return contains_any(line, {"(", ";", "{", "=", ":", "<", "\"", "::", "*", "."}) || line.starts_with("import ")
+               ? 0.9F
+               : 0.2F;
+  }
+  const char last = line.back();
+  // A rule of a style sheet, or a block on one line.
+  if (last == '}' && line.find('{') != std::string_view::npos) return 0.9F;
+  if (last == ';' || last == '{' || last == '}' || line.ends_with("};") || line.ends_with(");")) return 0.9F;
+  if (last == ':' && begins_with_any(line, {"if ", "for ", "while ", "with ", "except", "class ", "def "})) return 0.9F;
+  if (begins_with_any(line, {"</", "<div", "<p>", "<a ", "<script", "<html", "//", "/*", ">>> ", "$ ", "# "}))
+    return 0.6F;
+  if (contains_any(line, {" = ", " == ", "->", "=>", "::", "!=", "&&", "||", "+="})) return 0.6F;
+  return indent >= 2 && contains_any(line, {"(", "=", "["}) ? 0.5F : 0.0F;
+}
+
+void read_lines(std::string_view text, Features& features) {
+  float likeness = 0;
+  int lines = 0;
+  int bullets = 0;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::size_t first = line.find_first_not_of(" \t\r");
+    if (first == std::string_view::npos) continue;
+    ++lines;
+    likeness += code_likeness(line);
+    const std::string_view rest = line.substr(first);
+    const bool numbered = rest.size() > 2 && is_digit(rest[0]) && (rest[1] == '.' || rest[1] == ')');
+    if (numbered || rest.starts_with("- ") || rest.starts_with("* ")) ++bullets;
+    if (rest.starts_with("```")) add_hint(features, Sign::code_fence, 0.8F);
+    if (begins_with_any(rest, {"$ ", "sudo ", "~$ "})) add_hint(features, Sign::shell, 0.7F);
+    if (begins_with_any(
+            rest, {"ls ",     "cd ",      "cat ", "rm ",  "cp ",  "mv ",  "ps ",   "df ",  "du ",    "find ", "git ",
+                   "docker ", "kubectl ", "npm ", "pip ", "apt ", "ssh ", "curl ", "tar ", "chmod ", "make "}) &&
+        rest.find(" -") != std::string_view::npos) {
+      add_hint(features, Sign::shell, 0.8F);
+    }
+  }
+  features.lines = lines;
+  if (lines > 0) {
+    const float share = likeness / static_cast<float>(lines);
+    features[Sign::code_lines] = std::min(1.0F, std::max(share, likeness / 8));
+  }
+  if (bullets >= 2) features[Sign::many_steps] = std::min(1.0F, static_cast<float>(bullets) / 6);
+}
+
+constexpr std::string_view kFileEndings[] = {
+    "py",  "js",   "ts",  "jsx",   "tsx", "c",    "cc",   "cpp", "h",       "hpp",  "rs",    "go",   "java",
+    "rb",  "php",  "cs",  "swift", "kt",  "sh",   "bat",  "ps1", "sql",     "html", "css",   "json", "yaml",
+    "yml", "toml", "xml", "csv",   "ini", "conf", "cfg",  "log", "txt",     "md",   "ipynb", "dll",  "exe",
+    "so",  "jar",  "gz",  "zip",   "tar", "env",  "lock", "db",  "parquet", "jpg",  "png",
+};
+
+// What stands around the signs that code is full of.
+void read_marks(std::string_view text, Features& features) {
+  int backticks = 0;
+  int identifiers = 0;
+  int numbers = 0;
+  int digits_run = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    const char before = at > 0 ? text[at - 1] : ' ';
+    const char next = at + 1 < text.size() ? text[at + 1] : ' ';
+    if (is_digit(c)) {
+      if (digits_run++ == 0 && !is_word(before) && before != '.') ++numbers;
+      continue;
+    }
+    digits_run = 0;
+    switch (c) {
+      case '`':
+        ++backticks;
+        break;
+      case '_':
+        if (is_word(before) && is_word(next) && next != '_') ++identifiers;
+        break;
+      case '(':
+        if (is_word(before) && (next == ')' || next == '"' || next == '\'')) ++identifiers;
+        break;
+      case '.': {
+        if (!is_word(next) || is_digit(next)) break;
+        const std::string_view rest = text.substr(at + 1, 8);
+        const auto is_ending = [&](std::string_view ending) {
+          return rest.starts_with(ending) && (rest.size() == ending.size() || !is_word(rest[ending.size()]));
+        };
+        if ((is_word(before) || before == '*') && std::ranges::any_of(kFileEndings, is_ending)) {
+          add_hint(features, Sign::file_name, 0.6F);
+        } else if (is_lower(before) && is_lower(next)) {
+          ++identifiers;
+        }
+        break;
+      }
+      case '/':
+        if (before == ' ' && begins_with_any(text.substr(at), {"/etc", "/var", "/usr", "/proc", "/home", "/dev", "/tmp",
+                                                               "/opt", "/bin", "/path", "/sys"})) {
+          add_hint(features, Sign::file_name, 0.6F);
+        }
+        break;
+      case '|':
+        if (before == ' ' && next == ' ' &&
+            contains_any(text.substr(at, 8), {"| grep", "| awk", "| sed", "| xarg", "| sort", "| jq"})) {
+          add_hint(features, Sign::shell, 0.7F);
+        }
+        break;
+      case '-':
+        if (before == ' ' && next == '-' && at + 2 < text.size() && is_lower(text[at + 2])) {
+          add_hint(features, Sign::shell, 0.5F);
+        } else if (before == ' ' && is_lower(next) && (at + 2 == text.size() || text[at + 2] == ' ') && at > 1 &&
+                   text[at - 2] != '\n') {
+          add_hint(features, Sign::shell, 0.4F);  // "-l", but not a dash that begins a list's line.
+        } else if (next == '>' && (is_word(before) || before == ')')) {
+          ++identifiers;
+        }
+        break;
+      case ':':
+        if (next == ':' && is_word(before)) ++identifiers;
+        break;
+      case '=':
+        if (next == '=' || next == '>') ++identifiers;
+        break;
+      case '&':
+        if (next == '&') ++identifiers;
+        break;
+      case '+':
+      case '*':
+      case 'x':
+        if ((is_digit(before) || (before == ' ' && at > 1 && is_digit(text[at - 2]))) &&
+            (is_digit(next) || (next == ' ' && at + 2 < text.size() && is_digit(text[at + 2])))) {
+          add_hint(features, Sign::arithmetic, 0.7F);
+        }
+        break;
+      default:
+        if (is_upper(c) && is_lower(before) && is_lower(next)) ++identifiers;
+        break;
+    }
+  }
+  if (backticks >= 2) features[Sign::code_inline] = std::min(1.0F, 0.55F + static_cast<float>(backticks) * 0.05F);
+  if (identifiers > 0) features[Sign::identifier] = std::min(1.0F, static_cast<float>(identifiers) * 0.25F);
+  if (numbers >= 2) features[Sign::numbers] = std::min(1.0F, static_cast<float>(numbers) / 6);
+}
+
+// Error messages, by the words that programs print.
+void read_errors(std::string_view text, Features& features) {
+  for (const std::string_view mark : {"Traceback (most",
+                                      "Exception",
+                                      "Error:",
+                                      "error:",
+                                      "Error`",
+                                      "fatal:",
+                                      "panic:",
+                                      "Segmentation fault",
+                                      "segmentation fault",
+                                      "errno",
+                                      "exit code",
+                                      "exit status",
+                                      "core dumped",
+                                      "onnection refused",
+                                      "Killed process",
+                                      "undefined reference",
+                                      "undefined is not",
+                                      "cannot find symbol",
+                                      "ermission denied",
+                                      "No such file",
+                                      "command not found",
+                                      "Out of memory",
+                                      "stack trace",
+                                      "WARN",
+                                      "ERROR",
+                                      "[error]",
+                                      "systemd[",
+                                      "HTTP/1.1",
+                                      "make: ***",
+                                      "unexpected indent",
+                                      "IndentationError",
+                                      "not defined",
+                                      "cannot import",
+                                      "AssertionError",
+                                      "TypeError",
+                                      "SyntaxError",
+                                      "ReferenceError"}) {
+    if (text.find(mark) != std::string_view::npos) add_hint(features, Sign::stack_trace, 0.5F);
+  }
+}
+
+// ---- The whole.
+
+void count_words(std::string_view text, Features& features) {
+  int half_words = 0;
+  bool in_word = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if ((byte & 0xC0U) == 0x80U) continue;
+    ++features.characters;
+    if (byte >= 0xE3 && byte <= 0xE9) {  // Kana and Han: about two to a word.
+      const auto second = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0U;
+      const bool is_mark = byte == 0xE3 && second == 0x80;
+      if (is_mark && at + 2 < text.size() && static_cast<unsigned char>(text[at + 2]) == 0x82)
+        ++features.sentences;  // 。
+      if (!is_mark) ++half_words;
+      in_word = false;
+      continue;
+    }
+    const bool is_letter = byte >= 0x80 || std::isalnum(byte) != 0;
+    if (is_letter && !in_word) half_words += 2;
+    in_word = is_letter || (in_word && (byte == '\'' || byte == '-' || byte == '_'));
+    const bool at_end = at + 1 == text.size() || text[at + 1] == ' ' || text[at + 1] == '\n';
+    if ((byte == '.' || byte == '!' || byte == '?') && at_end) ++features.sentences;
+  }
+  features.words = (half_words + 1) / 2;
+  features.sentences = std::max(features.sentences, features.words > 0 ? 1 : 0);
+}
+
+// "3000 words", "500字", "1000-word": how long a text was asked for.
+void read_length_asked(std::string_view text, Features& features) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (!is_digit(text[at]) || (at > 0 && is_word(text[at - 1]))) continue;
+    int number = 0;
+    while (at < text.size() &&
+           (is_digit(text[at]) || (text[at] == ',' && at + 1 < text.size() && is_digit(text[at + 1])))) {
+      if (text[at] != ',') number = std::min(number * 10 + (text[at] - '0'), 1'000'000);
+      ++at;
+    }
+    std::string_view after = text.substr(at, 16);
+    if (!after.empty() && (after.front() == ' ' || after.front() == '-')) after.remove_prefix(1);
+    if (begins_with_any(after, {"word", "wörter", "mots", "palabras", "parole", "palavras", "слов"})) {
+      features.length_asked = std::max(features.length_asked, number);
+    } else if (begins_with_any(after, {"字", "多字", "余字"})) {
+      features.length_asked = std::max(features.length_asked, number / 2);
+    } else if (begins_with_any(after, {"page", "seite", "página", "страниц"})) {
+      features.length_asked = std::max(features.length_asked, std::min(number, 100) * 400);
+    }
+  }
+}
+
+void read_whole(std::string_view text, Features& features) {
+  count_words(text, features);
+  const int words = features.words;
+  if (words == 0) features[Sign::no_words] = 1;
+  features[Sign::short_text] = std::clamp(1.2F - static_cast<float>(words) / 20, 0.0F, 1.0F);
+  features[Sign::long_text] = std::clamp((static_cast<float>(words) - 40) / 160, 0.0F, 1.0F);
+  if (features.bytes > text.size()) features[Sign::long_text] = 1;
+  // Something to work on: a colon with the rest of the text after it, or a blank line.
+  const std::size_t colon = std::min(text.find(":\n"), text.find(": "));
+  const std::size_t chinese_colon = text.find("：");
+  const std::size_t gap = text.find("\n\n");
+  const std::size_t divide = std::min({colon, gap, chinese_colon});
+  if (divide != std::string_view::npos && text.size() - divide > 40) features[Sign::quoted_text] = 0.7F;
+  const std::size_t quote = text.find_first_of("\"'");
+  if (quote != std::string_view::npos) {
+    const std::size_t close = text.find(text[quote], quote + 40);
+    if (close != std::string_view::npos) add_hint(features, Sign::quoted_text, 0.5F);
+  }
+  if (features.sentences >= 4) {
+    features[Sign::many_steps] =
+        std::max(features[Sign::many_steps], std::min(1.0F, static_cast<float>(features.sentences) / 12));
+  }
+}
+
+void read_text(std::string_view text, Features& features) {
+  read_lines(text, features);
+  read_marks(text, features);
+  read_errors(text, features);
+  read_whole(text, features);
+  const std::string lower = folded(text);
+  read_length_asked(lower, features);
+  read_words(lower, features);
+}
+
+// Four bytes a token is the usual rule for English; a character of another script has more bytes and is about one
+// token.
+int estimated_tokens(std::string_view text) {
+  std::size_t continuation = 0;
+  for (const char c : head_of(text, 4096)) continuation += (static_cast<unsigned char>(c) & 0xC0U) == 0x80U ? 1U : 0U;
+  const std::size_t looked_at = std::min<std::size_t>(text.size(), 4096);
+  const double bytes_a_token = looked_at > 0 && continuation * 3 > looked_at ? 3.0 : 4.0;
+  return static_cast<int>(static_cast<double>(text.size()) / bytes_a_token) + 1;
+}
+
+bool is_about_code(const Features& features) {
+  return features[Sign::code_fence] + features[Sign::code_lines] + features[Sign::tech_strong] +
+             features[Sign::stack_trace] * 0.8F + features[Sign::identifier] * 0.5F + features[Sign::tech_weak] * 0.4F >
+         0.9F;
+}
+
+}  // namespace
+
+std::string_view sign_name(Sign sign) { return kSignNames[static_cast<std::size_t>(sign)]; }
+
+Features read_features(std::string_view prompt, int images) {
+  Features features;
+  features.bytes = prompt.size();
+  features.images = images;
+  features.messages = 1;
+  features.prompt_tokens = estimated_tokens(prompt);
+  if (prompt.size() <= kHeadBytesRead + kTailBytesRead) {
+    read_text(prompt, features);
+    return features;
+  }
+  std::string read;
+  read.reserve(kHeadBytesRead + kTailBytesRead + 1);
+  read.append(head_of(prompt, kHeadBytesRead));
+  read += '\n';
+  read.append(tail_of(prompt, kTailBytesRead));
+  read_text(read, features);
+  // What was not read is counted as being like what was.
+  const double whole = static_cast<double>(prompt.size()) / static_cast<double>(read.size());
+  features.words = static_cast<int>(std::min(features.words * whole, 1e9));
+  return features;
+}
+
+Features read_features(const llm::Request& request) {
+  const llm::Message* last = nullptr;
+  int images = 0;
+  int tokens = 0;
+  for (const auto& message : request.messages) {
+    if (message.speaker == llm::Speaker::user) last = &message;
+    images += static_cast<int>(message.images.size());
+    tokens += estimated_tokens(message.text);
+  }
+  Features features = read_features(last != nullptr ? std::string_view(last->text) : std::string_view(), images);
+  features.messages = static_cast<int>(request.messages.size());
+  features.prompt_tokens = tokens;
+  features.answer_tokens_max = request.sampling.tokens_max;
+
+  // A short follow-up leans on what it follows; one message back, from either side, is enough to tell.
+  constexpr std::size_t kContextBytesRead = 600;
+  int seen = 0;
+  for (auto message = request.messages.rbegin(); message != request.messages.rend() && seen < 2; ++message) {
+    if (&*message == last || message->speaker == llm::Speaker::system) continue;
+    ++seen;
+    Features before;
+    read_text(head_of(message->text, kContextBytesRead), before);
+    if (is_about_code(before)) features[Sign::talk_of_code] = 1;
+  }
+  return features;
+}
+
+}  // namespace gbgreg::routing
