@@ -1,0 +1,30 @@
+// A llama-server worker, spoken to in its own dialect over a Unix socket or TCP. Any I/O thread.
+#pragma once
+
+#include <string>
+
+#include "backends/backend.h"
+#include "net/client.h"
+
+namespace gbgreg::backends {
+
+struct LlamaOptions {
+  // The engine sends its head with the first token, so this bounds queueing and prompt processing together.
+  std::chrono::milliseconds first_token_timeout{600'000};
+  std::chrono::milliseconds between_tokens_timeout{60'000};
+  std::size_t error_bytes_max = 64 * 1024;
+};
+
+class LlamaBackend final : public Backend {
+ public:
+  LlamaBackend(net::Address address, std::string bearer, const LlamaOptions& options = {});
+
+  Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) override;
+
+ private:
+  net::Address address_;
+  std::string bearer_;
+  LlamaOptions options_;
+};
+
+}  // namespace gbgreg::backends

@@ -1,0 +1,78 @@
+#include "fleet/engine_command.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <thread>
+
+namespace gbgreg::fleet {
+namespace {
+
+// With some projectors (Gemma's) all tokens of an image must fit into one batch, or the engine aborts; they make up to
+// 280 tokens an image. A smaller batch would free the slot of a client that left sooner, but not at that price.
+constexpr int kImageBatchTokens = 512;
+
+constexpr std::array<std::string_view, 13> kPassedNames = {
+    "PATH",         "HOME",         "USER",         "LOGNAME",         "LANG",
+    "LANGUAGE",     "TZ",           "TMPDIR",       "LD_LIBRARY_PATH", "ASAN_OPTIONS",
+    "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"};
+// Locales, and what CUDA, ROCm, Vulkan, Mesa and the engine's own library of devices look at.
+constexpr std::array<std::string_view, 14> kPassedPrefixes = {"LC_",    "XDG_", "CUDA_", "NVIDIA_", "GGML_",
+                                                              "VK_",    "HIP_", "HSA_",  "ROC",     "MESA_",
+                                                              "LIBGL_", "LP_",  "OMP_",  "SYCL_"};
+
+bool may_pass(std::string_view variable) {
+  const std::string_view name = variable.substr(0, variable.find('='));
+  return std::ranges::find(kPassedNames, name) != kPassedNames.end() ||
+         std::ranges::any_of(kPassedPrefixes, [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+int threads_for(const WorkerOptions& worker) {
+  if (worker.threads > 0) return worker.threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency() / 2));
+}
+
+}  // namespace
+
+Command engine_command(const std::filesystem::path& engine, const WorkerOptions& worker, const EngineLife& life,
+                       std::span<const std::string> parent_environment) {
+  const bool sees_images = !worker.projector_file.empty();
+  const std::string batch =
+      std::to_string(sees_images ? std::max(worker.batch_tokens, kImageBatchTokens) : worker.batch_tokens);
+  Command command{.program = engine.string()};
+  auto& arguments = command.arguments;
+  arguments = {"-m", worker.model_file.string(), "--alias", worker.model, "--host", life.socket.string()};
+  if (sees_images) arguments.insert(arguments.end(), {"--mmproj", worker.projector_file.string()});
+  arguments.insert(arguments.end(),
+                   {
+                       "-c",
+                       std::to_string(worker.context_tokens * worker.slots),  // Divided among the slots.
+                       "-np",
+                       std::to_string(worker.slots),
+                       "-t",
+                       std::to_string(threads_for(worker)),
+                       "-b",
+                       batch,
+                       "-ub",
+                       batch,
+                       "-cram",
+                       "0",  // No prompt cache that users share.
+                       "-lv",
+                       "4",
+                       "--log-jsonl",  // The only place where it says on which device it runs.
+                       "--no-ui",
+                       "--offline",
+                   });
+
+  for (const std::string& variable : parent_environment) {
+    if (may_pass(variable)) command.environment.push_back(variable);
+  }
+  // Child mode; the number itself is not used. The key is not an argument because arguments are visible to everybody.
+  command.environment.push_back("LLAMA_SERVER_ROUTER_PORT=1");
+  command.environment.push_back("LLAMA_API_KEY=" + life.key);
+  // After an abort the engine would start a debugger, when it finds one, and keep its memory for as long as that takes.
+  command.environment.push_back("GGML_NO_BACKTRACE=1");
+  return command;
+}
+
+}  // namespace gbgreg::fleet

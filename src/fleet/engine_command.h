@@ -1,0 +1,25 @@
+// How a llama-server worker is started: its arguments and its environment. Pure.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fleet/options.h"
+#include "fleet/process.h"
+
+namespace gbgreg::fleet {
+
+// What differs from life to life of a worker.
+struct EngineLife {
+  std::filesystem::path socket;
+  std::string key;  // The gateway's secret for this life; no other local program may use the worker.
+};
+
+// `parent_environment` is the gateway's own ("NAME=value"): only names that a GPU driver or the C library need pass, so
+// neither its secrets nor LLAMA_ARG_… settings of the owner's shell reach the engine.
+Command engine_command(const std::filesystem::path& engine, const WorkerOptions& worker, const EngineLife& life,
+                       std::span<const std::string> parent_environment);
+
+}  // namespace gbgreg::fleet

@@ -1,0 +1,69 @@
+#include "fleet/engine_command.h"
+
+#include <gmock/gmock.h>
+
+namespace gbgreg::fleet {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsSupersetOf;
+using testing::Not;
+
+const WorkerOptions kText{.role = "technical",
+                          .model = "demo-technical",
+                          .model_file = "/models/demo technical.gguf",
+                          .context_tokens = 4096,
+                          .slots = 4,
+                          .threads = 1};
+const EngineLife kLife{.socket = "/run/gbgreg/w0-1.sock", .key = "sesame"};
+
+TEST(EngineCommand, NamesEverythingThatTheEngineMustNotChooseItself) {
+  const Command command = engine_command("/opt/llama-server", kText, kLife, {});
+  EXPECT_EQ(command.program, "/opt/llama-server");
+  EXPECT_THAT(command.arguments,
+              ElementsAre("-m", "/models/demo technical.gguf", "--alias", "demo-technical", "--host",
+                          "/run/gbgreg/w0-1.sock", "-c", "16384", "-np", "4", "-t", "1", "-b", "64", "-ub", "64",
+                          "-cram", "0", "-lv", "4", "--log-jsonl", "--no-ui", "--offline"));
+}
+
+TEST(EngineCommand, KeepsTheKeyOutOfTheArguments) {
+  const Command command = engine_command("/opt/llama-server", kText, kLife, {});
+  EXPECT_THAT(command.arguments, Not(Contains(HasSubstr("sesame"))));
+  EXPECT_THAT(command.environment, IsSupersetOf({"LLAMA_API_KEY=sesame", "LLAMA_SERVER_ROUTER_PORT=1"}));
+}
+
+TEST(EngineCommand, GivesAnImageRoomInOneBatch) {
+  WorkerOptions vision = kText;
+  vision.projector_file = "/models/projector.gguf";
+  const Command command = engine_command("/opt/llama-server", vision, kLife, {});
+  EXPECT_THAT(command.arguments, IsSupersetOf({"--mmproj", "/models/projector.gguf", "-b", "-ub", "512"}));
+}
+
+TEST(EngineCommand, TakesAtLeastOneThreadWhenNoneIsNamed) {
+  WorkerOptions worker = kText;
+  worker.threads = 0;
+  const Command command = engine_command("/opt/llama-server", worker, kLife, {});
+  const auto flag = std::ranges::find(command.arguments, "-t");
+  ASSERT_NE(flag, command.arguments.end());
+  EXPECT_GE(std::stoi(*std::next(flag)), 1);
+}
+
+TEST(EngineCommand, PassesWhatAGpuNeedsAndNoSecrets) {
+  const std::vector<std::string> parent = {"PATH=/usr/bin",
+                                           "CUDA_VISIBLE_DEVICES=0",
+                                           "LD_LIBRARY_PATH=/opt/cuda",
+                                           "LLAMA_ARG_HOST=0.0.0.0",
+                                           "GBGREG_DATABASE=secret",
+                                           "AWS_SECRET_ACCESS_KEY=x",
+                                           "LC_ALL=C",
+                                           "odd"};
+  const Command command = engine_command("/opt/llama-server", kText, kLife, parent);
+  EXPECT_THAT(command.environment,
+              ElementsAre("PATH=/usr/bin", "CUDA_VISIBLE_DEVICES=0", "LD_LIBRARY_PATH=/opt/cuda", "LC_ALL=C",
+                          "LLAMA_SERVER_ROUTER_PORT=1", "LLAMA_API_KEY=sesame", "GGML_NO_BACKTRACE=1"));
+}
+
+}  // namespace
+}  // namespace gbgreg::fleet

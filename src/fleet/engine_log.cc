@@ -1,0 +1,278 @@
+#include "fleet/engine_log.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+
+namespace gbgreg::fleet {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::string_view kStatePrefix = "cmd_child_to_router:state:";
+constexpr std::size_t kFirstErrorsMax = 2;
+constexpr std::size_t kLastWordsLines = 20;  // How far back a complaint still belongs to the end.
+constexpr std::size_t kLastWordsBytesMax = 400;
+constexpr std::size_t kDevicesMax = 64;
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(kBlank);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+// Printable, one line, bounded; bytes that are no valid UTF-8 would break the JSON that the line ends up in.
+std::string printable(std::string_view text) {
+  std::string clean;
+  clean.reserve(std::min(text.size(), kLogLineBytesMax));
+  for (std::size_t i = 0; i < text.size() && clean.size() < kLogLineBytesMax;) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xc2 && lead < 0xe0 ? 2
+                               : (lead & 0xf0) == 0xe0       ? 3
+                               : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                             : 0;
+    bool valid = length != 0 && i + length <= text.size();
+    for (std::size_t k = 1; valid && k < length; ++k) valid = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
+    if (valid && length == 3) {
+      const auto second = static_cast<unsigned char>(text[i + 1]);
+      valid = !(lead == 0xe0 && second < 0xa0) && !(lead == 0xed && second >= 0xa0);
+    }
+    if (valid && length == 4) {
+      const auto second = static_cast<unsigned char>(text[i + 1]);
+      valid = !(lead == 0xf0 && second < 0x90) && !(lead == 0xf4 && second >= 0x90);
+    }
+    if (!valid) {
+      clean.push_back('?');
+      ++i;
+    } else {
+      if (length == 1 && (lead < 0x20 || lead == 0x7f)) {
+        clean.push_back(' ');
+      } else {
+        clean.append(text.substr(i, length));
+      }
+      i += length;
+    }
+  }
+  return clean;
+}
+
+LogLevel level_of(std::string_view word) {
+  if (word == "error") return LogLevel::error;
+  if (word == "warn") return LogLevel::warning;
+  if (word == "debug") return LogLevel::debug;
+  return LogLevel::info;
+}
+
+// "0.00.000.609 I srv  llama_server: initializing ...": what the engine writes before --log-jsonl takes effect. Any
+// other plain line is a complaint: of the argument parser, of the loader of shared libraries, of an assertion.
+LogLine read_plain(std::string_view line) {
+  const std::size_t space = line.find(' ');
+  const bool stamped = space != std::string_view::npos && space > 0 && space + 2 < line.size() &&
+                       line.substr(0, space).find_first_not_of("0123456789.") == std::string_view::npos &&
+                       line[space + 2] == ' ';
+  if (!stamped) return {.level = LogLevel::error, .text = std::string(line)};
+  const char letter = line[space + 1];
+  const LogLevel level = letter == 'E' ? LogLevel::error : letter == 'W' ? LogLevel::warning : LogLevel::info;
+  return {.level = level, .text = std::string(line.substr(space + 3))};
+}
+
+const json::value* member(const json::value& value, std::string_view name) {
+  const json::object* object = value.if_object();
+  return object == nullptr ? nullptr : object->if_contains(name);
+}
+
+std::string_view text_of(const json::value* value) {
+  if (value == nullptr || !value->is_string()) return {};
+  return value->get_string();
+}
+
+// {"stages":["text_model","mmproj_model"],"current":"text_model","value":0.5}
+std::optional<double> read_progress(const json::value& payload) {
+  const json::value* stages = member(payload, "stages");
+  const json::value* value = member(payload, "value");
+  const std::string_view current = text_of(member(payload, "current"));
+  if (stages == nullptr || !stages->is_array() || value == nullptr || !value->is_number()) return std::nullopt;
+  const json::array& names = stages->get_array();
+  std::size_t index = 0;
+  while (index < names.size() && text_of(&names[index]) != current) ++index;
+  if (index == names.size()) return std::nullopt;
+  const double within = std::clamp(value->to_number<double>(), 0.0, 1.0);
+  return (static_cast<double>(index) + within) / static_cast<double>(names.size());
+}
+
+std::optional<EngineState> read_state(std::string_view text) {
+  boost::system::error_code failure;
+  const json::value state = json::parse(text, failure);
+  if (failure) return std::nullopt;
+  const std::string_view name = text_of(member(state, "state"));
+  if (name == "ready") return EngineState{.stage = EngineStage::ready};
+  if (name == "sleeping") return EngineState{.stage = EngineStage::sleeping};
+  if (name != "loading") return std::nullopt;
+  const json::value* payload = member(state, "payload");
+  return EngineState{.stage = EngineStage::loading, .progress = payload ? read_progress(*payload) : std::nullopt};
+}
+
+std::optional<int> read_number(std::string_view& text) {
+  text = trimmed(text);
+  int number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc() || number < 0) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
+
+bool take_prefix(std::string_view& text, std::string_view prefix) {
+  if (!text.starts_with(prefix)) return false;
+  text.remove_prefix(prefix.size());
+  return true;
+}
+
+// "CPU", "CPU_Mapped", "CPU_REPACK", "AMX", "BLAS" and the pinned "CUDA_Host" are memory of the host.
+bool is_host_memory(std::string_view buffer) {
+  return buffer.starts_with("CPU") || buffer.starts_with("AMX") || buffer.starts_with("BLAS") ||
+         buffer.find("_Host") != std::string_view::npos;
+}
+
+// "CUDA0_Split" is on CUDA0.
+std::string_view device_of(std::string_view buffer) { return buffer.substr(0, buffer.find('_')); }
+
+}  // namespace
+
+EngineLog::EngineLog(std::size_t lines_max, std::string folder)
+    : lines_max_(std::max<std::size_t>(lines_max, 1)), folder_(std::move(folder)) {
+  if (!folder_.empty() && !folder_.ends_with('/')) folder_.push_back('/');
+}
+
+EngineWord EngineLog::take(Stream stream, std::string_view line) {
+  const std::string_view text = trimmed(line);
+  if (text.empty()) return {};
+  // The state of the engine is taken from stdout alone, as its own router does it.
+  if (stream == Stream::out && text.starts_with(kStatePrefix)) {
+    const auto state = read_state(text.substr(kStatePrefix.size()));
+    if (state && state->stage == EngineStage::ready) was_ready_ = true;
+    return {.state = state};
+  }
+  if (text.front() == '{') {
+    boost::system::error_code failure;
+    const json::value entry = json::parse(text, failure);
+    if (!failure) {
+      if (text_of(member(entry, "type")) != "log") return {};  // Tables for programs; the log repeats them.
+      const std::string_view message = trimmed(text_of(member(entry, "msg")));
+      if (!was_ready_) read_evidence(message);
+      return {.log_line = keep(level_of(text_of(member(entry, "level"))), message)};
+    }
+  }
+  const LogLine plain = read_plain(text);
+  return {.log_line = keep(stream == Stream::err ? plain.level : LogLevel::info, plain.text)};
+}
+
+const LogLine* EngineLog::keep(LogLevel level, std::string_view text) {
+  if (text.empty()) return nullptr;
+  std::string clean = printable(text);
+  if (!folder_.empty()) {
+    for (std::size_t at = clean.find(folder_); at != std::string::npos; at = clean.find(folder_, at)) {
+      clean.erase(at, folder_.size());
+    }
+  }
+  if (level == LogLevel::error && !was_ready_ && first_errors_.size() < kFirstErrorsMax) {
+    if (std::ranges::find(first_errors_, clean) == first_errors_.end()) first_errors_.push_back(clean);
+  }
+  lines_.push_back({.level = level, .text = std::move(clean)});
+  if (lines_.size() > lines_max_) lines_.pop_front();
+  return &lines_.back();
+}
+
+// The lines as the engine's source (v0.5.0, src/llama.cpp, src/llama-model.cpp, tools/mtmd/clip.cpp) writes them:
+//   llama_prepare_model_devices: using device CUDA0 (NVIDIA GeForce RTX 5070 Ti) (0000:01:00.0) - 15800 MiB free
+//   load_tensors: loading model tensors, this can take a while... (load_mode = mmap)
+//   load_tensors: offloaded 33/33 layers to GPU
+//   load_tensors:        CUDA0 model buffer size =  4403.49 MiB
+//   clip_ctx: CLIP using CUDA0 backend
+void EngineLog::read_evidence(std::string_view text) {
+  if (const std::size_t colon = text.find(": using device "); colon != std::string_view::npos) {
+    const std::string_view name = text.substr(colon + std::string_view(": using device ").size());
+    if (!is_host_memory(name)) device_named_ = true;
+    return;
+  }
+  if (take_prefix(text, "print_info: n_layer ")) {
+    text = trimmed(text);
+    if (take_prefix(text, "=")) layers_ = read_number(text);
+    return;
+  }
+  if (take_prefix(text, "clip_ctx: CLIP using ")) {
+    projector_device_ = std::string(text.substr(0, text.find(' ')));
+    return;
+  }
+  if (!take_prefix(text, "load_tensors:")) return;
+  text = trimmed(text);
+  if (text.starts_with("loading model tensors")) {
+    // An earlier attempt with more layers may have been given up: only the last one counts.
+    weights_ = {};
+    offloaded_ = offloadable_ = std::nullopt;
+    return;
+  }
+  if (take_prefix(text, "offloaded ")) {
+    const auto offloaded = read_number(text);
+    if (!offloaded || !take_prefix(text, "/")) return;
+    const auto offloadable = read_number(text);
+    if (!offloadable || !text.starts_with(" layers to GPU")) return;
+    offloaded_ = offloaded;
+    offloadable_ = offloadable;
+    return;
+  }
+  const std::size_t size = text.find(" model buffer size =");
+  if (size == std::string_view::npos) return;
+  const std::string_view buffer = trimmed(text.substr(0, size));
+  if (is_host_memory(buffer)) {
+    weights_.host = true;
+  } else if (!buffer.empty() && weights_.devices.size() < kDevicesMax) {
+    const std::string device(device_of(buffer));
+    if (std::ranges::find(weights_.devices, device) == weights_.devices.end()) weights_.devices.push_back(device);
+  }
+}
+
+llm::Placement EngineLog::placement() const {
+  llm::Placement placement;
+  placement.gpu_layers = offloaded_;
+  placement.total_layers = offloadable_;
+  // The engine counts the output layer as one more than the model's own layers.
+  if (!offloadable_ && layers_) placement.total_layers = *layers_ + 1;
+
+  const bool projector_on_host = !projector_device_ || is_host_memory(*projector_device_);
+  if (weights_.devices.empty()) {
+    // An engine with a GPU module says "offloaded 0/33": as good a proof as the silence of one without.
+    const bool no_gpu = !device_named_ || offloaded_ == 0;
+    if (!weights_.host || !no_gpu) return placement;
+    placement.device = projector_on_host ? "CPU" : "mixed";
+    if (!placement.gpu_layers && placement.total_layers) placement.gpu_layers = 0;
+    return placement;
+  }
+  const std::string& device = weights_.devices.front();
+  const bool all_layers = offloaded_ && offloaded_ == offloadable_ && weights_.devices.size() == 1;
+  const bool projector_there = !projector_device_ || *projector_device_ == device;
+  placement.device = all_layers && projector_there ? printable(device) : "mixed";
+  return placement;
+}
+
+std::string EngineLog::last_words() const {
+  std::vector<std::string_view> words;
+  if (!was_ready_) {
+    words.assign(first_errors_.begin(), first_errors_.end());
+  } else {
+    const std::size_t from = lines_.size() > kLastWordsLines ? lines_.size() - kLastWordsLines : 0;
+    for (std::size_t i = from; i < lines_.size() && words.size() < kFirstErrorsMax; ++i) {
+      if (lines_[i].level == LogLevel::error) words.push_back(lines_[i].text);
+    }
+  }
+  std::string joined;
+  for (const std::string_view word : words) {
+    if (!joined.empty()) joined += " | ";
+    joined += word;
+  }
+  return joined.size() > kLastWordsBytesMax ? printable(std::string_view(joined).substr(0, kLastWordsBytesMax))
+                                            : joined;
+}
+
+}  // namespace gbgreg::fleet

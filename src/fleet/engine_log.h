@@ -1,0 +1,82 @@
+// What a llama-server worker says about itself, line by line: its state, its log, and where it put the layers.
+//
+// In child mode its stdout carries state lines between the JSON log lines of --log-jsonl; stderr has plain text.
+// Nothing in its HTTP interface says which device is used; only this log does, so the Placement is made here, from
+// evidence alone. Evidence counts only until the engine is ready: later lines can be about requests, and no prompt may
+// forge it.
+//
+// Pure: no I/O, no clock, no threads. Takes any bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "llm/llm.h"
+
+namespace gbgreg::fleet {
+
+inline constexpr std::size_t kLogLineBytesMax = 2'000;  // The rest of a longer line is not kept.
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+struct LogLine {
+  LogLevel level = LogLevel::info;
+  std::string text;  // One line of valid printable text, without the engine's own time stamps.
+};
+
+enum class EngineStage : std::uint8_t { loading, ready, sleeping };
+
+struct EngineState {
+  EngineStage stage = EngineStage::loading;
+  std::optional<double> progress = {};  // Of loading, over all its stages: 0 to 1.
+};
+
+// What a line turned out to be: a state, a log line, or nothing of interest.
+struct EngineWord {
+  std::optional<EngineState> state = {};
+  const LogLine* log_line = nullptr;  // Valid until the next line.
+};
+
+class EngineLog {
+ public:
+  enum class Stream : std::uint8_t { out, err };
+
+  // Keeps the last `lines_max` lines, at least one. `folder` is cut out of what is kept, so that no path gets into a
+  // message.
+  EngineLog(std::size_t lines_max, std::string folder);
+
+  EngineWord take(Stream stream, std::string_view line);
+
+  // By the evidence so far.
+  llm::Placement placement() const;
+  const std::deque<LogLine>& lines() const { return lines_; }
+  // The complaints that explain an end best, in one line; empty when there are none. While loading these are the
+  // first ones, because the later ones only say that loading failed; after that the newest.
+  std::string last_words() const;
+
+ private:
+  const LogLine* keep(LogLevel level, std::string_view text);
+  void read_evidence(std::string_view text);
+
+  std::size_t lines_max_;
+  std::string folder_;
+  std::deque<LogLine> lines_;
+  std::vector<std::string> first_errors_;
+  bool was_ready_ = false;
+
+  struct Buffers {
+    bool host = false;
+    std::vector<std::string> devices = {};  // Each once.
+  };
+  Buffers weights_;
+  bool device_named_ = false;  // "using device …"
+  std::optional<int> offloaded_, offloadable_, layers_;
+  std::optional<std::string> projector_device_;
+};
+
+}  // namespace gbgreg::fleet

@@ -1,0 +1,28 @@
+#include "fleet/figures.h"
+
+#include <algorithm>
+
+namespace gbgreg::fleet {
+namespace {
+
+constexpr double kNewestShare = 0.2;
+
+}  // namespace
+
+void Figures::add(const llm::Usage& usage, double total_ms) {
+  // The first token comes out of the prompt, so a single one says nothing about the speed of generation.
+  if (usage.completion_tokens > 1 && usage.generation_ms > 0) {
+    const double newest = usage.completion_tokens * 1000.0 / usage.generation_ms;
+    const double before = tokens_per_second_.value_or(newest);
+    tokens_per_second_ = before + kNewestShare * (newest - before);
+  }
+  totals_[count_++ % kTotalsMax] = total_ms;
+  const std::size_t kept = std::min(count_, kTotalsMax);
+  std::array<double, kTotalsMax> sorted = totals_;
+  const std::size_t rank = (kept * 95 + 99) / 100 - 1;
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank),
+                   sorted.begin() + static_cast<std::ptrdiff_t>(kept));
+  p95_ = sorted[rank];
+}
+
+}  // namespace gbgreg::fleet

@@ -1,0 +1,30 @@
+// What the last answers of a worker say about its speed. Pure.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+
+#include "llm/llm.h"
+
+namespace gbgreg::fleet {
+
+class Figures {
+ public:
+  static constexpr std::size_t kTotalsMax = 128;
+
+  void add(const llm::Usage& usage, double total_ms);
+
+  // Of generation, smoothed; absent before the first answer that had tokens.
+  std::optional<double> tokens_per_second() const { return tokens_per_second_; }
+  // Of the last kTotalsMax answers at most, by the nearest-rank method; absent before the first.
+  std::optional<double> total_p95_ms() const { return p95_; }
+
+ private:
+  std::optional<double> tokens_per_second_;
+  std::optional<double> p95_;
+  std::array<double, kTotalsMax> totals_{};
+  std::size_t count_ = 0;
+};
+
+}  // namespace gbgreg::fleet

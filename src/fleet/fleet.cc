@@ -1,0 +1,223 @@
+#include "fleet/fleet.h"
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+
+#include "fleet/fleet_state.h"
+#include "fleet/run_folder.h"
+
+namespace gbgreg::fleet {
+
+FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_backend)
+    : options_(std::move(options)), clock_(clock), make_backend_(std::move(make_backend)) {
+  for (const WorkerOptions& worker : options_.workers) {
+    WorkerSurroundings surroundings{
+        .io = io_, .clock = clock_, .options = options_, .make_backend = make_backend_, .on_change = [this] {
+          changed();
+        }};
+    const auto index = static_cast<int>(workers_.size());
+    workers_.push_back(std::make_unique<Worker>(std::move(surroundings), index, worker));
+  }
+  publish();
+}
+
+void FleetState::run() {
+  // Children are forked on this thread and the kernel ends them with it, so it lives as long as the fleet.
+  thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "fleet");
+    for (;;) {
+      try {
+        io_.run();
+        return;
+      } catch (const std::exception& error) {
+        spdlog::error("fleet: {}", error.what());
+      }
+    }
+  });
+}
+
+void FleetState::close() {
+  guard_.reset();
+  thread_.join();
+  workers_.clear();
+}
+
+std::shared_ptr<const std::vector<llm::BackendView>> FleetState::snapshot() const {
+  const std::lock_guard lock(picture_mutex_);
+  return picture_;
+}
+
+void FleetState::start() {
+  if (auto made = make_run_folder(options_.run_folder); made) remove_stale_sockets(options_.run_folder);
+  for (auto& worker : workers_) worker->start();  // One that has no run folder says so itself.
+}
+
+void FleetState::stop(std::promise<void> stopped) {
+  stop_waiters_.push_back(std::move(stopped));
+  for (auto& worker : workers_) worker->stop();
+  changed();
+}
+
+void FleetState::ask(const std::shared_ptr<LeaseRequest>& request) {
+  Worker* found = worker(request->backend_id);
+  if (found == nullptr) {
+    request->complete(fail(Kind::not_found, "backend_not_found", "No such model is configured."));
+    return;
+  }
+  auto answer = [this, request](Result<Slot> slot) {
+    if (!slot) return request->complete(std::unexpected(std::move(slot.error())));
+    // From here on the slot belongs to the lease, wherever that goes: its destructor gives it back.
+    Lease lease(shared_from_this(), request->backend_id, slot->generation, std::move(slot->backend), slot->queue_ms);
+    request->complete(std::move(lease));
+  };
+  found->ask(request->id, request->priority, request->deadline, std::move(answer));
+}
+
+Worker* FleetState::worker(std::string_view backend_id) {
+  const auto found = std::ranges::find_if(workers_, [&](const auto& worker) { return worker->id() == backend_id; });
+  return found == workers_.end() ? nullptr : found->get();
+}
+
+void FleetState::changed() {
+  // Once for all that happens in one turn of the loop.
+  if (publish_is_due_) return;
+  publish_is_due_ = true;
+  post([this] {
+    publish_is_due_ = false;
+    publish();
+    const auto is_down = [](const auto& worker) { return worker->state() == llm::BackendState::stopped; };
+    if (!stop_waiters_.empty() && std::ranges::all_of(workers_, is_down)) {
+      for (std::promise<void>& waiter : stop_waiters_) waiter.set_value();
+      stop_waiters_.clear();
+    }
+  });
+}
+
+void FleetState::publish() {
+  auto picture = std::make_shared<std::vector<llm::BackendView>>();
+  picture->reserve(workers_.size());
+  for (const auto& worker : workers_) picture->push_back(worker->view());
+  const std::lock_guard lock(picture_mutex_);
+  picture_ = std::move(picture);
+}
+
+Lease::Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, std::uint64_t generation,
+             std::shared_ptr<backends::Backend> backend, int queue_ms)
+    : fleet_(std::move(fleet)),
+      backend_id_(std::move(backend_id)),
+      generation_(generation),
+      backend_(std::move(backend)),
+      queue_ms_(queue_ms) {}
+
+Lease& Lease::operator=(Lease&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  fleet_ = std::move(other.fleet_);
+  backend_id_ = std::move(other.backend_id_);
+  generation_ = other.generation_;
+  backend_ = std::move(other.backend_);
+  queue_ms_ = other.queue_ms_;
+  return *this;
+}
+
+Lease::~Lease() { release(); }
+
+// The posted work names the fleet by a plain pointer: it runs on the fleet's thread or never, and a shared pointer in
+// the queue that the fleet itself owns would keep both for ever.
+void Lease::release() noexcept {
+  const std::shared_ptr<FleetState> fleet = std::move(fleet_);
+  if (!fleet) return;
+  try {
+    fleet->post([state = fleet.get(), id = backend_id_, generation = generation_] {
+      if (Worker* worker = state->worker(id)) worker->release(generation);
+    });
+  } catch (const std::exception& error) {
+    spdlog::error("fleet: a slot of {} could not be given back: {}", backend_id_, error.what());
+  }
+}
+
+void Lease::report_success(const llm::Usage& usage, double total_ms) {
+  if (!fleet_) return;
+  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_, usage, total_ms] {
+    if (Worker* worker = state->worker(id)) worker->request_succeeded(generation, usage, total_ms);
+  });
+}
+
+void Lease::report_failure() {
+  if (!fleet_) return;
+  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_] {
+    if (Worker* worker = state->worker(id)) worker->request_failed(generation);
+  });
+  release();
+}
+
+Fleet::Fleet(Options options, const Clock& clock, BackendFactory make_backend)
+    : state_(std::make_shared<FleetState>(std::move(options), clock, std::move(make_backend))) {
+  state_->run();
+}
+
+Fleet::~Fleet() {
+  stop();
+  state_->close();
+}
+
+void Fleet::start() {
+  state_->post([state = state_.get()] { state->start(); });
+}
+
+void Fleet::stop() {
+  std::promise<void> stopped;
+  std::future<void> done = stopped.get_future();
+  state_->post([state = state_.get(), stopped = std::move(stopped)]() mutable { state->stop(std::move(stopped)); });
+  done.wait();
+}
+
+std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const { return state_->snapshot(); }
+
+// Crossing threads by run_on() would be shorter, but Boost 1.81 emits a cancellation to a task on another thread
+// through a signal that the caller may have destroyed by then (co_spawn_cancellation_handler). So the request crosses
+// as a message, its answer and its withdrawal too, and each side touches only what is its own:
+//  - The withdrawal is posted after the request, so it finds it waiting, or answered.
+//  - An answer that is already on its way when the caller is cancelled meets `is_cancelled` on the caller's own thread,
+//    and the lease in it ends there, which gives the slot back.
+Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority, SteadyTime deadline) {
+  auto request = std::make_shared<LeaseRequest>();
+  request->id = state_->next_waiter_id();
+  request->backend_id = std::move(backend_id);
+  request->priority = priority;
+  request->deadline = deadline;
+
+  auto initiate = [state = state_, request](auto handler) {
+    const auto is_cancelled = std::make_shared<bool>(false);
+    // The caller's loop must not end while it waits for us.
+    auto executor = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
+    auto cancellation = asio::get_associated_cancellation_slot(handler);
+    if (cancellation.is_connected()) {
+      auto withdraw = [state, is_cancelled, id = request->id, backend = request->backend_id](asio::cancellation_type) {
+        *is_cancelled = true;
+        state->post([fleet = state.get(), id, backend] {
+          if (Worker* worker = fleet->worker(backend)) worker->withdraw(id);
+        });
+      };
+      cancellation.assign(std::move(withdraw));
+    }
+    auto arrive = [handler = std::move(handler), cancellation, is_cancelled](Result<Lease> result) mutable {
+      if (cancellation.is_connected()) cancellation.clear();
+      if (*is_cancelled) result = fail(Kind::cancelled, "cancelled", "The client left.");
+      std::move(handler)(std::move(result));
+    };
+    request->complete = [executor, arrive = std::move(arrive)](Result<Lease> result) mutable {
+      asio::post(executor,
+                 [arrive = std::move(arrive), result = std::move(result)]() mutable { arrive(std::move(result)); });
+    };
+    state->post([fleet = state.get(), request] { fleet->ask(request); });
+  };
+  co_return co_await asio::async_initiate<const UseTask, void(Result<Lease>)>(std::move(initiate), use_task);
+}
+
+}  // namespace gbgreg::fleet

@@ -1,0 +1,93 @@
+// The fleet: every model worker there is, kept alive, and handed out slot by slot.
+//
+// Fleet owns one Worker (worker.h) per configured model; a worker is a supervised `llama-server` child. All state lives
+// on one thread of the fleet's own: any thread may call these functions, each hops there first, so there is no mutex
+// here but the one that guards the published picture. Decisions are pure (scheduler.h); this class acts on them.
+// It does not choose a model for a prompt (routing/) and does not speak to a model (backends/): a backend for each life
+// of a worker is made by the factory that it is given.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/backend.h"
+#include "core/core.h"
+#include "fleet/options.h"
+#include "llm/llm.h"
+
+namespace gbgreg::fleet {
+
+class FleetState;
+
+// Makes what speaks to a worker at `address` ("unix:/run/x.sock") with the key `bearer`. Called on the fleet's thread;
+// the result is used, and may be destroyed, on any.
+using BackendFactory =
+    std::function<std::shared_ptr<backends::Backend>(const std::string& address, const std::string& bearer)>;
+
+// The right to use one slot of one backend until it is destroyed (from any thread).
+class Lease {
+ public:
+  Lease() = default;
+  Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, std::uint64_t generation,
+        std::shared_ptr<backends::Backend> backend, int queue_ms);
+  Lease(Lease&& other) noexcept = default;
+  Lease& operator=(Lease&& other) noexcept;
+  ~Lease();
+
+  // Shared with the fleet: a worker may be replaced while a lease on its predecessor is still held.
+  backends::Backend& backend() const { return *backend_; }
+  const std::string& backend_id() const { return backend_id_; }
+  int queue_ms() const { return queue_ms_; }
+
+  // Tells the fleet how the request went, for its figures.
+  void report_success(const llm::Usage& usage, double total_ms);
+  // The backend died or answered garbage: the fleet waits a moment to see whether the worker is dying before it hands
+  // out the next lease on it, and restarts one that fails request after request. The slot is given back, so that the
+  // caller may ask for another lease while it still holds this one.
+  void report_failure();
+
+ private:
+  void release() noexcept;
+
+  std::shared_ptr<FleetState> fleet_;  // Empty when there is nothing to give back.
+  std::string backend_id_;
+  std::uint64_t generation_ = 0;  // Which life of the worker the slot belongs to.
+  std::shared_ptr<backends::Backend> backend_;
+  int queue_ms_ = 0;
+};
+
+class Fleet {
+ public:
+  // Starts its thread; starts no worker before start(). The clock must be a real one: timers follow it.
+  Fleet(Options options, const Clock& clock, BackendFactory make_backend);
+  // As stop(), and joins its thread. Nobody may call lease() any more; leases may live on.
+  ~Fleet();
+  Fleet(const Fleet&) = delete;
+  Fleet& operator=(const Fleet&) = delete;
+
+  // Starts every worker; returns at once.
+  void start();
+  // Ends every worker (politely, then by SIGKILL after options.stop_timeout); everybody who waits in lease() and every
+  // later caller is told unavailable. Blocks until the last child is gone. Not to be called on the fleet's thread. The
+  // io_contexts whose tasks used lease() must still exist, though they need not run.
+  void stop();
+
+  // A picture for routing and health, in the order of the configuration. May be stale the moment it returns: choose
+  // with it, never start or stop because of it. Any thread; costs one pointer copy.
+  std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
+
+  // Waits until the backend is ready and has a free slot, starting it if it is down. First come, first served;
+  // interactive requests before batch ones. Cancelling the caller leaves the queue at once.
+  // Errors: not_found, busy (the queue is full; 429), unavailable (it does not start; 503), timed_out (deadline; 504),
+  // cancelled (the caller was cancelled).
+  Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline);
+
+ private:
+  std::shared_ptr<FleetState> state_;  // Shared with the leases, which may outlive the fleet.
+};
+
+}  // namespace gbgreg::fleet

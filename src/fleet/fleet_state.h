@@ -1,0 +1,67 @@
+// What the fleet's thread owns. Private to fleet.cc and its leases.
+#pragma once
+
+#include <atomic>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fleet/fleet.h"
+#include "fleet/worker.h"
+
+namespace gbgreg::fleet {
+
+// A request on its way through the fleet.
+struct LeaseRequest {
+  WaiterId id = 0;
+  std::string backend_id;
+  llm::Priority priority = llm::Priority::interactive;
+  SteadyTime deadline = SteadyTime::max();
+  // Called once, on the fleet's thread; carries the result to the caller's.
+  std::move_only_function<void(Result<Lease>)> complete = {};
+};
+
+class FleetState : public std::enable_shared_from_this<FleetState> {
+ public:
+  FleetState(Options options, const Clock& clock, BackendFactory make_backend);
+  void run();    // Its thread begins.
+  void close();  // Its thread ends; the workers have been stopped.
+
+  std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
+  WaiterId next_waiter_id() { return ++last_waiter_id_; }
+
+  // Any thread: has `work` run on the fleet's thread. Work that comes after close() is never run.
+  template <class Work>
+  void post(Work work) {
+    asio::post(io_, std::move(work));
+  }
+
+  // On the fleet's thread only, from here on.
+  void start();
+  void stop(std::promise<void> stopped);
+  void ask(const std::shared_ptr<LeaseRequest>& request);
+  // Null when there is none of this name.
+  Worker* worker(std::string_view backend_id);
+
+ private:
+  void changed();
+  void publish();
+
+  const Options options_;
+  const Clock& clock_;
+  const BackendFactory make_backend_;
+  IoContext io_{1};
+  asio::executor_work_guard<Executor> guard_{io_.get_executor()};
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::promise<void>> stop_waiters_;
+  bool publish_is_due_ = false;
+  std::atomic<WaiterId> last_waiter_id_ = 0;
+  mutable std::mutex picture_mutex_;
+  std::shared_ptr<const std::vector<llm::BackendView>> picture_;  // Guarded by picture_mutex_.
+  std::thread thread_;
+};
+
+}  // namespace gbgreg::fleet

@@ -1,0 +1,43 @@
+// Bounds and settings of the fleet, filled by config/.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace gbgreg::fleet {
+
+struct WorkerOptions {
+  std::string role;                           // "technical"
+  std::string model;                          // "demo-technical"
+  std::filesystem::path model_file;           // A GGUF file.
+  std::filesystem::path projector_file = {};  // The vision projector, for models that see.
+  bool is_demo = false;                       // Random weights: said in /health.
+  int context_tokens = 4096;                  // For each slot.
+  int slots = 4;
+  int threads = 0;        // 0: half of the cores, at least one.
+  int batch_tokens = 64;  // Small on the CPU, so that a client that leaves during the prompt frees its slot soon.
+  int objective_ms = 5000;
+};
+
+struct Options {
+  std::filesystem::path engine;      // The llama-server program.
+  std::filesystem::path run_folder;  // For sockets: short enough for a Unix socket's 107 bytes, mode 0700.
+  std::vector<WorkerOptions> workers = {};
+
+  int queue_max = 64;                               // Requests waiting for one worker; past that, busy.
+  int log_lines_max = 200;                          // The last lines of a worker's log that are kept.
+  std::chrono::milliseconds load_timeout{120'000};  // Without a step forward: a slow disk is not a hang.
+  std::chrono::milliseconds stop_timeout{3'000};
+  // After a crash: at once, then doubling from the first to the second; a worker that lived for restart_forgiven_after
+  // begins again at none.
+  std::chrono::milliseconds restart_delay_min{250};
+  std::chrono::milliseconds restart_delay_max{30'000};
+  std::chrono::milliseconds restart_forgiven_after{60'000};
+  int crashes_until_failed = 5;    // In a row, without having been ready in between: then the state is failed, and a
+                                   // request is told so at once while slow retries go on.
+  int failures_until_restart = 5;  // Requests that failed in a row on a worker that seems alive: then it is restarted.
+};
+
+}  // namespace gbgreg::fleet

@@ -1,0 +1,340 @@
+#include "fleet/scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace gbgreg::fleet {
+namespace {
+
+constexpr int kRetryAfterSecondsMax = 60;
+constexpr double kNewestShare = 0.2;  // Of the newest figure in a smoothed one.
+
+int retry_after_seconds(double milliseconds) {
+  return std::clamp(static_cast<int>(std::ceil(milliseconds / 1000)), 1, kRetryAfterSecondsMax);
+}
+
+void append(Actions& actions, Actions more) {
+  for (Action& action : more) actions.push_back(std::move(action));
+}
+
+std::string in_seconds(std::chrono::milliseconds duration) {
+  const auto count = duration.count();
+  return count % 1000 == 0 ? std::to_string(count / 1000) + " s" : std::to_string(count) + " ms";
+}
+
+}  // namespace
+
+Scheduler::Scheduler(SchedulerOptions options) : options_(std::move(options)) {}
+
+Actions Scheduler::start(SteadyTime now) {
+  Actions actions;
+  if (phase_ == Phase::stopped && !closed_) begin_life_after(now, std::chrono::milliseconds{0}, actions);
+  return actions;
+}
+
+Actions Scheduler::stop(SteadyTime now) {
+  Actions actions;
+  if (closed_) return actions;
+  closed_ = true;
+  failed_ = false;
+  refuse_all(now, actions);
+  const bool has_process = phase_ == Phase::starting || phase_ == Phase::loading || phase_ == Phase::ready;
+  if (!has_process) {
+    phase_ = Phase::stopped;
+    return actions;
+  }
+  // While it loads the engine does not listen to its stdin, and there is nothing to finish.
+  const bool listens = phase_ == Phase::ready;
+  phase_ = Phase::draining;
+  stop_asked_ = now;
+  if (listens) {
+    actions.push_back(AskToExit{});
+  } else {
+    kill_once(actions, "was stopped while loading");
+  }
+  return actions;
+}
+
+Actions Scheduler::process_started(SteadyTime now) {
+  if (phase_ != Phase::starting) return {};
+  phase_ = Phase::loading;
+  last_progress_ = now;
+  // What was missing is there now: requests may wait for it again.
+  if (not_begun_) failed_ = not_begun_ = false;
+  return {};
+}
+
+Actions Scheduler::process_not_started(SteadyTime now, std::string why) {
+  Actions actions;
+  if (phase_ == Phase::draining) {
+    phase_ = Phase::stopped;
+    return actions;
+  }
+  failed_ = not_begun_ = true;
+  trouble_ = std::move(why);
+  busy_ = 0;
+  phase_ = Phase::delayed;
+  start_at_ = now + std::min(kRecheckMax, options_.restart_delay_max);
+  refuse_all(now, actions);
+  return actions;
+}
+
+void Scheduler::process_loads(SteadyTime now, std::optional<double> progress) {
+  if (phase_ != Phase::loading) return;
+  // A slow disk is not a hang: the timeout runs from the last step forward.
+  if (progress && (!progress_ || *progress > *progress_)) {
+    progress_ = progress;
+    last_progress_ = now;
+  }
+}
+
+Actions Scheduler::process_ready(SteadyTime now) {
+  Actions actions;
+  if (phase_ != Phase::loading) return actions;
+  phase_ = Phase::ready;
+  ready_since_ = now;
+  failed_ = false;
+  failed_loads_ = 0;
+  failed_requests_ = 0;
+  trouble_.clear();
+  hand_out_slots(now, actions);
+  return actions;
+}
+
+Actions Scheduler::process_ended(SteadyTime now, std::string_view how, std::string_view last_words) {
+  Actions actions;
+  busy_ = 0;
+  suspect_until_.reset();
+  if (phase_ == Phase::draining || closed_) {
+    phase_ = Phase::stopped;
+    return actions;
+  }
+  const bool was_ready = phase_ == Phase::ready;
+  if (was_ready && now - ready_since_ >= options_.restart_forgiven_after) crashes_ = 0;
+  ++crashes_;
+  if (!was_ready) ++failed_loads_;
+
+  trouble_ = "The engine ";
+  trouble_ += killed_ ? std::string_view(killed_why_) : how;
+  if (!was_ready && !killed_) trouble_ += " while loading " + options_.model_file_name;
+  if (!last_words.empty()) trouble_.append("; its last words: ").append(last_words);
+  if (!trouble_.ends_with('.')) trouble_ += ".";
+
+  if (failed_loads_ >= options_.crashes_until_failed) failed_ = true;
+  ++restarts_;
+  begin_life_after(now, restart_delay(), actions);
+  if (failed_) refuse_all(now, actions);
+  return actions;
+}
+
+Actions Scheduler::ask(SteadyTime now, Waiter waiter) {
+  Actions actions;
+  if (closed_ || failed_) {
+    actions.push_back(Refuse{.waiter = waiter.id, .error = unavailable(now)});
+    return actions;
+  }
+  if (waiter.deadline <= now) {
+    actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
+    return actions;
+  }
+  auto& queue = waiter.priority == llm::Priority::interactive ? interactive_ : batch_;
+  queue.push_back(waiter);
+  if (phase_ == Phase::stopped) append(actions, start(now));
+  hand_out_slots(now, actions);
+  // The newcomer is the one to go when it is one too many; a free slot would have taken somebody out of the queue.
+  if (queued() > options_.queue_max) {
+    queue.pop_back();
+    actions.push_back(Refuse{.waiter = waiter.id, .error = queue_full()});
+  }
+  return actions;
+}
+
+void Scheduler::withdraw(WaiterId waiter) {
+  const auto is_it = [&](const Waiter& other) { return other.id == waiter; };
+  std::erase_if(interactive_, is_it);
+  std::erase_if(batch_, is_it);
+}
+
+Actions Scheduler::release(SteadyTime now, std::uint64_t generation) {
+  Actions actions;
+  if (generation != generation_ || busy_ == 0) return actions;
+  --busy_;
+  hand_out_slots(now, actions);
+  return actions;
+}
+
+void Scheduler::request_succeeded(std::uint64_t generation, double total_ms) {
+  slot_ms_ = slot_ms_ == 0 ? total_ms : slot_ms_ + kNewestShare * (total_ms - slot_ms_);
+  if (generation == generation_) failed_requests_ = 0;
+}
+
+Actions Scheduler::request_failed(SteadyTime now, std::uint64_t generation) {
+  Actions actions;
+  if (generation != generation_ || phase_ != Phase::ready) return actions;
+  suspect_until_ = now + kSuspicion;
+  if (++failed_requests_ >= options_.failures_until_restart) {
+    kill_once(actions, "failed " + std::to_string(failed_requests_) + " requests in a row and was ended");
+  }
+  return actions;
+}
+
+Actions Scheduler::time_passed(SteadyTime now) {
+  Actions actions;
+  expire(interactive_, now, actions);
+  expire(batch_, now, actions);
+  if (phase_ == Phase::delayed && now >= start_at_) begin_life(actions);
+  if (phase_ == Phase::loading && now >= last_progress_ + options_.load_timeout) {
+    kill_once(actions, "did not get on with loading " + options_.model_file_name + " for " +
+                           in_seconds(options_.load_timeout) + " and was ended");
+  }
+  if (phase_ == Phase::draining) {
+    if (now >= stop_asked_ + options_.stop_timeout) kill_once(actions, "did not exit when it was told to");
+    if (now >= stop_asked_ + 2 * options_.stop_timeout) {
+      phase_ = Phase::stopped;
+      actions.push_back(AbandonProcess{});
+    }
+  }
+  if (suspect_until_ && now >= *suspect_until_) {
+    suspect_until_.reset();
+    hand_out_slots(now, actions);
+  }
+  return actions;
+}
+
+std::optional<SteadyTime> Scheduler::next_event() const {
+  SteadyTime next = SteadyTime::max();
+  for (const auto* queue : {&interactive_, &batch_}) {
+    for (const Waiter& waiter : *queue) next = std::min(next, waiter.deadline);
+  }
+  if (phase_ == Phase::delayed) next = std::min(next, start_at_);
+  if (phase_ == Phase::loading && !killed_) next = std::min(next, last_progress_ + options_.load_timeout);
+  if (phase_ == Phase::draining) next = std::min(next, stop_asked_ + (killed_ ? 2 : 1) * options_.stop_timeout);
+  if (suspect_until_) next = std::min(next, *suspect_until_);
+  if (next == SteadyTime::max()) return std::nullopt;
+  return next;
+}
+
+llm::BackendState Scheduler::state() const {
+  if (failed_) return llm::BackendState::failed;
+  switch (phase_) {
+    case Phase::stopped:
+      return llm::BackendState::stopped;
+    case Phase::delayed:
+    case Phase::starting:
+    case Phase::loading:
+      return llm::BackendState::loading;
+    case Phase::ready:
+      return llm::BackendState::ready;
+    case Phase::draining:
+      return llm::BackendState::draining;
+  }
+  return llm::BackendState::stopped;
+}
+
+int Scheduler::slots_free() const { return phase_ == Phase::ready ? options_.slots - busy_ : 0; }
+
+std::string Scheduler::detail() const {
+  if (!trouble_.empty()) return trouble_;
+  if (phase_ == Phase::loading && progress_) {
+    return options_.model_file_name + " is loading: " + std::to_string(static_cast<int>(*progress_ * 100)) + " %.";
+  }
+  return {};
+}
+
+void Scheduler::begin_life(Actions& actions) {
+  phase_ = Phase::starting;
+  ++generation_;
+  busy_ = 0;
+  killed_ = false;
+  killed_why_.clear();
+  progress_.reset();
+  suspect_until_.reset();
+  actions.push_back(StartProcess{});
+}
+
+void Scheduler::begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions) {
+  if (delay.count() == 0) return begin_life(actions);
+  phase_ = Phase::delayed;
+  start_at_ = now + delay;
+}
+
+// The first in line, interactive before batch.
+void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
+  if (phase_ != Phase::ready || suspect_until_ || killed_) return;
+  while (busy_ < options_.slots && queued() > 0) {
+    auto& queue = interactive_.empty() ? batch_ : interactive_;
+    const Waiter waiter = queue.front();
+    queue.pop_front();
+    if (waiter.deadline <= now) {
+      actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
+      continue;
+    }
+    ++busy_;
+    const auto queue_ms = static_cast<int>(milliseconds_between(waiter.arrived, now));
+    actions.push_back(Grant{.waiter = waiter.id, .queue_ms = queue_ms});
+  }
+}
+
+void Scheduler::expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions) {
+  for (const Waiter& waiter : queue) {
+    if (waiter.deadline <= now) actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
+  }
+  std::erase_if(queue, [&](const Waiter& waiter) { return waiter.deadline <= now; });
+}
+
+void Scheduler::refuse_all(SteadyTime now, Actions& actions) {
+  for (auto* queue : {&interactive_, &batch_}) {
+    for (const Waiter& waiter : *queue) {
+      actions.push_back(Refuse{.waiter = waiter.id, .error = unavailable(now)});
+    }
+    queue->clear();
+  }
+}
+
+void Scheduler::kill_once(Actions& actions, std::string why) {
+  if (killed_) return;
+  killed_ = true;
+  killed_why_ = std::move(why);
+  actions.push_back(KillProcess{});
+}
+
+// At once, then doubling from the least to the longest delay.
+std::chrono::milliseconds Scheduler::restart_delay() const {
+  if (crashes_ <= 1) return std::chrono::milliseconds{0};
+  auto delay = options_.restart_delay_min;
+  for (int crash = 2; crash < crashes_ && delay < options_.restart_delay_max; ++crash) delay *= 2;
+  return std::min(delay, options_.restart_delay_max);
+}
+
+Error Scheduler::unavailable(SteadyTime now) const {
+  Error error{.kind = Kind::unavailable, .code = "model_unavailable", .message = {}};
+  if (closed_) {
+    error.message = "The gateway is shutting down; try again in a moment.";
+    error.retry_after_seconds = 1;
+    return error;
+  }
+  error.message = "The model " + options_.model + " cannot be started at present; GET /health says why.";
+  error.detail = trouble_;
+  const auto wait = phase_ == Phase::delayed ? milliseconds_between(now, start_at_) : 0;
+  error.retry_after_seconds = retry_after_seconds(static_cast<double>(wait));
+  return error;
+}
+
+Error Scheduler::queue_full() const {
+  Error error{.kind = Kind::busy,
+              .code = "queue_full",
+              .message = "Too many requests wait for the model " + options_.model + "; try again in a moment."};
+  error.retry_after_seconds = retry_after_seconds(slot_ms_ * queued() / std::max(1, options_.slots));
+  return error;
+}
+
+Error Scheduler::too_late() const {
+  const bool is_up = phase_ == Phase::ready;
+  return Error{.kind = Kind::timed_out,
+               .code = is_up ? "queue_timed_out" : "load_timed_out",
+               .message = is_up ? "No slot of the model " + options_.model + " became free in time; try again later."
+                                : "The model " + options_.model + " did not become ready in time; try again later.",
+               .detail = trouble_};
+}
+
+}  // namespace gbgreg::fleet

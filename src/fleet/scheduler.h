@@ -1,0 +1,146 @@
+// What one worker does next: start, wait, hand out a slot, end. The decisions, without a process, a thread or a clock.
+//
+//   stopped ──start──► loading ──ready──► ready ──stop──► draining ──ended──► stopped
+//                       ▲   │ ended/timed out │ ended
+//                       └───┴── after a delay ┘          too many ends without having been ready: failed, and slow
+//                       retries
+//
+// Each event comes with the time and returns the actions to take, in order; Worker (worker.h) takes them. Events of an
+// earlier life of the worker carry its generation and change nothing in the present one.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/core.h"
+#include "fleet/options.h"
+#include "llm/llm.h"
+
+namespace gbgreg::fleet {
+
+using WaiterId = std::uint64_t;
+
+// A request that wants a slot.
+struct Waiter {
+  WaiterId id = 0;
+  llm::Priority priority = llm::Priority::interactive;
+  SteadyTime arrived = {};
+  SteadyTime deadline = SteadyTime::max();
+};
+
+struct StartProcess {
+};  // Begin the life that generation() now names, then tell process_started or process_not_started.
+struct AskToExit {};
+struct KillProcess {};
+struct AbandonProcess {};  // It does not end even when killed: stop waiting for it.
+struct Grant {
+  WaiterId waiter = 0;
+  int queue_ms = 0;
+};
+struct Refuse {
+  WaiterId waiter = 0;
+  Error error = {};
+};
+using Action = std::variant<StartProcess, AskToExit, KillProcess, AbandonProcess, Grant, Refuse>;
+using Actions = std::vector<Action>;
+
+struct SchedulerOptions {
+  std::string model;            // As clients name it.
+  std::string model_file_name;  // Without its folder.
+  int slots = 1;
+  int queue_max = 64;
+  std::chrono::milliseconds load_timeout{120'000};
+  std::chrono::milliseconds stop_timeout{3'000};
+  std::chrono::milliseconds restart_delay_min{250};
+  std::chrono::milliseconds restart_delay_max{30'000};
+  std::chrono::milliseconds restart_forgiven_after{60'000};
+  int crashes_until_failed = 5;
+  int failures_until_restart = 5;
+};
+
+class Scheduler {
+ public:
+  // After a request failed, no slot is handed out for this long: a process that is dying needs a moment to be seen
+  // dead.
+  static constexpr std::chrono::milliseconds kSuspicion{50};
+  // How often a missing file is looked for again, at least.
+  static constexpr std::chrono::milliseconds kRecheckMax{5'000};
+
+  explicit Scheduler(SchedulerOptions options);
+
+  Actions start(SteadyTime now);
+  // For good: waiting requests are refused, and so is every later one.
+  Actions stop(SteadyTime now);
+
+  Actions process_started(SteadyTime now);
+  // It could not even begin: a file is missing. `why` is a sentence that says what to do.
+  Actions process_not_started(SteadyTime now, std::string why);
+  void process_loads(SteadyTime now, std::optional<double> progress);
+  Actions process_ready(SteadyTime now);
+  // `how` is ProcessEnd::sentence(), `last_words` are the engine's own, or empty.
+  Actions process_ended(SteadyTime now, std::string_view how, std::string_view last_words);
+
+  Actions ask(SteadyTime now, Waiter waiter);
+  // The request went away; it is told nothing.
+  void withdraw(WaiterId waiter);
+  Actions release(SteadyTime now, std::uint64_t generation);
+  void request_succeeded(std::uint64_t generation, double total_ms);
+  Actions request_failed(SteadyTime now, std::uint64_t generation);
+
+  // Deadlines, delays, timeouts. To be called at next_event() at the latest.
+  Actions time_passed(SteadyTime now);
+  std::optional<SteadyTime> next_event() const;
+
+  llm::BackendState state() const;
+  std::uint64_t generation() const { return generation_; }
+  int slots_free() const;
+  int queued() const { return static_cast<int>(interactive_.size() + batch_.size()); }
+  int restarts() const { return restarts_; }
+  // A sentence for /health when there is something to say, else empty.
+  std::string detail() const;
+
+ private:
+  enum class Phase : std::uint8_t { stopped, delayed, starting, loading, ready, draining };
+
+  void begin_life(Actions& actions);
+  void begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions);
+  void hand_out_slots(SteadyTime now, Actions& actions);
+  void expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions);
+  void refuse_all(SteadyTime now, Actions& actions);
+  void kill_once(Actions& actions, std::string why);
+  std::chrono::milliseconds restart_delay() const;
+  Error unavailable(SteadyTime now) const;
+  Error queue_full() const;
+  Error too_late() const;
+
+  SchedulerOptions options_;
+  Phase phase_ = Phase::stopped;
+  bool closed_ = false;     // stop() was called.
+  bool failed_ = false;     // Requests are told so at once, whatever the phase.
+  bool not_begun_ = false;  // …because its files were missing, which the next start may find mended.
+  bool killed_ = false;     // In this life, by us.
+  std::string killed_why_;  // "did not become ready within 120 s"
+  std::string trouble_;     // The sentence about the last end; cleared when ready.
+  std::uint64_t generation_ = 0;
+  int busy_ = 0;
+  int restarts_ = 0;
+  int crashes_ = 0;          // For the delay: in a row, until a long life forgives them.
+  int failed_loads_ = 0;     // In a row, until ready.
+  int failed_requests_ = 0;  // In a row.
+  double slot_ms_ = 0;       // How long a request holds a slot, smoothed.
+  std::optional<double> progress_;
+  SteadyTime start_at_ = {};
+  SteadyTime last_progress_ = {};
+  SteadyTime ready_since_ = {};
+  SteadyTime stop_asked_ = {};
+  std::optional<SteadyTime> suspect_until_;
+  std::deque<Waiter> interactive_, batch_;  // Each in the order of arrival.
+};
+
+}  // namespace gbgreg::fleet

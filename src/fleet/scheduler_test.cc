@@ -1,0 +1,344 @@
+#include "fleet/scheduler.h"
+
+#include <gmock/gmock.h>
+
+namespace gbgreg::fleet {
+namespace {
+
+using llm::BackendState;
+using llm::Priority;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// "start", "grant 3", "refuse 4 busy": what a test compares.
+std::vector<std::string> words(const Actions& actions) {
+  std::vector<std::string> all;
+  for (const Action& action : actions) {
+    if (std::holds_alternative<StartProcess>(action)) all.emplace_back("start");
+    if (std::holds_alternative<AskToExit>(action)) all.emplace_back("ask to exit");
+    if (std::holds_alternative<KillProcess>(action)) all.emplace_back("kill");
+    if (std::holds_alternative<AbandonProcess>(action)) all.emplace_back("abandon");
+    if (const auto* grant = std::get_if<Grant>(&action)) all.push_back("grant " + std::to_string(grant->waiter));
+    if (const auto* refuse = std::get_if<Refuse>(&action)) {
+      all.push_back("refuse " + std::to_string(refuse->waiter) + " " + std::string(kind_name(refuse->error.kind)));
+    }
+  }
+  return all;
+}
+
+const Error& error_of(const Actions& actions) { return std::get<Refuse>(actions.back()).error; }
+
+class SchedulerTest : public testing::Test {
+ protected:
+  static SchedulerOptions options() {
+    return {.model = "demo", .model_file_name = "demo.gguf", .slots = 2, .queue_max = 3};
+  }
+
+  Actions ask(WaiterId id, Priority priority = Priority::interactive, milliseconds patience = seconds(300)) {
+    return scheduler_.ask(now_, {.id = id, .priority = priority, .arrived = now_, .deadline = now_ + patience});
+  }
+  void become_ready() {
+    if (scheduler_.state() == BackendState::stopped) scheduler_.start(now_);
+    scheduler_.process_started(now_);
+    scheduler_.process_ready(now_);
+  }
+  // Lets time pass in the steps that the scheduler asks for, and gathers what it does.
+  Actions pass(milliseconds duration) {
+    const SteadyTime end = now_ + duration;
+    Actions all;
+    while (const auto next = scheduler_.next_event()) {
+      if (*next > end) break;
+      now_ = std::max(now_, *next);
+      for (Action& action : scheduler_.time_passed(now_)) all.push_back(std::move(action));
+    }
+    now_ = end;
+    return all;
+  }
+  Actions crash() { return scheduler_.process_ended(now_, "exited with status 1", ""); }
+
+  Scheduler scheduler_{options()};
+  SteadyTime now_{seconds(1000)};
+};
+
+TEST_F(SchedulerTest, GoesFromStoppedToReadyAndBack) {
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+  EXPECT_THAT(words(scheduler_.start(now_)), ElementsAre("start"));
+  EXPECT_THAT(words(scheduler_.start(now_)), IsEmpty());
+  scheduler_.process_started(now_);
+  EXPECT_EQ(scheduler_.state(), BackendState::loading);
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  scheduler_.process_ready(now_);
+  EXPECT_EQ(scheduler_.state(), BackendState::ready);
+  EXPECT_EQ(scheduler_.slots_free(), 2);
+  EXPECT_FALSE(scheduler_.next_event());
+  EXPECT_THAT(words(scheduler_.stop(now_)), ElementsAre("ask to exit"));
+  EXPECT_EQ(scheduler_.state(), BackendState::draining);
+  EXPECT_THAT(words(crash()), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+}
+
+TEST_F(SchedulerTest, StartsAStoppedWorkerForTheFirstRequest) {
+  EXPECT_THAT(words(ask(1)), ElementsAre("start"));
+  scheduler_.process_started(now_);
+  now_ += milliseconds(120);
+  const Actions actions = scheduler_.process_ready(now_);
+  EXPECT_THAT(words(actions), ElementsAre("grant 1"));
+  EXPECT_EQ(std::get<Grant>(actions[0]).queue_ms, 120);
+}
+
+TEST_F(SchedulerTest, HandsOutAsManySlotsAsThereAre) {
+  become_ready();
+  EXPECT_THAT(words(ask(1)), ElementsAre("grant 1"));
+  EXPECT_THAT(words(ask(2)), ElementsAre("grant 2"));
+  EXPECT_THAT(words(ask(3)), IsEmpty());
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  EXPECT_EQ(scheduler_.queued(), 1);
+  EXPECT_THAT(words(scheduler_.release(now_, scheduler_.generation())), ElementsAre("grant 3"));
+  EXPECT_THAT(words(scheduler_.release(now_, scheduler_.generation())), IsEmpty());
+  EXPECT_EQ(scheduler_.slots_free(), 1);
+}
+
+TEST_F(SchedulerTest, ServesInteractiveBeforeBatchAndEachInOrder) {
+  become_ready();
+  ask(1);
+  ask(2);
+  ask(3, Priority::batch);
+  ask(4);
+  ask(5);
+  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 4"));
+  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 5"));
+  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 3"));
+}
+
+TEST_F(SchedulerTest, RefusesOneRequestTooManyAndSaysWhenToComeBack) {
+  become_ready();
+  scheduler_.request_succeeded(1, 4'000);
+  for (WaiterId id = 1; id <= 5; ++id) ask(id);
+  const Actions actions = ask(6);
+  EXPECT_THAT(words(actions), ElementsAre("refuse 6 busy"));
+  EXPECT_EQ(error_of(actions).retry_after_seconds, 6);  // Three of 4 s wait for two slots.
+  EXPECT_EQ(scheduler_.queued(), 3);
+}
+
+TEST_F(SchedulerTest, NeedsNoQueueWhereASlotIsFree) {
+  SchedulerOptions no_queue = options();
+  no_queue.queue_max = 0;
+  scheduler_ = Scheduler(no_queue);
+  become_ready();
+  EXPECT_THAT(words(ask(1)), ElementsAre("grant 1"));
+  EXPECT_THAT(words(ask(2)), ElementsAre("grant 2"));
+  EXPECT_THAT(words(ask(3)), ElementsAre("refuse 3 busy"));
+}
+
+TEST_F(SchedulerTest, TellsARequestWhenItsDeadlineHasPassed) {
+  become_ready();
+  ask(1);
+  ask(2);
+  ask(3, Priority::interactive, milliseconds(500));
+  ask(4, Priority::batch, milliseconds(400));
+  EXPECT_EQ(scheduler_.next_event(), now_ + milliseconds(400));
+  EXPECT_THAT(words(pass(milliseconds(450))), ElementsAre("refuse 4 timed_out"));
+  EXPECT_THAT(words(pass(milliseconds(100))), ElementsAre("refuse 3 timed_out"));
+  EXPECT_EQ(scheduler_.queued(), 0);
+  EXPECT_THAT(words(ask(5, Priority::interactive, milliseconds(0))), ElementsAre("refuse 5 timed_out"));
+}
+
+TEST_F(SchedulerTest, ForgetsARequestThatWasWithdrawn) {
+  become_ready();
+  ask(1);
+  ask(2);
+  ask(3);
+  ask(4, Priority::batch);
+  scheduler_.withdraw(3);
+  scheduler_.withdraw(99);
+  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 4"));
+}
+
+TEST_F(SchedulerTest, KeepsRequestsWaitingWhileACrashedWorkerComesBack) {
+  become_ready();
+  ask(1);
+  ask(2);
+  ask(3);
+  EXPECT_THAT(words(crash()), ElementsAre("start"));  // The first time at once.
+  EXPECT_EQ(scheduler_.state(), BackendState::loading);
+  EXPECT_EQ(scheduler_.restarts(), 1);
+  EXPECT_EQ(scheduler_.queued(), 1);
+  EXPECT_EQ(scheduler_.detail(), "The engine exited with status 1.");
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 3"));
+  EXPECT_EQ(scheduler_.detail(), "");
+}
+
+TEST_F(SchedulerTest, FreesNoSlotOfTheNewLifeForALeaseOnTheOldOne) {
+  become_ready();
+  ask(1);
+  ask(2);
+  crash();
+  become_ready();
+  EXPECT_EQ(scheduler_.generation(), 2U);
+  ask(3);
+  ask(4);
+  ask(5);
+  EXPECT_THAT(words(scheduler_.release(now_, 1)), IsEmpty());
+  EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
+  EXPECT_THAT(words(scheduler_.release(now_, 2)), ElementsAre("grant 5"));
+}
+
+TEST_F(SchedulerTest, WaitsLongerAfterEachCrashUpToABound) {
+  const milliseconds want[] = {milliseconds(0),      milliseconds(250),   milliseconds(500),   milliseconds(1'000),
+                               milliseconds(2'000),  milliseconds(4'000), milliseconds(8'000), milliseconds(16'000),
+                               milliseconds(30'000), milliseconds(30'000)};
+  become_ready();
+  for (const milliseconds delay : want) {
+    SCOPED_TRACE(delay.count());
+    const Actions at_once = crash();
+    if (delay.count() == 0) {
+      EXPECT_THAT(words(at_once), ElementsAre("start"));
+    } else {
+      EXPECT_THAT(words(at_once), IsEmpty());
+      EXPECT_THAT(words(pass(delay - milliseconds(1))), IsEmpty());
+      EXPECT_THAT(words(pass(milliseconds(1))), ElementsAre("start"));
+    }
+    become_ready();
+    EXPECT_EQ(scheduler_.state(), BackendState::ready);  // It was ready in between, so it never counts as failed.
+  }
+}
+
+TEST_F(SchedulerTest, ForgivesCrashesAfterALongLife) {
+  become_ready();
+  crash();
+  become_ready();
+  EXPECT_THAT(words(crash()), IsEmpty());
+  pass(seconds(1));
+  become_ready();
+  pass(seconds(60));
+  EXPECT_THAT(words(crash()), ElementsAre("start"));
+}
+
+TEST_F(SchedulerTest, FailsWhenItNeverBecomesReadyAndGoesOnTrying) {
+  ask(1);
+  for (int crashes = 1; crashes <= 4; ++crashes) {
+    scheduler_.process_started(now_);
+    crash();
+    EXPECT_EQ(scheduler_.state(), BackendState::loading);
+    EXPECT_EQ(scheduler_.queued(), 1);
+    pass(seconds(2));
+  }
+  scheduler_.process_started(now_);
+  const Actions actions = scheduler_.process_ended(now_, "exited with status 1", "failed to read key-value pairs");
+  EXPECT_THAT(words(actions), ElementsAre("refuse 1 unavailable"));
+  EXPECT_EQ(error_of(actions).retry_after_seconds, 2);
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_EQ(scheduler_.detail(),
+            "The engine exited with status 1 while loading demo.gguf; its last words: failed to read key-value pairs.");
+  EXPECT_EQ(error_of(actions).detail, scheduler_.detail());
+  EXPECT_THAT(error_of(actions).message, HasSubstr("demo"));
+
+  EXPECT_THAT(words(ask(2)), ElementsAre("refuse 2 unavailable"));
+  EXPECT_THAT(words(pass(seconds(2))), ElementsAre("start"));
+  EXPECT_THAT(words(ask(3)), ElementsAre("refuse 3 unavailable"));  // Still: it has not shown that it can.
+  become_ready();
+  EXPECT_EQ(scheduler_.state(), BackendState::ready);
+  EXPECT_THAT(words(ask(4)), ElementsAre("grant 4"));
+}
+
+TEST_F(SchedulerTest, SaysWhatIsMissingAndHealsWhenItIsThere) {
+  scheduler_.start(now_);
+  ask(1);
+  const std::string sentence = "The model file demo.gguf is missing: put it back.";
+  EXPECT_THAT(words(scheduler_.process_not_started(now_, sentence)), ElementsAre("refuse 1 unavailable"));
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_EQ(scheduler_.detail(), sentence);
+  EXPECT_EQ(scheduler_.restarts(), 0);
+  EXPECT_THAT(words(pass(seconds(5))), ElementsAre("start"));
+  scheduler_.process_started(now_);
+  EXPECT_EQ(scheduler_.state(), BackendState::loading);
+  EXPECT_THAT(words(ask(2)), IsEmpty());
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 2"));
+}
+
+TEST_F(SchedulerTest, EndsALoadThatStandsStillButNotASlowOne) {
+  scheduler_.start(now_);
+  scheduler_.process_started(now_);
+  for (const double progress : {0.1, 0.2, 0.3}) {
+    EXPECT_THAT(words(pass(seconds(100))), IsEmpty());
+    scheduler_.process_loads(now_, progress);
+  }
+  EXPECT_EQ(scheduler_.detail(), "demo.gguf is loading: 30 %.");
+  scheduler_.process_loads(now_ + seconds(50), 0.3);  // Says something, but gets nowhere.
+  EXPECT_THAT(words(pass(seconds(120))), ElementsAre("kill"));
+  EXPECT_THAT(words(pass(seconds(1))), IsEmpty());
+  EXPECT_THAT(words(scheduler_.process_ended(now_, "was ended by signal 9 (Killed)", "")), ElementsAre("start"));
+  EXPECT_EQ(scheduler_.detail(), "The engine did not get on with loading demo.gguf for 120 s and was ended.");
+}
+
+TEST_F(SchedulerTest, HandsOutNothingForAMomentAfterAFailedRequest) {
+  become_ready();
+  ask(1);
+  EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
+  scheduler_.release(now_, 1);
+  EXPECT_THAT(words(ask(2)), IsEmpty());
+  EXPECT_THAT(words(pass(Scheduler::kSuspicion)), ElementsAre("grant 2"));  // It lives.
+
+  scheduler_.request_failed(now_, 1);
+  EXPECT_THAT(words(ask(3)), IsEmpty());
+  EXPECT_THAT(words(crash()), ElementsAre("start"));  // It was dying: the request waits for the next life.
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 3"));
+}
+
+TEST_F(SchedulerTest, RestartsAWorkerThatOnlyFails) {
+  become_ready();
+  for (int i = 0; i < 4; ++i) EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
+  scheduler_.request_succeeded(1, 100);
+  for (int i = 0; i < 4; ++i) EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
+  EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), ElementsAre("kill"));
+  EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
+  EXPECT_THAT(words(ask(1)), IsEmpty());  // Nothing more for one that is about to end.
+  crash();
+  EXPECT_EQ(scheduler_.detail(), "The engine failed 5 requests in a row and was ended.");
+}
+
+TEST_F(SchedulerTest, RefusesEverybodyWhenItStops) {
+  become_ready();
+  for (WaiterId id = 1; id <= 4; ++id) ask(id);
+  EXPECT_THAT(words(scheduler_.stop(now_)), ElementsAre("refuse 3 unavailable", "refuse 4 unavailable", "ask to exit"));
+  EXPECT_THAT(words(ask(5)), ElementsAre("refuse 5 unavailable"));
+  EXPECT_THAT(words(scheduler_.stop(now_)), IsEmpty());
+  EXPECT_THAT(words(scheduler_.start(now_)), IsEmpty());
+}
+
+TEST_F(SchedulerTest, GetsLessPoliteWithAnEngineThatDoesNotExit) {
+  become_ready();
+  scheduler_.stop(now_);
+  EXPECT_THAT(words(pass(milliseconds(2'999))), IsEmpty());
+  EXPECT_THAT(words(pass(milliseconds(1))), ElementsAre("kill"));
+  EXPECT_EQ(scheduler_.state(), BackendState::draining);
+  EXPECT_THAT(words(pass(seconds(3))), ElementsAre("abandon"));
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+  EXPECT_FALSE(scheduler_.next_event());
+}
+
+TEST_F(SchedulerTest, KillsAnEngineThatStillLoadsBecauseItDoesNotListen) {
+  scheduler_.start(now_);
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.stop(now_)), ElementsAre("kill"));
+  crash();
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+}
+
+TEST_F(SchedulerTest, StopsAtOnceWhenThereIsNoProcess) {
+  become_ready();
+  crash();
+  become_ready();
+  crash();  // Waits to be restarted.
+  EXPECT_THAT(words(scheduler_.stop(now_)), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+  EXPECT_FALSE(scheduler_.next_event());
+}
+
+}  // namespace
+}  // namespace gbgreg::fleet

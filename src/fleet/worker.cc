@@ -1,0 +1,253 @@
+#include "fleet/worker.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <system_error>
+
+#include "fleet/engine_command.h"
+#include "fleet/run_folder.h"
+
+namespace gbgreg::fleet {
+namespace {
+
+constexpr std::string_view kExitLine = "cmd_router_to_child:exit";
+constexpr int kKeyBytes = 32;
+
+SchedulerOptions scheduler_options(const Options& fleet, const WorkerOptions& worker) {
+  return {.model = worker.model,
+          .model_file_name = worker.model_file.filename().string(),
+          .slots = worker.slots,
+          .queue_max = fleet.queue_max,
+          .load_timeout = fleet.load_timeout,
+          .stop_timeout = fleet.stop_timeout,
+          .restart_delay_min = fleet.restart_delay_min,
+          .restart_delay_max = fleet.restart_delay_max,
+          .restart_forgiven_after = fleet.restart_forgiven_after,
+          .crashes_until_failed = fleet.crashes_until_failed,
+          .failures_until_restart = fleet.failures_until_restart};
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> variables;
+  for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
+    variables.emplace_back(*variable);
+  }
+  return variables;
+}
+
+bool is_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
+std::unexpected<Error> missing(std::string sentence) {
+  return fail(Kind::unavailable, "worker_not_started", std::move(sentence));
+}
+
+spdlog::level::level_enum level_for(LogLevel level, bool is_loading) {
+  // While it serves, a complaint can quote a request, and what people ask is not logged unless the owner wants it.
+  if (!is_loading) return spdlog::level::debug;
+  return level == LogLevel::error ? spdlog::level::warn : spdlog::level::debug;
+}
+
+}  // namespace
+
+Worker::Worker(WorkerSurroundings surroundings, int index, const WorkerOptions& options)
+    : surroundings_(std::move(surroundings)),
+      index_(index),
+      options_(options),
+      id_(options.role + "/" + options.model),
+      scheduler_(scheduler_options(surroundings_.options, options)),
+      log_(0, {}),
+      timer_(surroundings_.io) {}
+
+Worker::~Worker() = default;
+
+void Worker::start() { act(scheduler_.start(now())); }
+
+void Worker::stop() { act(scheduler_.stop(now())); }
+
+void Worker::ask(WaiterId waiter, llm::Priority priority, SteadyTime deadline, Answer answer) {
+  waiting_.emplace(waiter, std::move(answer));
+  act(scheduler_.ask(now(), {.id = waiter, .priority = priority, .arrived = now(), .deadline = deadline}));
+}
+
+void Worker::withdraw(WaiterId waiter) {
+  scheduler_.withdraw(waiter);
+  answer(waiter, fail(Kind::cancelled, "cancelled", "The client left while the request waited for a slot."));
+  act({});
+}
+
+void Worker::release(std::uint64_t generation) { act(scheduler_.release(now(), generation)); }
+
+void Worker::request_succeeded(std::uint64_t generation, const llm::Usage& usage, double total_ms) {
+  figures_.add(usage, total_ms);
+  scheduler_.request_succeeded(generation, total_ms);
+  act({});
+}
+
+void Worker::request_failed(std::uint64_t generation) { act(scheduler_.request_failed(now(), generation)); }
+
+// The one place where decisions become deeds. Starting a process can be a decision's next event (its files are
+// missing), so this may call itself, once.
+void Worker::act(Actions actions) {
+  for (Action& action : actions) {
+    if (std::holds_alternative<StartProcess>(action)) {
+      start_process();
+    } else if (std::holds_alternative<AskToExit>(action)) {
+      if (process_) process_->send_line(kExitLine);
+    } else if (std::holds_alternative<KillProcess>(action)) {
+      if (process_) process_->kill();
+    } else if (std::holds_alternative<AbandonProcess>(action)) {
+      spdlog::error("worker {}: process {} does not end, even when killed", id_, process_ ? process_->id() : 0);
+      process_.reset();
+    } else if (const auto* grant = std::get_if<Grant>(&action)) {
+      answer(grant->waiter,
+             Slot{.generation = scheduler_.generation(), .backend = backend_, .queue_ms = grant->queue_ms});
+    } else if (auto* refuse = std::get_if<Refuse>(&action)) {
+      answer(refuse->waiter, std::unexpected(std::move(refuse->error)));
+    }
+  }
+  set_timer();
+  surroundings_.on_change();
+}
+
+void Worker::start_process() {
+  log_ = EngineLog(static_cast<std::size_t>(surroundings_.options.log_lines_max),
+                   options_.model_file.parent_path().string());
+  if (auto ready = check_files(); !ready) {
+    spdlog::warn("worker {}: {}", id_, ready.error().message);
+    act(scheduler_.process_not_started(now(), std::move(ready.error().message)));
+    return;
+  }
+  const std::string name = "w" + std::to_string(index_) + "-" + std::to_string(scheduler_.generation()) + ".sock";
+  socket_ = surroundings_.options.run_folder / name;
+  std::error_code ignored;
+  std::filesystem::remove(socket_, ignored);  // The engine does not bind over a stale one.
+
+  const EngineLife life{.socket = socket_, .key = random_hex(kKeyBytes)};
+  const std::vector<std::string> environment = own_environment();
+  const Command command = engine_command(surroundings_.options.engine, options_, life, environment);
+  auto on_line = [this](ChildProcess::Stream stream, std::string_view line) { take_line(stream, line); };
+  auto on_end = [this](const ProcessEnd& end) { end_life(end); };
+  auto process = ChildProcess::start(surroundings_.io, command, std::move(on_line), std::move(on_end));
+  if (!process) {
+    spdlog::error("worker {}: {}", id_, process.error().detail);
+    act(scheduler_.process_not_started(now(), "The engine's process could not be made (" + process.error().detail +
+                                                  "); free some memory or processes. It is tried again."));
+    return;
+  }
+  process_ = std::move(*process);
+  backend_ = surroundings_.make_backend("unix:" + socket_.string(), life.key);
+  started_at_ = now();
+  spdlog::info("worker {}: process {} loads {}", id_, process_->id(), options_.model_file.filename().string());
+  act(scheduler_.process_started(now()));
+}
+
+// The sentences reach /health, so they name files, but not where they are; the log has the paths.
+Result<void> Worker::check_files() const {
+  const Options& fleet = surroundings_.options;
+  if (::access(fleet.engine.c_str(), X_OK) != 0 || !is_file(fleet.engine)) {
+    spdlog::debug("worker {}: no engine at {}", id_, fleet.engine.string());
+    return missing("The engine program " + fleet.engine.filename().string() +
+                   " is missing or not executable: build it with ./run, or name another one in the configuration.");
+  }
+  std::vector<std::filesystem::path> files = {options_.model_file};
+  if (!options_.projector_file.empty()) files.push_back(options_.projector_file);
+  for (const auto& file : files) {
+    if (::access(file.c_str(), R_OK) == 0 && is_file(file)) continue;
+    spdlog::debug("worker {}: no readable file at {}", id_, file.string());
+    return missing("The model file " + file.filename().string() +
+                   " is missing or not readable: put it back, or name another one in the configuration.");
+  }
+  return make_run_folder(fleet.run_folder);
+}
+
+void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
+  const auto from = stream == ChildProcess::Stream::out ? EngineLog::Stream::out : EngineLog::Stream::err;
+  const bool is_loading = scheduler_.state() != llm::BackendState::ready;
+  const EngineWord word = log_.take(from, line);
+  if (word.log_line != nullptr) {
+    spdlog::log(level_for(word.log_line->level, is_loading), "engine {}: {}", id_, word.log_line->text);
+  }
+  if (!word.state) return;
+  if (word.state->stage == EngineStage::loading) {
+    scheduler_.process_loads(now(), word.state->progress);
+    act({});
+  } else if (word.state->stage == EngineStage::ready) {
+    spdlog::info("worker {}: ready after {} ms on {}", id_, milliseconds_between(started_at_, now()),
+                 log_.placement().device);
+    act(scheduler_.process_ready(now()));
+  }
+}
+
+void Worker::end_life(const ProcessEnd& end) {
+  const llm::BackendState before = scheduler_.state();
+  process_.reset();
+  backend_.reset();
+  std::error_code ignored;
+  std::filesystem::remove(socket_, ignored);
+  if (end.start_failure != 0) {
+    const std::string why = std::system_category().message(end.start_failure);
+    act(scheduler_.process_not_started(now(), "The engine program cannot be executed (" + why +
+                                                  "): build it with ./run, or name another one in the configuration."));
+    return;
+  }
+  Actions actions = scheduler_.process_ended(now(), end.sentence(), log_.last_words());
+  if (before == llm::BackendState::draining || before == llm::BackendState::stopped) {
+    spdlog::info("worker {}: the engine {}", id_, end.sentence());
+  } else {
+    spdlog::warn("worker {}: {}", id_, scheduler_.detail());
+  }
+  act(std::move(actions));
+}
+
+void Worker::answer(WaiterId waiter, Result<Slot> result) {
+  const auto found = waiting_.find(waiter);
+  if (found == waiting_.end()) return;
+  Answer tell = std::move(found->second);
+  waiting_.erase(found);
+  tell(std::move(result));
+}
+
+// One timer for everything that the scheduler waits for. It is only moved when the next event comes sooner; a timer
+// that fires too early finds nothing to do and is set again.
+void Worker::set_timer() {
+  const auto next = scheduler_.next_event();
+  if (!next) {
+    timer_set_for_ = SteadyTime::max();
+    timer_.cancel();
+    return;
+  }
+  if (*next >= timer_set_for_) return;
+  timer_set_for_ = *next;
+  timer_.expires_at(*next);
+  timer_.async_wait([this](const boost::system::error_code& failure) {
+    if (failure) return;  // Moved, cancelled, or the worker is gone.
+    timer_set_for_ = SteadyTime::max();
+    act(scheduler_.time_passed(now()));
+  });
+}
+
+llm::BackendView Worker::view() const {
+  llm::BackendView view{.id = id_, .role = options_.role, .model = options_.model};
+  view.state = scheduler_.state();
+  view.sees_images = !options_.projector_file.empty();
+  view.is_demo = options_.is_demo;
+  view.context_tokens = options_.context_tokens;
+  view.slots_total = options_.slots;
+  view.slots_free = scheduler_.slots_free();
+  view.queued = scheduler_.queued();
+  view.queue_max = surroundings_.options.queue_max;
+  view.objective_ms = options_.objective_ms;
+  view.restarts = scheduler_.restarts();
+  view.tokens_per_second = figures_.tokens_per_second();
+  view.total_p95_ms = figures_.total_p95_ms();
+  if (view.state == llm::BackendState::ready) view.placement = log_.placement();
+  if (process_) view.process_id = process_->id();
+  view.detail = scheduler_.detail();
+  return view;
+}
+
+}  // namespace gbgreg::fleet

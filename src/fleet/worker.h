@@ -1,0 +1,100 @@
+// One worker: a `llama-server` child, kept alive, and the requests that wait for it.
+//
+// It acts on what its Scheduler decides: it starts and ends the process, feeds the process's words to its EngineLog,
+// and tells each waiting request its answer. Each life of the process has a socket and a key of its own.
+//
+// It belongs to the fleet's thread; every function is called there. Nothing blocks but a look at a few files.
+#pragma once
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "backends/backend.h"
+#include "core/core.h"
+#include "fleet/engine_log.h"
+#include "fleet/figures.h"
+#include "fleet/fleet.h"
+#include "fleet/options.h"
+#include "fleet/process.h"
+#include "fleet/scheduler.h"
+#include "llm/llm.h"
+
+namespace gbgreg::fleet {
+
+// A slot of the life `generation`, which is given back by Worker::release(generation).
+struct Slot {
+  std::uint64_t generation = 0;
+  std::shared_ptr<backends::Backend> backend;
+  int queue_ms = 0;
+};
+
+// What the worker shares with its fleet; all of it outlives the worker.
+struct WorkerSurroundings {
+  IoContext& io;
+  const Clock& clock;
+  const Options& options;
+  const BackendFactory& make_backend;
+  std::function<void()> on_change;  // Something that view() shows is different.
+};
+
+class Worker {
+ public:
+  using Answer = std::move_only_function<void(Result<Slot>)>;
+
+  Worker(WorkerSurroundings surroundings, int index, const WorkerOptions& options);
+  // Kills the process if it still runs.
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  const std::string& id() const { return id_; }
+  void start();
+  // The process ends politely, then by SIGKILL; state() is stopped when it is gone.
+  void stop();
+
+  // `answer` is called exactly once, now or later. It must not call back into the worker.
+  void ask(WaiterId waiter, llm::Priority priority, SteadyTime deadline, Answer answer);
+  // The request went away: its answer is `cancelled`, if it has none yet.
+  void withdraw(WaiterId waiter);
+  void release(std::uint64_t generation);
+  void request_succeeded(std::uint64_t generation, const llm::Usage& usage, double total_ms);
+  void request_failed(std::uint64_t generation);
+
+  llm::BackendState state() const { return scheduler_.state(); }
+  llm::BackendView view() const;
+
+ private:
+  using Timer =
+      asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
+  void act(Actions actions);
+  void start_process();
+  void end_life(const ProcessEnd& end);
+  Result<void> check_files() const;
+  void take_line(ChildProcess::Stream stream, std::string_view line);
+  void answer(WaiterId waiter, Result<Slot> result);
+  void set_timer();
+  SteadyTime now() const { return surroundings_.clock.steady(); }
+
+  WorkerSurroundings surroundings_;
+  int index_;
+  const WorkerOptions& options_;
+  std::string id_;
+  Scheduler scheduler_;
+  EngineLog log_;
+  Figures figures_;
+  std::unique_ptr<ChildProcess> process_;
+  std::filesystem::path socket_;
+  std::shared_ptr<backends::Backend> backend_;  // Of the present life; leases share it.
+  std::unordered_map<WaiterId, Answer> waiting_;
+  Timer timer_;
+  SteadyTime timer_set_for_ = SteadyTime::max();
+  SteadyTime started_at_ = {};
+};
+
+}  // namespace gbgreg::fleet
