@@ -42,13 +42,6 @@ inline constexpr asio::as_tuple_t<UseTask> use_tuple{};
 // Starts background work. What escapes it is logged under `name`; it is never lost silently.
 void spawn(const Executor& executor, std::string name, Task<void> task);
 
-// Runs a task of another io_context and comes back to the caller's own with its result. Cancelling the caller cancels
-// the task over there.
-template <class T>
-Task<T> run_on(const Executor& executor, Task<T> task) {
-  co_return co_await asio::co_spawn(executor, std::move(task), use_task);
-}
-
 // Runs `work` on a pool for blocking calls (databases, files, hashing whole files) and comes back with what it
 // returned. It is not interrupted by cancellation: a started transaction always ends.
 template <class Work>

@@ -57,7 +57,7 @@ void FleetState::start() {
   for (auto& worker : workers_) worker->start();  // One that has no run folder says so itself.
 }
 
-void FleetState::stop(std::promise<void> stopped) {
+void FleetState::stop(std::shared_ptr<std::promise<void>> stopped) {
   stop_waiters_.push_back(std::move(stopped));
   for (auto& worker : workers_) worker->stop();
   changed();
@@ -92,7 +92,7 @@ void FleetState::changed() {
     publish();
     const auto is_down = [](const auto& worker) { return worker->state() == llm::BackendState::stopped; };
     if (!stop_waiters_.empty() && std::ranges::all_of(workers_, is_down)) {
-      for (std::promise<void>& waiter : stop_waiters_) waiter.set_value();
+      for (const auto& waiter : stop_waiters_) waiter->set_value();
       stop_waiters_.clear();
     }
   });
@@ -171,9 +171,9 @@ void Fleet::start() {
 }
 
 void Fleet::stop() {
-  std::promise<void> stopped;
-  std::future<void> done = stopped.get_future();
-  state_->post([state = state_.get(), stopped = std::move(stopped)]() mutable { state->stop(std::move(stopped)); });
+  auto stopped = std::make_shared<std::promise<void>>();  // Shared between who waits here and who ends the workers.
+  std::future<void> done = stopped->get_future();
+  state_->post([state = state_.get(), stopped] { state->stop(stopped); });
   done.wait();
 }
 

@@ -41,7 +41,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
 
   // On the fleet's thread only, from here on.
   void start();
-  void stop(std::promise<void> stopped);
+  void stop(std::shared_ptr<std::promise<void>> stopped);
   void ask(const std::shared_ptr<LeaseRequest>& request);
   // Null when there is none of this name.
   Worker* worker(std::string_view backend_id);
@@ -56,7 +56,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   IoContext io_{1};
   asio::executor_work_guard<Executor> guard_{io_.get_executor()};
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::vector<std::promise<void>> stop_waiters_;
+  std::vector<std::shared_ptr<std::promise<void>>> stop_waiters_;
   bool publish_is_due_ = false;
   std::atomic<WaiterId> last_waiter_id_ = 0;
   mutable std::mutex picture_mutex_;

@@ -97,7 +97,7 @@ class Ask {
 };
 
 class FleetTest : public testing::Test {
- protected:
+ public:
   FleetTest() {
     std::string name = fs::temp_directory_path() / "gbgreg-XXXXXX";
     base_ = ::mkdtemp(name.data());
@@ -118,6 +118,7 @@ class FleetTest : public testing::Test {
     fs::remove_all(base_);
   }
 
+ protected:
   // A worker "role/model" whose engine behaves as `mode` says; an empty mode makes no model file.
   void add_worker(const std::string& role, const std::string& mode = "ready", int slots = 2) {
     WorkerOptions worker{.role = role, .model = "model", .model_file = base_ / (role + ".gguf")};
@@ -271,8 +272,10 @@ TEST_F(FleetTest, LosesNoSlotWhenGrantsAndCancellationsCross) {
   ASSERT_TRUE(until_state(BackendState::ready));
   std::mt19937 random(11);
   for (int round = 0; round < 150; ++round) {
+    constexpr std::size_t kAsks = 12;
     std::vector<std::unique_ptr<Ask>> asks;
-    for (std::size_t i = 0; i < 12; ++i) {
+    asks.reserve(kAsks);
+    for (std::size_t i = 0; i < kAsks; ++i) {
       asks.push_back(std::make_unique<Ask>(*fleet_, ios_[i % 2], "technical/model"));
     }
     for (auto& ask : asks) {

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -197,7 +198,7 @@ TEST_F(Process, MayBeDestroyedByItsOwnLine) {
   const Command command{.program = "/bin/sh", .arguments = {"-c", script}, .environment = {"PATH=/usr/bin:/bin"}};
   auto child = ChildProcess::start(io, command, on_line, on_end);
   if (!child) ::_exit(3);
-  const auto guard = asio::make_work_guard(io);
+  [[maybe_unused]] const auto guard = asio::make_work_guard(io);
   io.run();
   ::_exit(4);
 }
@@ -212,7 +213,7 @@ bool child_dies_with_its_gateway(const std::string& script) {
   char text[32] = {};
   const ssize_t bytes = ::read(ends[0], text, sizeof text - 1);
   ::close(ends[0]);
-  const pid_t child = bytes > 0 ? std::atoi(text) : 0;
+  const auto child = static_cast<pid_t>(bytes > 0 ? std::strtol(text, nullptr, 10) : 0);
   const int child_fd = child > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, child, 0)) : -1;
   ::kill(gateway, SIGKILL);
   ::waitpid(gateway, nullptr, 0);

@@ -14,13 +14,14 @@ namespace fs = std::filesystem;
 using asio::local::stream_protocol;
 
 class RunFolder : public testing::Test {
- protected:
+ public:
   RunFolder() {
     std::string name = fs::temp_directory_path() / "gbgreg-XXXXXX";
     base_ = ::mkdtemp(name.data());
   }
   ~RunFolder() override { fs::remove_all(base_); }
 
+ protected:
   static fs::perms mode(const fs::path& path) { return fs::status(path).permissions(); }
 
   fs::path base_;

@@ -1,0 +1,29 @@
+// Any bytes as a head: both parsers answer, and what they accept holds what they promise.
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "net/http_head.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace gbgreg::net;
+  static const Options options;
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+
+  const std::size_t end = find_head_end(bytes, 0);
+  if (end != std::string_view::npos && end > size) std::abort();
+  const auto request = parse_request_head(bytes, options);
+  if (request) {
+    if (request->method.empty() || request->path.empty()) std::abort();
+    if (request->fields.size() > options.head_fields_max) std::abort();
+    for (const Field& field : request->fields) {
+      if (field.value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) std::abort();
+    }
+    // A complete head is one that the search for its end would have cut at the same place.
+    if (end != size) std::abort();
+    (void)query_parameter(request->query, "q");
+    (void)percent_decode(request->path, false);
+  }
+  (void)parse_response_head(bytes, "POST", options);
+  return 0;
+}

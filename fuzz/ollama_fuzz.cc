@@ -1,0 +1,54 @@
+// Any bytes as the body of /api/generate and /api/route: an answer or an Error, whose own body is valid, never a crash.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "protocols/engine_wire.h"
+#include "protocols/json_writer.h"
+#include "protocols/native.h"
+#include "protocols/ollama.h"
+
+namespace {
+
+namespace llm = gbgreg::llm;
+namespace protocols = gbgreg::protocols;
+using gbgreg::Error;
+
+void check(bool holds) {
+  if (!holds) std::abort();
+}
+
+void check_request(const llm::Request& request) {
+  check(!request.messages.empty());
+  for (const auto& message : request.messages) check(protocols::is_valid_utf8(message.text));
+  check(protocols::is_valid_utf8(protocols::engine_wire::write_chat_request(request)));
+}
+
+void check_error(const Error& error) {
+  check(!error.code.empty() && !error.message.empty());
+  check(protocols::is_valid_utf8(protocols::native::write_error(error, "id")));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view body(reinterpret_cast<const char*>(data), size);
+  protocols::Limits limits;
+  limits.image_bytes_max = 4096;
+  limits.stops_max = 4;
+  const auto generate = protocols::ollama::parse_generate(body, limits);
+  if (generate) {
+    check_request(generate->request);
+  } else {
+    check_error(generate.error());
+  }
+  const auto route = protocols::native::parse_route(body, limits);
+  if (route) {
+    check_request(*route);
+  } else {
+    check_error(route.error());
+  }
+  return 0;
+}

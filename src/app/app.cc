@@ -1,0 +1,197 @@
+#include "app/app.h"
+
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+#include <iostream>
+#include <thread>
+
+#include "app/data_folder.h"
+#include "backends/llama_backend.h"
+#include "fleet/fleet.h"
+#include "http/handlers/ask.h"
+#include "http/handlers/health.h"
+#include "http/handlers/uploads.h"
+#include "http/pipeline.h"
+#include "http/routes.h"
+#include "metrics/metrics.h"
+#include "net/server.h"
+#include "services/generate.h"
+#include "services/health.h"
+#include "services/intake.h"
+#include "storage/storage.h"
+
+namespace gbgreg::app {
+namespace {
+
+constexpr int kStorageThreads = 2;
+// Past it a shutdown that hangs is ended by SIGALRM; the workers die with their parent.
+constexpr unsigned kShutdownSecondsMax = 30;
+constexpr std::chrono::milliseconds kReadyPoll{20};
+
+int refuse_to_start(const Error& error) {
+  std::cerr << "gbgreg: " << error.message << (error.detail.empty() ? "" : " (" + error.detail + ")") << std::endl;
+  return 1;
+}
+
+std::shared_ptr<backends::Backend> make_llama(const std::string& address, const std::string& bearer) {
+  return std::make_shared<backends::LlamaBackend>(net::Address{address}, bearer);
+}
+
+std::vector<metrics::Sample> by_role(const fleet::Fleet& fleet, double (*value)(const llm::BackendView&)) {
+  std::vector<metrics::Sample> samples;
+  const auto backends = fleet.snapshot();
+  for (const llm::BackendView& view : *backends) {
+    samples.push_back({metrics::label("role", view.role) + "," + metrics::label("model", view.model), value(view)});
+  }
+  return samples;
+}
+
+// What is read from others when /metrics is asked for.
+void add_sampled_metrics(metrics::Registry& registry, const fleet::Fleet& fleet, const net::Server& server) {
+  using View = llm::BackendView;
+  const auto of_fleet = [&](const char* name, const char* help, const char* type, double (*value)(const View&)) {
+    registry.sampled(name, help, type, [&fleet, value] { return by_role(fleet, value); });
+  };
+  of_fleet("gbgreg_worker_ready", "1 when the worker can take a request.", "gauge",
+           [](const View& view) { return view.state == llm::BackendState::ready ? 1.0 : 0.0; });
+  of_fleet("gbgreg_worker_slots", "Answers the worker can give at once.", "gauge",
+           [](const View& view) { return static_cast<double>(view.slots_total); });
+  of_fleet("gbgreg_worker_slots_free", "Of these, how many are free.", "gauge",
+           [](const View& view) { return static_cast<double>(view.slots_free); });
+  of_fleet("gbgreg_worker_queued", "Requests waiting for a slot.", "gauge",
+           [](const View& view) { return static_cast<double>(view.queued); });
+  of_fleet("gbgreg_worker_restarts_total", "Times the worker was started again after it died.", "counter",
+           [](const View& view) { return static_cast<double>(view.restarts); });
+  registry.sampled("gbgreg_connections", "Open client connections.", "gauge", [&server] {
+    return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().connections)}};
+  });
+  registry.sampled("gbgreg_connections_total", "Client connections accepted.", "counter", [&server] {
+    return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().accepted)}};
+  });
+}
+
+// Prints where the gateway is, and once the models have settled how many of them are up and what to try.
+class Greeting {
+ public:
+  Greeting(IoContext& context, const fleet::Fleet& fleet, std::string address)
+      : timer_(context), fleet_(fleet), address_(std::move(address)), began_(std::chrono::steady_clock::now()) {}
+
+  void say_listening(const std::string& version) {
+    std::cout << "gbgreg " << version << " is listening on " << address_ << std::endl;
+    watch();
+  }
+
+ private:
+  void watch() {
+    timer_.expires_after(kReadyPoll);
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      const auto backends = fleet_.snapshot();
+      const auto is = [](llm::BackendState state) { return [state](const auto& view) { return view.state == state; }; };
+      const auto ready = std::ranges::count_if(*backends, is(llm::BackendState::ready));
+      const auto failed = std::ranges::count_if(*backends, is(llm::BackendState::failed));
+      if (ready + failed < std::ssize(*backends)) return watch();
+      say_settled(*backends, ready);
+    });
+  }
+
+  void say_settled(const std::vector<llm::BackendView>& backends, std::ptrdiff_t ready) const {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+    std::cout << fmt::format("{} of {} models are ready after {:.1f} s:\n", ready, backends.size(), seconds);
+    for (const llm::BackendView& view : backends) {
+      std::cout << fmt::format("  {:14} {:20} {:8} {}\n", view.role, view.model, llm::state_name(view.state),
+                               view.detail);
+    }
+    std::cout << "Try:\n  curl -s " << address_ << "/api/generate -d '{\"prompt\":\"Hello\"}'\n"
+              << "  curl -s " << address_ << "/health\n"
+              << "Stop with Ctrl-C." << std::endl;
+  }
+
+  asio::steady_timer timer_;
+  const fleet::Fleet& fleet_;
+  std::string address_;
+  SteadyTime began_;
+};
+
+}  // namespace
+
+int serve(const config::Config& config, const std::string& version) {
+  // A client that is gone or a full disk is an error code where it happens, never the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+
+  auto folder = DataFolder::open(config.data);
+  if (!folder) return refuse_to_start(folder.error());
+
+  // Bottom-up: each owns itself and borrows what was built before it.
+  const SystemClock clock;
+  net::Options net_options = config.net;
+  if (net_options.threads == 0)
+    net_options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  metrics::Registry registry(net_options.threads);
+
+  const storage::Options storage_options{.database_url = "sqlite://" + folder->database().string(),
+                                         .uploads_folder = folder->uploads(),
+                                         .database_connections = kStorageThreads + 1};
+  auto database = storage::Database::open(storage_options);
+  if (!database) return refuse_to_start(database.error());
+  const auto migrated = storage::migrate(**database, clock);
+  if (!migrated) return refuse_to_start(migrated.error());
+  storage::Disk disk;
+  auto blobs = storage::BlobStore::open(storage_options.uploads_folder, disk);
+  if (!blobs) return refuse_to_start(blobs.error());
+  storage::UploadStore uploads(**database, storage_options.list_limit_max);
+  asio::thread_pool storage_pool(kStorageThreads);
+  services::Intake intake(storage_pool, **database, uploads, **blobs, clock);
+  const auto swept = intake.sweep();
+  if (!swept) return refuse_to_start(swept.error());
+
+  fleet::Options fleet_options = config.fleet;
+  fleet_options.run_folder = folder->run();
+  fleet::Fleet fleet(fleet_options, clock, make_llama);
+  services::Generate generate(fleet, registry, clock);
+  services::Health health(fleet, intake, clock, version);
+
+  http::AskHandlers ask_handlers(generate, clock, config.http);
+  http::HealthHandlers health_handlers(health, registry);
+  http::UploadHandlers upload_handlers(intake, config.http);
+  http::Pipeline pipeline(http::make_routes({ask_handlers, health_handlers, upload_handlers}), registry, clock);
+  net::Server server(net_options, pipeline);
+  add_sampled_metrics(registry, fleet, server);
+
+  std::string address;
+  for (const std::string& text : config.listen) {
+    auto endpoint = net::parse_endpoint(text);
+    if (!endpoint) return refuse_to_start(endpoint.error());
+    auto bound = server.listen(*endpoint);
+    if (!bound) return refuse_to_start(bound.error());
+    if (address.empty()) address = net::endpoint_text(*bound);
+  }
+
+  IoContext main_context;
+  asio::signal_set signals(main_context, SIGINT, SIGTERM);
+  signals.async_wait([&](const boost::system::error_code&, int) { main_context.stop(); });
+  fleet.start();
+  server.start();
+  Greeting greeting(main_context, fleet, address);
+  greeting.say_listening(version);
+  main_context.run();
+
+  spdlog::info("stopping: answers under way may finish, then the models end");
+  signals.cancel();
+  std::signal(SIGINT, SIG_DFL);  // A second Ctrl-C means it.
+  alarm(kShutdownSecondsMax);
+  server.stop();
+  fleet.stop();
+  storage_pool.join();
+  spdlog::info("stopped");
+  return 0;
+}
+
+}  // namespace gbgreg::app

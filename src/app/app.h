@@ -1,0 +1,14 @@
+// The composition root: builds every room bottom-up, joins them by reference, runs until a signal, takes them down.
+#pragma once
+
+#include <string>
+
+#include "config/config.h"
+
+namespace gbgreg::app {
+
+// Runs the gateway until SIGINT or SIGTERM. Returns the exit status; what stopped it from starting is on standard
+// error.
+int serve(const config::Config& config, const std::string& version);
+
+}  // namespace gbgreg::app

@@ -1,0 +1,36 @@
+#include "cli/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <sstream>
+
+namespace gbgreg::cli {
+
+Parsed parse(int argc, const char* const* argv, const std::string& version) {
+  CLI::App app{"gbgreg: a private AI platform on one box.", "gbgreg"};
+  app.set_version_flag("--version", "gbgreg " + version);
+  app.require_subcommand(1);
+
+  Parsed parsed;
+  CLI::App* serve = app.add_subcommand("serve", "Run the gateway and its models.");
+  serve->footer(
+      "Each flag can be set in the environment too: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE,\n"
+      "GBGREG_MODELS, GBGREG_LOG_LEVEL. Flags go over the environment, and that over the file.");
+  serve->add_option("--config", parsed.flags.config, "YAML file with settings; none is needed");
+  serve->add_option("--listen", parsed.flags.listen, "Address, or several with commas [127.0.0.1:3333]");
+  serve->add_option("--data", parsed.flags.data, "Folder for database and uploads [~/.local/share/gbgreg]");
+  serve->add_option("--engine", parsed.flags.engine, "The llama-server program");
+  serve->add_option("--models", parsed.flags.models, "Folder in which model files are looked for");
+  serve->add_option("--log-level", parsed.flags.log_level, "trace, debug, info, warn, error or off [info]");
+
+  try {
+    app.parse(argc, argv);
+    parsed.serve = serve->parsed();
+  } catch (const CLI::ParseError& stopped) {
+    std::ostringstream out, err;
+    parsed.exit_status = app.exit(stopped, out, err) == 0 ? 0 : 2;
+    parsed.text = out.str() + err.str();
+  }
+  return parsed;
+}
+
+}  // namespace gbgreg::cli

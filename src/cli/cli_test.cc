@@ -1,0 +1,41 @@
+#include "cli/cli.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace gbgreg::cli {
+namespace {
+
+using testing::HasSubstr;
+
+Parsed parse_words(std::vector<const char*> words) {
+  words.insert(words.begin(), "gbgreg");
+  return parse(static_cast<int>(words.size()), words.data(), "1.2.3");
+}
+
+TEST(Parse, HandsTheFlagsOfServeOn) {
+  const Parsed parsed = parse_words({"serve", "--listen", "127.0.0.1:0", "--data=/d"});
+  EXPECT_TRUE(parsed.serve);
+  EXPECT_EQ(parsed.flags.listen, "127.0.0.1:0");
+  EXPECT_EQ(parsed.flags.data, "/d");
+  EXPECT_EQ(parsed.flags.config, std::nullopt);
+}
+
+TEST(Parse, HelpAndVersionAreNotMistakes) {
+  const Parsed version = parse_words({"--version"});
+  EXPECT_EQ(version.exit_status, 0);
+  EXPECT_THAT(version.text, HasSubstr("gbgreg 1.2.3"));
+  EXPECT_THAT(parse_words({"serve", "--help"}).text, HasSubstr("--listen"));
+}
+
+TEST(Parse, AMistakeSaysSoAndRunsNothing) {
+  for (const auto& words : std::vector<std::vector<const char*>>{{}, {"dance"}, {"serve", "--port", "1"}}) {
+    const Parsed parsed = parse_words(words);
+    EXPECT_FALSE(parsed.serve);
+    EXPECT_EQ(parsed.exit_status, 2);
+    EXPECT_FALSE(parsed.text.empty());
+  }
+}
+
+}  // namespace
+}  // namespace gbgreg::cli

@@ -1,0 +1,224 @@
+#include "config/config.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <cstdlib>
+#include <initializer_list>
+#include <limits>
+
+namespace gbgreg::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kEngineVersion = "v0.5.0";
+constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision"};
+constexpr int kDemoContextTokens = 2048;
+
+// The one exception of this room: thrown by the readers below, caught by load(). yaml-cpp throws too, so a second way
+// out beside it would only double every line.
+struct BadConfig {
+  std::string message;
+};
+
+[[noreturn]] void bad(const YAML::Node& node, const std::string& what) {
+  const auto mark = node.Mark();
+  throw BadConfig{mark.is_null() ? what : "line " + std::to_string(mark.line + 1) + ": " + what};
+}
+
+void check_keys(const YAML::Node& map, const std::string& where, std::initializer_list<const char*> known) {
+  if (!map.IsMap()) bad(map, where + " must be a map of keys and values.");
+  for (const auto& entry : map) {
+    const auto key = entry.first.as<std::string>();
+    bool found = false;
+    std::string list;
+    for (const char* name : known) {
+      found |= key == name;
+      list.append(list.empty() ? "" : ", ").append(name);
+    }
+    if (!found) bad(entry.first, "`" + key + "` is not a key of " + where + ". It has: " + list + ".");
+  }
+}
+
+void read_text(const YAML::Node& map, const char* key, std::string& out) {
+  const YAML::Node node = map[key];
+  if (!node) return;
+  if (!node.IsScalar() || node.Scalar().empty()) bad(node, std::string("`") + key + "` must be a text.");
+  out = node.Scalar();
+}
+
+template <class Number>
+void read_number(const YAML::Node& map, const char* key, std::int64_t min, std::int64_t max, Number& out) {
+  const YAML::Node node = map[key];
+  if (!node) return;
+  std::int64_t value = 0;
+  const bool whole = node.IsScalar() && YAML::convert<std::int64_t>::decode(node, value);
+  if (!whole || value < min || value > max) {
+    bad(node, std::string("`") + key + "` must be a whole number from " + std::to_string(min) + " to " +
+                  std::to_string(max) + ".");
+  }
+  out = static_cast<Number>(value);
+}
+
+fs::path home(const Environment& environment) { return environment("HOME").value_or("/"); }
+
+fs::path expand(const std::string& text, const Environment& environment) {
+  if (text == "~") return home(environment);
+  if (text.starts_with("~/")) return home(environment) / text.substr(2);
+  return text;
+}
+
+fs::path cache_folder(const Environment& environment) {
+  if (const auto set = environment("GBGREG_CACHE")) return *set;
+  if (const auto set = environment("XDG_CACHE_HOME")) return fs::path(*set) / "gbgreg";
+  return home(environment) / ".cache" / "gbgreg";
+}
+
+fs::path data_folder(const Environment& environment) {
+  if (const auto set = environment("XDG_DATA_HOME")) return fs::path(*set) / "gbgreg";
+  return home(environment) / ".local" / "share" / "gbgreg";
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> items;
+  std::size_t from = 0;
+  while (from <= text.size()) {
+    const std::size_t comma = std::min(text.find(',', from), text.size());
+    if (comma > from) items.push_back(text.substr(from, comma - from));
+    from = comma + 1;
+  }
+  return items;
+}
+
+fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
+                               const fs::path& models) {
+  check_keys(node, "role `" + role + "`", {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms"});
+  fleet::WorkerOptions worker;
+  worker.role = role;
+  std::string file, projector;
+  read_text(node, "model", worker.model);
+  read_text(node, "file", file);
+  read_text(node, "mmproj", projector);
+  read_number(node, "context", 64, 10'000'000, worker.context_tokens);
+  read_number(node, "slots", 1, 256, worker.slots);
+  read_number(node, "threads", 0, 1024, worker.threads);
+  read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
+  if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
+  if (file.empty()) bad(node, "role `" + role + "` needs `file`, the model's GGUF file.");
+  // `models / x` is x itself when x is absolute.
+  worker.model_file = models / expand(file, environment);
+  if (!projector.empty()) worker.projector_file = models / expand(projector, environment);
+  worker.is_demo = worker.model.starts_with("demo-");
+  return worker;
+}
+
+// The four roles with the models that tools/make_demo_models.mjs makes.
+std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
+  std::vector<fleet::WorkerOptions> workers;
+  for (const char* role : kDemoRoles) {
+    fleet::WorkerOptions worker;
+    worker.role = role;
+    worker.model = std::string("demo-") + role;
+    worker.model_file = models / (worker.model + ".gguf");
+    worker.is_demo = true;
+    worker.context_tokens = kDemoContextTokens;
+    worker.threads = 1;  // A tiny model falls from thousands of tokens a second to eight when threads fight for a core.
+    if (worker.role == "vision") worker.projector_file = models / "demo-vision-mmproj.gguf";
+    workers.push_back(std::move(worker));
+  }
+  return workers;
+}
+
+void read_file(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
+  if (root.IsNull()) return;
+  check_keys(root, "the configuration",
+             {"listen", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
+  if (const YAML::Node listen = root["listen"]; listen && listen.IsSequence()) {
+    config.listen = listen.as<std::vector<std::string>>();
+  } else if (listen) {
+    config.listen = split_list(listen.as<std::string>());
+  }
+  std::string data, engine, models;
+  read_text(root, "data", data);
+  read_text(root, "engine", engine);
+  read_text(root, "models", models);
+  read_text(root, "log_level", config.log_level);
+  read_number(root, "threads", 0, 256, config.net.threads);
+  if (!data.empty()) config.data = expand(data, environment);
+  if (!engine.empty()) config.fleet.engine = expand(engine, environment);
+  if (!models.empty()) config.models = expand(models, environment);
+  if (const YAML::Node limits = root["limits"]) {
+    check_keys(limits, "`limits`", {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max"});
+    read_number(limits, "upload_bytes_max", 1, std::int64_t{1} << 40, config.http.upload_bytes_max);
+    read_number(limits, "json_bytes_max", 1024, std::int64_t{1} << 30, config.http.json_bytes_max);
+    read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
+    read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
+  }
+  if (root["roles"]) roles = root["roles"];
+}
+
+Config read_all(const Flags& flags, const Environment& environment) {
+  Config config;
+  config.data = data_folder(environment);
+  config.models = cache_folder(environment) / "models";
+  config.fleet.engine = cache_folder(environment) / "engine" / kEngineVersion / "bin" / "llama-server";
+
+  const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");
+  YAML::Node roles;
+  if (file) {
+    try {
+      read_file(YAML::LoadFile(*file), environment, config, roles);
+    } catch (const YAML::BadFile&) {
+      throw BadConfig{"the file cannot be read. Check its path and permissions."};
+    } catch (const YAML::Exception& error) {
+      throw BadConfig{error.what()};
+    }
+  }
+
+  const auto over = [&](const std::optional<std::string>& flag, const char* variable) {
+    return flag ? flag : environment(variable);
+  };
+  if (const auto set = over(flags.listen, "GBGREG_LISTEN")) config.listen = split_list(*set);
+  if (const auto set = over(flags.data, "GBGREG_DATA")) config.data = expand(*set, environment);
+  if (const auto set = over(flags.engine, "GBGREG_ENGINE")) config.fleet.engine = expand(*set, environment);
+  if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
+  if (const auto set = over(flags.log_level, "GBGREG_LOG_LEVEL")) config.log_level = *set;
+  if (config.listen.empty()) throw BadConfig{"`listen` needs at least one address."};
+
+  if (!roles.IsDefined() || roles.IsNull()) {
+    config.fleet.workers = demo_workers(config.models);
+    return config;
+  }
+  try {
+    if (!roles.IsMap() || roles.size() == 0) bad(roles, "`roles` must be a map of at least one role.");
+    for (const auto& entry : roles) {
+      const auto role = entry.first.as<std::string>();
+      config.fleet.workers.push_back(read_role(role, entry.second, environment, config.models));
+    }
+  } catch (const YAML::Exception& error) {
+    throw BadConfig{error.what()};
+  }
+  return config;
+}
+
+}  // namespace
+
+Environment process_environment() {
+  return [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): read before any thread starts.
+    if (value == nullptr || *value == '\0') return std::nullopt;
+    return std::string(value);
+  };
+}
+
+Result<Config> load(const Flags& flags, const Environment& environment) {
+  try {
+    return read_all(flags, environment);
+  } catch (const BadConfig& wrong) {
+    const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");
+    return fail(Kind::malformed, "bad_configuration",
+                (file ? *file + ": " : std::string("configuration: ")) + wrong.message);
+  }
+}
+
+}  // namespace gbgreg::config

@@ -1,0 +1,64 @@
+// Where the gateway's settings come from: a YAML file, then the environment, then flags, each over the one before.
+//
+// Every key is documented here, beside what it sets. Without any of them the gateway runs with the demo models.
+// Reading has no side effects: folders are made by app/.
+//
+//   listen: 127.0.0.1:3333          # or [::1]:3333, or unix:/path/to.sock; a list for several
+//   data: ~/.local/share/gbgreg     # database, uploads/, projects/
+//   engine: …/bin/llama-server      # the inference engine
+//   models: …/models                # where relative model files are looked for
+//   log_level: info                 # trace, debug, info, warn, error, off
+//   threads: 0                      # I/O threads; 0 is one a core
+//   limits:
+//     upload_bytes_max: 104857600   # of one uploaded file
+//     json_bytes_max: 33554432      # of one JSON body, images included
+//     connections_max: 10000
+//     queue_max: 64                 # requests waiting for one worker
+//   roles:                          # any names; the router knows these four
+//     technical:
+//       model: demo-technical       # the name clients see
+//       file: demo-technical.gguf
+//       mmproj: …                   # the vision projector, for models that see
+//       context: 4096               # tokens, for each slot
+//       slots: 4                    # answers at once
+//       threads: 0                  # CPU threads; 0 is half of the cores
+//       objective_ms: 5000          # the promise for this role
+//
+// Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE, GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/core.h"
+#include "fleet/options.h"
+#include "http/options.h"
+#include "net/options.h"
+
+namespace gbgreg::config {
+
+struct Flags {
+  std::optional<std::string> config, listen, data, engine, models, log_level;
+};
+
+struct Config {
+  std::vector<std::string> listen = {"127.0.0.1:3333"};
+  std::filesystem::path data;
+  std::filesystem::path models;
+  std::string log_level = "info";
+  net::Options net = {};
+  http::Options http = {};
+  fleet::Options fleet = {};
+};
+
+// The value of an environment variable; absent when unset or empty.
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+Environment process_environment();
+
+// Errors: malformed, with the file, the line and the key at fault and what would be right.
+Result<Config> load(const Flags& flags, const Environment& environment);
+
+}  // namespace gbgreg::config

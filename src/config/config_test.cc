@@ -1,0 +1,115 @@
+#include "config/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+
+namespace gbgreg::config {
+namespace {
+
+using testing::HasSubstr;
+
+class ConfigTest : public testing::Test {
+ protected:
+  void TearDown() override { std::filesystem::remove(file_); }
+
+  Result<Config> load_text(const std::string& yaml) {
+    std::ofstream(file_) << yaml;
+    flags_.config = file_.string();
+    return load(flags_, environment());
+  }
+  Environment environment() {
+    return [this](const std::string& name) -> std::optional<std::string> {
+      const auto found = variables_.find(name);
+      return found == variables_.end() ? std::nullopt : std::optional(found->second);
+    };
+  }
+
+  std::filesystem::path file_ =
+      std::filesystem::path(testing::TempDir()) / ("gbgreg_config_" + random_hex(8) + ".yaml");
+  std::map<std::string, std::string> variables_{{"HOME", "/home/x"}};
+  Flags flags_;
+};
+
+TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
+  const auto config = load(Flags{}, environment());
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->listen, std::vector<std::string>{"127.0.0.1:3333"});
+  EXPECT_EQ(config->data, "/home/x/.local/share/gbgreg");
+  EXPECT_EQ(config->fleet.engine, "/home/x/.cache/gbgreg/engine/v0.5.0/bin/llama-server");
+  ASSERT_EQ(config->fleet.workers.size(), 4U);
+  EXPECT_EQ(config->fleet.workers[3].model, "demo-vision");
+  EXPECT_TRUE(config->fleet.workers[3].is_demo);
+  EXPECT_EQ(config->fleet.workers[3].projector_file, "/home/x/.cache/gbgreg/models/demo-vision-mmproj.gguf");
+}
+
+TEST_F(ConfigTest, FlagsGoOverTheEnvironmentAndThatOverTheFile) {
+  variables_["GBGREG_DATA"] = "/env";
+  variables_["GBGREG_LISTEN"] = "127.0.0.1:1,127.0.0.1:2";
+  flags_.data = "/flag";
+  const auto config = load_text("data: /file\nlisten: 127.0.0.1:9\nengine: ~/engine\n");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->data, "/flag");
+  EXPECT_EQ(config->listen, (std::vector<std::string>{"127.0.0.1:1", "127.0.0.1:2"}));
+  EXPECT_EQ(config->fleet.engine, "/home/x/engine");
+}
+
+TEST_F(ConfigTest, ReadsRolesAndLimits) {
+  const auto config = load_text(R"(
+models: /m
+limits: { upload_bytes_max: 1000, queue_max: 3 }
+roles:
+  technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900 }
+  vision: { model: seer, file: /abs/seer.gguf, mmproj: eye.gguf }
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->http.upload_bytes_max, 1000U);
+  EXPECT_EQ(config->fleet.queue_max, 3);
+  ASSERT_EQ(config->fleet.workers.size(), 2U);
+  const auto& technical = config->fleet.workers[0];
+  EXPECT_EQ(technical.model_file, "/m/coder.gguf");
+  EXPECT_EQ(technical.context_tokens, 8192);
+  EXPECT_EQ(technical.slots, 2);
+  EXPECT_EQ(technical.objective_ms, 900);
+  EXPECT_FALSE(technical.is_demo);
+  EXPECT_EQ(config->fleet.workers[1].model_file, "/abs/seer.gguf");
+  EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");
+}
+
+TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
+  struct Case {
+    const char* yaml;
+    const char* says;
+  };
+  const Case cases[] = {
+      {"port: 1\n", "`port` is not a key"},
+      {"limits: { upload_bytes_max: -1 }\n", "line 1: `upload_bytes_max` must be a whole number"},
+      {"limits: { upload_bytes_max: 1.5 }\n", "must be a whole number"},
+      {"limits: 3\n", "must be a map"},
+      {"roles: {}\n", "at least one role"},
+      {"roles:\n  a: { file: x }\n", "needs `model`"},
+      {"roles:\n  a: { model: x }\n", "needs `file`"},
+      {"roles:\n  a: { model: x, file: y, slots: 0 }\n", "`slots` must be"},
+      {"data: [\n", "line"},
+      {"listen: []\n", "at least one address"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.yaml);
+    const auto config = load_text(c.yaml);
+    ASSERT_FALSE(config);
+    EXPECT_THAT(config.error().message, HasSubstr(c.says));
+    EXPECT_THAT(config.error().message, HasSubstr(file_.string()));
+  }
+}
+
+TEST_F(ConfigTest, SaysThatAFileCannotBeRead) {
+  flags_.config = "/nonexistent.yaml";
+  const auto config = load(flags_, environment());
+  ASSERT_FALSE(config);
+  EXPECT_THAT(config.error().message, HasSubstr("cannot be read"));
+}
+
+}  // namespace
+}  // namespace gbgreg::config

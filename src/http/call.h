@@ -1,0 +1,37 @@
+// One request on its way through the pipeline, and the shape of what answers it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/core.h"
+#include "net/exchange.h"
+
+namespace gbgreg::http {
+
+// What a handler is given. It lives as long as the request.
+struct Call {
+  net::Exchange& exchange;
+  std::string request_id;
+  SteadyTime arrived;
+  std::string parameter = {};  // What stood for {id} in the path, decoded; empty when the route has none.
+  // For the access log, set by handlers that ask a model.
+  std::string role = {};
+  std::string model = {};
+};
+
+// Answers a call, or returns an Error, which the pipeline's error writer turns into the answer. An Error after the
+// answer has begun breaks the connection, which is how a client of HTTP learns that its answer is not whole.
+using Handle = std::function<Task<Result<void>>(Call&)>;
+
+inline constexpr std::string_view kJson = "application/json; charset=utf-8";
+inline constexpr std::string_view kNdjson = "application/x-ndjson";
+
+// The whole body of a request whose route takes JSON, which is parsed in one pass and so held in memory, up to
+// `bytes_max`. A declared length over the bound is refused before a byte is read.
+// Errors: too_large, and what Exchange::read_body says.
+Task<Result<std::string>> read_json_body(net::Exchange& exchange, std::uint64_t bytes_max);
+
+}  // namespace gbgreg::http

@@ -1,0 +1,13 @@
+// Bounds of what a request may carry, filled by config/.
+#pragma once
+
+#include <cstdint>
+
+namespace gbgreg::http {
+
+struct Options {
+  std::uint64_t upload_bytes_max = 100 * 1024 * 1024;  // `limits.upload_bytes_max`: of one file.
+  std::uint64_t json_bytes_max = 32 * 1024 * 1024;     // `limits.json_bytes_max`: of one JSON body, images included.
+};
+
+}  // namespace gbgreg::http

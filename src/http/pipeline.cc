@@ -1,0 +1,153 @@
+#include "http/pipeline.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
+
+#include "net/io_thread.h"
+#include "protocols/native.h"
+
+namespace gbgreg::http {
+namespace {
+
+constexpr std::array kStatuses{200, 206, 304, 400, 404, 405, 413, 415, 416,
+                               422, 429, 431, 499, 500, 501, 502, 503, 504};
+
+// What escaped a handler, as an error. Cancellation arrives as an exception when a task went on after its client left.
+Error from_exception(const std::exception_ptr& escaped, const std::string& request_id) {
+  std::string detail = "unknown exception";
+  try {
+    std::rethrow_exception(escaped);
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == boost::asio::error::operation_aborted) {
+      return {.kind = Kind::cancelled, .code = "client_left", .message = "The client left."};
+    }
+    detail = error.what();
+  } catch (const std::exception& error) {
+    detail = error.what();
+  } catch (...) {
+    // Only what is not a std::exception comes here; its text is unknown.
+  }
+  spdlog::error("request {} failed by a mistake of ours: {}", request_id, detail);
+  return {.kind = Kind::internal,
+          .code = "internal",
+          .message = "Something went wrong inside gbgreg. The log says more under this request id.",
+          .detail = detail};
+}
+
+}  // namespace
+
+Pipeline::Pipeline(std::vector<Route> routes, metrics::Registry& registry, const Clock& clock)
+    : routes_(std::move(routes)),
+      clock_(clock),
+      bytes_in_(registry.counter("gbgreg_http_request_body_bytes_total", "Bytes of request bodies read.")),
+      bytes_out_(registry.counter("gbgreg_http_response_body_bytes_total", "Bytes of answers' bodies written.")) {
+  for (const Route& route : routes_) figures_.push_back(make_figures(registry, route.pattern));
+  figures_.push_back(make_figures(registry, "none"));
+}
+
+// The concerns, in order:
+//   1. request id   first, so that everything after it, an error included, can name the request
+//   2. route        404 and 405 before anything is read
+//   3. limits       the handler's reader refuses a declared length over its bound before a byte of the body
+//   4. handler      the only step that differs between routes
+//   5. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
+//   6. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
+//   7. access log   last, with everything known
+// Keys and quotas will stand between 2 and 3: after the route, which says what they apply to; before the body is read.
+Task<void> Pipeline::handle(net::Exchange& exchange) {
+  const auto sent_id = exchange.head().field("x-request-id");
+  const bool usable = sent_id && is_valid_request_id(*sent_id);
+  Call call{.exchange = exchange,
+            .request_id = usable ? std::string(*sent_id) : new_uuid(clock_.wall()),
+            .arrived = clock_.steady()};
+  exchange.add_field("X-Request-Id", call.request_id);
+  exchange.add_field("X-Content-Type-Options", "nosniff");
+
+  const Route* route = nullptr;
+  Result<void> outcome;
+  std::exception_ptr escaped;
+  try {
+    outcome = co_await dispatch(call, route);
+  } catch (...) {
+    escaped = std::current_exception();
+  }
+  if (escaped) outcome = std::unexpected(from_exception(escaped, call.request_id));
+
+  const bool can_say_so = !outcome && outcome.error().kind != Kind::cancelled && !exchange.begun();
+  if (can_say_so) co_await write_error(call, outcome.error());
+  record(call, route, outcome);
+}
+
+Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
+  Call call{.exchange = exchange, .request_id = new_uuid(clock_.wall()), .arrived = clock_.steady()};
+  exchange.add_field("X-Request-Id", call.request_id);
+  co_await write_error(call, error);
+  record(call, nullptr, std::unexpected(std::move(error)));
+}
+
+Task<Result<void>> Pipeline::dispatch(Call& call, const Route*& route) {
+  const net::RequestHead& head = call.exchange.head();
+  auto match = find_route(routes_, head.method, head.path);
+  if (!match) co_return std::unexpected(std::move(match.error()));
+  route = match->route;
+  call.parameter = std::move(match->parameter);
+  co_return co_await route->handle(call);
+}
+
+Task<void> Pipeline::write_error(Call& call, const Error& error) {
+  net::HeaderFields fields;
+  if (error.kind == Kind::method_not_allowed) {
+    fields.push_back({.name = "Allow", .value = allowed_methods(routes_, call.exchange.head().path)});
+  }
+  if (error.retry_after_seconds) {
+    fields.push_back({.name = "Retry-After", .value = std::to_string(*error.retry_after_seconds)});
+  }
+  const std::string body = protocols::native::write_error(error, call.request_id);
+  // A client that does not wait for its error has lost nothing that we could still give it.
+  (void)co_await call.exchange.respond(http_status(error.kind), kJson, body, std::move(fields));
+}
+
+Pipeline::RouteFigures Pipeline::make_figures(metrics::Registry& registry, std::string_view pattern) {
+  RouteFigures figures;
+  const std::string route = metrics::label("route", pattern);
+  const auto counter = [&](const std::string& status) {
+    figures.by_status.push_back(&registry.counter("gbgreg_http_requests_total",
+                                                  "Requests answered, by route and status.",
+                                                  route + "," + metrics::label("status", status)));
+  };
+  for (const int status : kStatuses) counter(std::to_string(status));
+  counter("other");
+  figures.duration =
+      &registry.histogram("gbgreg_http_request_seconds", "From the head of a request to the end of its answer.", route);
+  return figures;
+}
+
+void Pipeline::record(const Call& call, const Route* route, const Result<void>& outcome) {
+  net::Exchange& exchange = call.exchange;
+  const int lane = exchange.io().index();
+  const bool left = !outcome && outcome.error().kind == Kind::cancelled;
+  const int status = left ? http_status(Kind::cancelled) : exchange.status();
+  const double seconds = std::chrono::duration<double>(clock_.steady() - call.arrived).count();
+
+  RouteFigures& figures =
+      figures_[route == nullptr ? routes_.size() : static_cast<std::size_t>(route - routes_.data())];
+  const auto known = std::ranges::find(kStatuses, status) - kStatuses.begin();
+  figures.by_status[static_cast<std::size_t>(known)]->add(lane);
+  figures.duration->observe(lane, seconds);
+  bytes_in_.add(lane, exchange.body_bytes_read());
+  bytes_out_.add(lane, exchange.body_bytes_written());
+
+  // The path without its query: queries may hold what people search for.
+  spdlog::info(
+      "access id={} peer={} method={} path={} status={} in={} out={} ms={:.1f} role={} model={} error={} detail={}",
+      call.request_id, exchange.peer(), exchange.head().method, exchange.head().path, status,
+      exchange.body_bytes_read(), exchange.body_bytes_written(), seconds * 1000, call.role.empty() ? "-" : call.role,
+      call.model.empty() ? "-" : call.model, outcome ? "-" : outcome.error().code,
+      outcome || outcome.error().detail.empty() ? "-" : outcome.error().detail);
+}
+
+}  // namespace gbgreg::http

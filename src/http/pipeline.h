@@ -1,0 +1,42 @@
+// What happens to every request, whatever it asks: the concerns, in their order, on one page (pipeline.cc).
+//
+// One object, called on every I/O thread; what it shares between threads are metrics cells and the immutable table.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/core.h"
+#include "http/call.h"
+#include "http/routes.h"
+#include "metrics/metrics.h"
+#include "net/exchange.h"
+
+namespace gbgreg::http {
+
+class Pipeline final : public net::Handler {
+ public:
+  Pipeline(std::vector<Route> routes, metrics::Registry& registry, const Clock& clock);
+
+  Task<void> handle(net::Exchange& exchange) override;
+  Task<void> refuse(net::Exchange& exchange, Error error) override;
+
+ private:
+  // The requests of one route, or of none (404, 405, a head that is not HTTP).
+  struct RouteFigures {
+    std::vector<metrics::Counter*> by_status;  // In the order of kStatuses; the last is for any other.
+    metrics::Histogram* duration = nullptr;
+  };
+  RouteFigures make_figures(metrics::Registry& registry, std::string_view pattern);
+  Task<Result<void>> dispatch(Call& call, const Route*& route);
+  Task<void> write_error(Call& call, const Error& error);
+  void record(const Call& call, const Route* route, const Result<void>& outcome);
+
+  std::vector<Route> routes_;
+  const Clock& clock_;
+  std::vector<RouteFigures> figures_;  // One for each route, and one more for requests of no route.
+  metrics::Counter& bytes_in_;
+  metrics::Counter& bytes_out_;
+};
+
+}  // namespace gbgreg::http

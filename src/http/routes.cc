@@ -1,0 +1,93 @@
+#include "http/routes.h"
+
+#include "http/handlers/ask.h"
+#include "http/handlers/health.h"
+#include "http/handlers/uploads.h"
+
+namespace gbgreg::http {
+
+std::vector<Route> make_routes(const Handlers& handlers) {
+  AskHandlers& ask = handlers.ask;
+  HealthHandlers& health = handlers.health;
+  UploadHandlers& uploads = handlers.uploads;
+  return {
+      // Asking a model.
+      {"POST", "/api/generate", [&ask](Call& call) { return ask.generate(call); }},
+      {"POST", "/api/route", [&ask](Call& call) { return ask.route(call); }},
+      // Files.
+      {"POST", "/api/upload/file", [&uploads](Call& call) { return uploads.upload_file(call.exchange); }},
+      {"GET", "/api/uploads", [&uploads](Call& call) { return uploads.list(call.exchange); }},
+      {"GET", "/api/uploads/{id}", [&uploads](Call& call) { return uploads.find(call.exchange, call.parameter); }},
+      {"DELETE", "/api/uploads/{id}", [&uploads](Call& call) { return uploads.remove(call.exchange, call.parameter); }},
+      {"GET", "/api/uploads/{id}/content",
+       [&uploads](Call& call) { return uploads.content(call.exchange, call.parameter); }},
+      // How it goes.
+      {"GET", "/health", [&health](Call& call) { return health.health(call); }},
+      {"GET", "/health/live", [&health](Call& call) { return health.live(call); }},
+      {"GET", "/health/ready", [&health](Call& call) { return health.ready(call); }},
+      {"GET", "/metrics", [&health](Call& call) { return health.metrics(call); }},
+      {"GET", "/api/version", [&health](Call& call) { return health.version(call); }},
+  };
+}
+
+namespace {
+
+// Takes the first segment, with its slash, off a path.
+std::string_view take_segment(std::string_view& path) {
+  const std::size_t next = path.find('/', 1);
+  const std::string_view segment = path.substr(0, next);
+  path.remove_prefix(next == std::string_view::npos ? path.size() : next);
+  return segment;
+}
+
+// Does the path have the pattern's form? `parameter` becomes the raw segment that stands for {…}.
+bool matches(std::string_view pattern, std::string_view path, std::string_view& parameter) {
+  while (!pattern.empty() && !path.empty()) {
+    const std::string_view wanted = take_segment(pattern);
+    const std::string_view segment = take_segment(path);
+    if (wanted.starts_with("/{") && segment.size() > 1) {
+      parameter = segment.substr(1);
+    } else if (wanted != segment) {
+      return false;
+    }
+  }
+  return pattern.empty() && path.empty();
+}
+
+bool serves(const Route& route, std::string_view method) {
+  return route.method == method || (route.method == "GET" && method == "HEAD");
+}
+
+}  // namespace
+
+Result<Match> find_route(std::span<const Route> routes, std::string_view method, std::string_view path) {
+  bool path_known = false;
+  for (const Route& route : routes) {
+    std::string_view parameter;
+    if (!matches(route.pattern, path, parameter)) continue;
+    path_known = true;
+    if (!serves(route, method)) continue;
+    auto decoded = net::percent_decode(parameter, false);
+    if (!decoded) return fail(Kind::malformed, "malformed_path", "The path is not valid percent-encoded UTF-8.");
+    return Match{.route = &route, .parameter = std::move(*decoded)};
+  }
+  if (!path_known) {
+    return fail(Kind::not_found, "unknown_path", "There is nothing at this path. GET /health shows what is running.");
+  }
+  return fail(Kind::method_not_allowed, "method_not_allowed",
+              "This path does not take this method; the Allow header lists those it takes.");
+}
+
+std::string allowed_methods(std::span<const Route> routes, std::string_view path) {
+  std::string allowed;
+  for (const Route& route : routes) {
+    std::string_view parameter;
+    if (!matches(route.pattern, path, parameter)) continue;
+    if (!allowed.empty()) allowed.append(", ");
+    allowed.append(route.method);
+    if (route.method == "GET") allowed.append(", HEAD");
+  }
+  return allowed;
+}
+
+}  // namespace gbgreg::http

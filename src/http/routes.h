@@ -1,0 +1,44 @@
+// The one table of everything the gateway answers.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/call.h"
+
+namespace gbgreg::http {
+
+class AskHandlers;
+class HealthHandlers;
+class UploadHandlers;
+
+struct Route {
+  std::string_view method;
+  std::string_view pattern;  // "/api/uploads/{id}/content": at most one {…}, which takes one segment.
+  Handle handle;
+};
+
+// What the table's handlers need; all of it outlives the table.
+struct Handlers {
+  AskHandlers& ask;
+  HealthHandlers& health;
+  UploadHandlers& uploads;
+};
+
+std::vector<Route> make_routes(const Handlers& handlers);
+
+struct Match {
+  const Route* route = nullptr;
+  std::string parameter;
+};
+
+// Finds the route of a request; HEAD goes where GET goes. `path` is not yet decoded.
+// Errors: not_found; method_not_allowed, with the methods that would do in `details`; malformed (a broken escape).
+Result<Match> find_route(std::span<const Route> routes, std::string_view method, std::string_view path);
+
+// "GET, HEAD, POST": for the Allow field of a 405.
+std::string allowed_methods(std::span<const Route> routes, std::string_view path);
+
+}  // namespace gbgreg::http

@@ -1,0 +1,54 @@
+#include "http/routes.h"
+
+#include <gtest/gtest.h>
+
+namespace gbgreg::http {
+namespace {
+
+const std::vector<Route> kRoutes{
+    {"POST", "/api/generate", {}},
+    {"GET", "/api/uploads", {}},
+    {"GET", "/api/uploads/{id}", {}},
+    {"DELETE", "/api/uploads/{id}", {}},
+    {"GET", "/api/uploads/{id}/content", {}},
+};
+
+TEST(FindRoute, TakesTheRouteOfTheMethodAndDecodesItsParameter) {
+  struct Case {
+    const char* method;
+    const char* path;
+    const char* pattern;
+    const char* parameter;
+  };
+  const Case cases[] = {
+      {"POST", "/api/generate", "/api/generate", ""},
+      {"HEAD", "/api/uploads", "/api/uploads", ""},
+      {"GET", "/api/uploads/abc", "/api/uploads/{id}", "abc"},
+      {"DELETE", "/api/uploads/a%20b", "/api/uploads/{id}", "a b"},
+      {"GET", "/api/uploads/%2e%2e%2f/content", "/api/uploads/{id}/content", "../"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.path);
+    const auto match = find_route(kRoutes, c.method, c.path);
+    ASSERT_TRUE(match);
+    EXPECT_EQ(match->route->pattern, c.pattern);
+    EXPECT_EQ(match->parameter, c.parameter);
+  }
+}
+
+TEST(FindRoute, TellsAnUnknownPathFromAWrongMethod) {
+  for (const char* path :
+       {"/", "/api", "/api/generate/", "/api/uploads/", "/api/uploads/a/b", "/api/uploads//content"}) {
+    const auto match = find_route(kRoutes, "GET", path);
+    ASSERT_FALSE(match) << path;
+    EXPECT_EQ(match.error().kind, Kind::not_found) << path;
+  }
+  const auto wrong = find_route(kRoutes, "PUT", "/api/uploads/a");
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().kind, Kind::method_not_allowed);
+  EXPECT_EQ(allowed_methods(kRoutes, "/api/uploads/a"), "GET, HEAD, DELETE");
+  EXPECT_EQ(find_route(kRoutes, "GET", "/api/uploads/%zz").error().kind, Kind::malformed);
+}
+
+}  // namespace
+}  // namespace gbgreg::http

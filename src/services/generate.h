@@ -1,0 +1,67 @@
+// The story of one answer, without HTTP: choose a model, wait for a slot, let the model speak, say how it went.
+//
+// One object for all requests; every I/O thread calls it. It keeps nothing between calls.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "core/core.h"
+#include "fleet/fleet.h"
+#include "llm/decision.h"
+#include "llm/llm.h"
+#include "metrics/metrics.h"
+
+namespace gbgreg::services {
+
+struct GenerateOptions {
+  int attempts_max = 3;  // A request that no reader has seen a byte of is given to a worker so many times.
+  std::chrono::milliseconds request_timeout{600'000};  // When the client sets no deadline of its own.
+};
+
+// Where an answer goes.
+class AnswerSink : public llm::Sink {
+ public:
+  // The model is chosen; called again before each further attempt.
+  virtual void chosen(const llm::AnswerNotes& notes) = 0;
+  // The worker failed. True when the reader has seen nothing yet, so that another attempt may begin: what text() took
+  // is then forgotten.
+  virtual bool start_over() = 0;
+};
+
+struct Answer {
+  llm::Completion completion;
+  llm::AnswerNotes notes;
+  std::chrono::nanoseconds load{0};  // Waited for the model to be loaded.
+};
+
+class Generate {
+ public:
+  Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock& clock, const GenerateOptions& options = {});
+
+  // Answers `request` into `sink`. Cancelling the calling task gives the slot back and stops the model.
+  // Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say.
+  Task<Result<Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink);
+
+  // Waits until the model is loaded, without asking it anything.
+  Task<Result<Answer>> load(llm::Request request);
+
+  // What answer() would choose now. Errors: as routing::choose.
+  Result<llm::Decision> decide(const llm::Request& request) const;
+
+ private:
+  struct Figures;
+  struct Chosen;
+  Result<Chosen> choose(const llm::Request& request) const;
+  Task<Result<Answer>> attempt(net::IoThread& io, const llm::Request& request, SteadyTime arrived, AnswerSink& sink);
+
+  fleet::Fleet& fleet_;
+  const Clock& clock_;
+  GenerateOptions options_;
+  metrics::Counter& prompt_tokens_;
+  metrics::Counter& completion_tokens_;
+  metrics::Counter& retries_;
+  metrics::Histogram& first_token_;
+};
+
+}  // namespace gbgreg::services

@@ -1,0 +1,243 @@
+#include "services/intake.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "intake/intake.h"
+
+namespace gbgreg::services {
+namespace {
+
+std::unexpected<Error> too_large(std::uint64_t bytes_max) {
+  Error error{.kind = Kind::too_large,
+              .code = "file_too_large",
+              .message = "A file may have at most " + std::to_string(bytes_max) +
+                         " bytes (limits.upload_bytes_max). Send a smaller one, or raise the limit.",
+              .details_json = R"({"limit":"limits.upload_bytes_max","limit_bytes":)" + std::to_string(bytes_max) + "}"};
+  return std::unexpected(std::move(error));
+}
+
+// Everything about the upload that its bytes and its name say.
+storage::Upload describe(std::string id, WallTime now, std::string_view sample, std::uint64_t size_bytes,
+                         const FileFacts& facts) {
+  storage::Upload upload;
+  upload.id = std::move(id);
+  upload.filename = intake::safe_filename(facts.client_filename);
+  upload.original_filename = intake::original_filename(facts.client_filename);
+  upload.description = facts.description;
+  upload.size_bytes = size_bytes;
+  upload.created_at = rfc3339(now);
+
+  intake::FileKind kind = intake::file_kind(sample, upload.filename);
+  upload.kind = intake::content_name(kind.content);
+  upload.media_type = std::move(kind.media_type);
+  if (!kind.language.empty()) upload.language = std::move(kind.language);
+  if (kind.content == intake::Content::text || kind.content == intake::Content::code) {
+    std::string preview = intake::text_preview(sample);
+    if (!preview.empty()) upload.text_preview = std::move(preview);
+  }
+  return upload;
+}
+
+}  // namespace
+
+Incoming::Incoming(Intake& intake, std::string id, std::uint64_t bytes_max)
+    : intake_(intake), id_(std::move(id)), bytes_max_(bytes_max), writer_(intake.blobs_.writer(id_)) {
+  ++intake_.incoming_;
+}
+
+Incoming::~Incoming() {
+  --intake_.incoming_;
+  if (!writer_) return;
+  // The last owner removes the temporary file, which may take the disk a while: not on this thread.
+  try {
+    asio::post(intake_.pool_, [writer = std::move(writer_)]() mutable { writer.reset(); });
+  } catch (const std::exception& error) {
+    spdlog::warn("an abandoned upload was removed on an I/O thread: {}", error.what());
+  }
+}
+
+Task<Result<void>> Incoming::write(std::string_view piece) {
+  if (piece.size() > bytes_max_ - size_bytes_) co_return too_large(bytes_max_);
+  size_bytes_ += piece.size();
+  if (sample_.size() < intake::kSampleBytes) sample_.append(piece.substr(0, intake::kSampleBytes - sample_.size()));
+  while (!piece.empty()) {
+    const std::string_view fits = piece.substr(0, kBufferBytes - buffer_.size());
+    buffer_.append(fits);
+    piece.remove_prefix(fits.size());
+    if (buffer_.size() < kBufferBytes) break;
+    auto flushed = co_await flush();
+    if (!flushed) co_return flushed;
+  }
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Incoming::flush() {
+  struct Written {
+    Result<void> outcome;
+    std::string buffer;  // Comes back to be filled again.
+  };
+  auto work = [writer = writer_, buffer = std::move(buffer_)]() mutable {
+    auto outcome = writer->write(buffer);
+    buffer.clear();
+    return Written{std::move(outcome), std::move(buffer)};
+  };
+  Written written = co_await offload(intake_.pool_, std::move(work));
+  buffer_ = std::move(written.buffer);
+  co_return std::move(written.outcome);
+}
+
+Outgoing::Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob)
+    : pool_(pool), upload_(std::move(upload)), blob_(std::make_shared<const storage::Blob>(std::move(blob))) {}
+
+Task<Result<std::string_view>> Outgoing::read(std::uint64_t offset, std::uint64_t size_max) {
+  struct Read {
+    Result<std::size_t> outcome;
+    std::string buffer;
+  };
+  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(size_max, kBufferBytes));
+  auto work = [blob = blob_, offset, size, buffer = std::move(buffer_)]() mutable {
+    if (buffer.size() < size) buffer.resize(size);
+    auto outcome = blob->read_at(offset, buffer.data(), size);
+    return Read{std::move(outcome), std::move(buffer)};
+  };
+  Read read = co_await offload(pool_, std::move(work));
+  buffer_ = std::move(read.buffer);
+  if (!read.outcome) co_return std::unexpected(std::move(read.outcome.error()));
+  co_return std::string_view(buffer_).substr(0, *read.outcome);
+}
+
+Intake::Intake(asio::thread_pool& pool, storage::Database& database, storage::UploadStore& uploads,
+               storage::BlobStore& blobs, const Clock& clock)
+    : pool_(pool), database_(database), uploads_(uploads), blobs_(blobs), clock_(clock) {}
+
+Result<storage::SweepReport> Intake::sweep() {
+  if (!intake::has_magic_database()) spdlog::warn("libmagic's database is missing: binary files will be of kind data");
+  auto report = blobs_.sweep([this](std::string_view digits) { return uploads_.digests(digits); });
+  if (!report) return report;
+  if (report->unfinished_removed + report->orphans_removed > 0) {
+    spdlog::info("swept {} unfinished uploads and {} files that no upload uses", report->unfinished_removed,
+                 report->orphans_removed);
+  }
+  if (report->blobs_missing > 0) spdlog::error("the bytes of {} uploads are missing", report->blobs_missing);
+  return report;
+}
+
+Result<std::unique_ptr<Incoming>> Intake::begin(std::uint64_t bytes_max) {
+  if (incoming_ >= kIncomingMax) {
+    Error error{.kind = Kind::busy,
+                .code = "too_many_uploads",
+                .message = "Too many files are being uploaded at once. Send this one again in a moment.",
+                .retry_after_seconds = 2};
+    return std::unexpected(std::move(error));
+  }
+  return std::unique_ptr<Incoming>(new Incoming(*this, new_uuid(clock_.wall()), bytes_max));
+}
+
+Task<Result<storage::Upload>> Intake::finish(std::unique_ptr<Incoming> incoming, FileFacts facts) {
+  // Both the id and created_at are of this moment, so that pages ordered by id are ordered by time.
+  const WallTime now = clock_.wall();
+  auto work = [this, now, id = new_uuid(now), writer = incoming->writer_, rest = std::move(incoming->buffer_),
+               sample = std::move(incoming->sample_), size_bytes = incoming->size_bytes_,
+               facts = std::move(facts)]() -> Result<storage::Upload> {
+    auto written = writer->write(rest);
+    if (!written) return std::unexpected(std::move(written.error()));
+    return store(*writer, describe(id, now, sample, size_bytes, facts));
+  };
+  co_return co_await offload(pool_, std::move(work));
+}
+
+Result<storage::Upload> Intake::store(storage::BlobWriter& writer, storage::Upload upload) {
+  auto sha256 = writer.seal();
+  if (!sha256) return std::unexpected(std::move(sha256.error()));
+  upload.sha256 = std::move(*sha256);
+
+  const std::scoped_lock lock(bytes_mutex(upload.sha256));
+  const std::string digest = upload.sha256;
+  auto stored = keep_and_insert(writer, std::move(upload));
+  if (!stored) remove_unused_bytes(digest);
+  return stored;
+}
+
+Result<storage::Upload> Intake::keep_and_insert(storage::BlobWriter& writer, storage::Upload upload) {
+  auto kept = blobs_.keep(writer);
+  if (!kept) return std::unexpected(std::move(kept.error()));
+  return uploads_.insert(std::move(upload));
+}
+
+// After a failure, so it has nothing to report: what it cannot remove, the next start sweeps.
+void Intake::remove_unused_bytes(const std::string& sha256) {
+  const auto used = uploads_.uses(sha256);
+  if (!used || *used) return;
+  const auto removed = blobs_.remove(sha256);
+  if (!removed) spdlog::warn("unused bytes stay until the next start: {}", removed.error().detail);
+}
+
+Task<Result<storage::UploadPage>> Intake::list(storage::UploadQuery query) {
+  auto work = [this, query = std::move(query)] { return uploads_.list(query); };
+  co_return co_await offload(pool_, std::move(work));
+}
+
+Task<Result<storage::Upload>> Intake::find(std::string id) {
+  auto work = [this, id = std::move(id)] { return uploads_.find(id); };
+  co_return co_await offload(pool_, std::move(work));
+}
+
+Task<Result<std::unique_ptr<Outgoing>>> Intake::open(std::string id) {
+  auto work = [this, id = std::move(id)] { return open_now(id); };
+  co_return co_await offload(pool_, std::move(work));
+}
+
+Result<std::unique_ptr<Outgoing>> Intake::open_now(const std::string& id) {
+  auto upload = uploads_.find(id);
+  if (!upload) return std::unexpected(std::move(upload.error()));
+  auto blob = blobs_.read(upload->sha256);
+  if (!blob && blob.error().kind == Kind::not_found) {
+    // Removed between the two lines above, or gone from the disk without our doing.
+    auto still_there = uploads_.find(id);
+    if (!still_there) return std::unexpected(std::move(still_there.error()));
+    return fail(Kind::internal, "bytes_missing", "The bytes of this upload are missing from the gateway's disk.",
+                upload->sha256);
+  }
+  if (!blob) return std::unexpected(std::move(blob.error()));
+  return std::make_unique<Outgoing>(pool_, std::move(*upload), std::move(*blob));
+}
+
+Task<Result<void>> Intake::remove(std::string id) {
+  auto work = [this, id = std::move(id)] { return remove_now(id); };
+  co_return co_await offload(pool_, std::move(work));
+}
+
+Result<void> Intake::remove_now(const std::string& id) {
+  const auto upload = uploads_.find(id);
+  if (!upload) return std::unexpected(upload.error());
+
+  const std::scoped_lock lock(bytes_mutex(upload->sha256));
+  const auto removed = uploads_.remove(id);
+  if (!removed) return std::unexpected(removed.error());
+  if (removed->bytes_still_used) return {};
+  // The upload is gone once its row is. Bytes that resist are swept at the next start.
+  const auto unlinked = blobs_.remove(removed->sha256);
+  if (!unlinked) spdlog::warn("unused bytes stay until the next start: {}", unlinked.error().detail);
+  return {};
+}
+
+Task<StoresReport> Intake::check() {
+  auto work = [this] {
+    const auto free_bytes = blobs_.free_bytes();
+    return StoresReport{.database_answers = database_.check().has_value(),
+                        .folder_is_writable = blobs_.is_writable(),
+                        .free_bytes = free_bytes.value_or(0)};
+  };
+  co_return co_await offload(pool_, std::move(work));
+}
+
+std::mutex& Intake::bytes_mutex(std::string_view sha256) {
+  const char digit = sha256.front();
+  const int index = digit <= '9' ? digit - '0' : digit - 'a' + 10;
+  return bytes_mutexes_[static_cast<std::size_t>(index)];
+}
+
+}  // namespace gbgreg::services

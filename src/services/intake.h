@@ -1,0 +1,140 @@
+// The story of one file, without HTTP: its bytes go to the disk as they come, then it is looked at, named, stored and
+// committed, and only then is it an upload. Reading back and removing are here too, because they must agree with it.
+//
+// The order that makes "acknowledged means durable" true: bytes synced, renamed, folder synced, row committed, answer.
+// Removing goes the other way: row first, then bytes. So after a crash there may be bytes without a row, which sweep()
+// removes at start, but never a row without bytes.
+//
+// Any I/O thread may call it; an Incoming or Outgoing belongs to one task. What blocks runs on the storage pool.
+// Memory: one buffer of kBufferBytes for each file on its way, whatever its size.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "core/core.h"
+#include "storage/storage.h"
+
+namespace gbgreg::services {
+
+// A hop to the pool costs some 20 microseconds, so pieces from the network are gathered to this size first.
+inline constexpr std::size_t kBufferBytes = 256 * 1024;
+// Files on their way in at once, over all connections, give or take one for each I/O thread.
+inline constexpr int kIncomingMax = 256;
+
+// What is said about a file besides its bytes.
+struct FileFacts {
+  std::string client_filename;  // As it came: any bytes.
+  std::optional<std::string> description = {};
+};
+
+class Intake;
+
+// A file on its way in. Destroying it before Intake::finish() leaves nothing behind.
+class Incoming {
+ public:
+  ~Incoming();
+  Incoming(const Incoming&) = delete;
+  Incoming& operator=(const Incoming&) = delete;
+
+  // Takes the next piece; waits for the disk when the buffer is full. Errors: too_large (names the limit), unavailable
+  // (storage_full, storage_failed). After an error the file is only good for destruction.
+  Task<Result<void>> write(std::string_view piece);
+
+  std::uint64_t size_bytes() const { return size_bytes_; }
+
+ private:
+  friend class Intake;
+  Incoming(Intake& intake, std::string id, std::uint64_t bytes_max);
+  Task<Result<void>> flush();
+
+  Intake& intake_;
+  std::string id_;
+  std::uint64_t bytes_max_;
+  std::uint64_t size_bytes_ = 0;
+  std::string sample_;  // The front of the file, to tell what it is.
+  std::string buffer_;
+  // Shared with the job on the pool: at shutdown the task may be destroyed while that job still runs.
+  std::shared_ptr<storage::BlobWriter> writer_;
+};
+
+// A stored file, open for reading. It stays readable when the upload is removed meanwhile.
+class Outgoing {
+ public:
+  Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob);
+
+  const storage::Upload& upload() const { return upload_; }
+  std::uint64_t size_bytes() const { return blob_->size_bytes(); }
+
+  // Up to kBufferBytes and `size_max` from `offset` on, empty at the end. The view holds until the next call.
+  // Errors: unavailable (storage_failed).
+  Task<Result<std::string_view>> read(std::uint64_t offset, std::uint64_t size_max);
+
+ private:
+  asio::thread_pool& pool_;
+  storage::Upload upload_;
+  std::shared_ptr<const storage::Blob> blob_;  // Shared with the job on the pool, as above.
+  std::string buffer_;
+};
+
+// What /health says about database and disk.
+struct StoresReport {
+  bool database_answers = false;
+  bool folder_is_writable = false;
+  std::uint64_t free_bytes = 0;
+};
+
+class Intake {
+ public:
+  Intake(asio::thread_pool& pool, storage::Database& database, storage::UploadStore& uploads, storage::BlobStore& blobs,
+         const Clock& clock);
+
+  // Removes what a crash left half-done and loads what tells files apart. Blocking: once, before the first request.
+  Result<storage::SweepReport> sweep();
+
+  // `bytes_max` is what the file may have at most. Errors: busy (too many files on their way).
+  Result<std::unique_ptr<Incoming>> begin(std::uint64_t bytes_max);
+
+  // When this succeeds, the file is durable and listed. Errors: unavailable.
+  Task<Result<storage::Upload>> finish(std::unique_ptr<Incoming> incoming, FileFacts facts);
+
+  // Errors: those of storage::UploadStore.
+  Task<Result<storage::UploadPage>> list(storage::UploadQuery query);
+  Task<Result<storage::Upload>> find(std::string id);
+
+  // Errors: not_found; internal (bytes_missing: somebody took the file away); unavailable.
+  Task<Result<std::unique_ptr<Outgoing>>> open(std::string id);
+
+  // Errors: not_found, unavailable.
+  Task<Result<void>> remove(std::string id);
+
+  Task<StoresReport> check();
+
+ private:
+  friend class Incoming;
+
+  // The blocking halves, for the pool.
+  Result<storage::Upload> store(storage::BlobWriter& writer, storage::Upload upload);
+  Result<storage::Upload> keep_and_insert(storage::BlobWriter& writer, storage::Upload upload);
+  Result<std::unique_ptr<Outgoing>> open_now(const std::string& id);
+  Result<void> remove_now(const std::string& id);
+  void remove_unused_bytes(const std::string& sha256);
+  std::mutex& bytes_mutex(std::string_view sha256);
+
+  asio::thread_pool& pool_;
+  storage::Database& database_;
+  storage::UploadStore& uploads_;
+  storage::BlobStore& blobs_;
+  const Clock& clock_;
+  std::atomic<int> incoming_ = 0;
+  // A digest's bytes and rows change together under one of these, so that an upload never commits a row for bytes that
+  // a removal is just unlinking. Several, so that unrelated files do not wait for each other's syncs.
+  std::array<std::mutex, 16> bytes_mutexes_;
+};
+
+}  // namespace gbgreg::services

@@ -1,0 +1,211 @@
+// Starting and ending: whatever ends the gateway, nothing is left of it, and what cannot start is said clearly.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { afterEach, describe, test } from 'node:test';
+
+import { openRawStream } from '../support/cut_streams.mjs';
+import { assertError, childrenGone, Gateway, kGateway, startScripted, temporaryFolder } from '../support/gateway.mjs';
+import { isAlive } from '../support/processes.mjs';
+import { kPatience, monotonicNs, waitUntil, within } from '../support/wait.mjs';
+
+const kGoneMsMax = 2000;
+
+let gateway;
+const start = async (options) => (gateway = await startScripted(options));
+afterEach(async () => {
+  await gateway?.dispose();
+  gateway = undefined;
+});
+
+describe('the end', () => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL']) {
+    test(`${signal}: all workers are gone within 2 s`, async () => {
+      await start();
+      const workers = gateway.workers();
+      assert.equal(workers.length, 4);
+      const at = monotonicNs();
+      gateway.process.kill(signal);
+      const end = await within('the end', gateway.exited);
+      await childrenGone(workers, kGoneMsMax);
+      console.log(`${signal}: gateway and workers gone after ${(Number(monotonicNs() - at) / 1e6).toFixed(0)} ms`);
+      assert.deepEqual(end, signal === 'SIGKILL' ? { code: null, signal } : { code: 0, signal: null });
+    });
+
+    test(`${signal} in the middle of streams and of a start: nothing is left either`, async () => {
+      await start({ start: 'demo-vision@hang', ready: false });
+      await waitUntil('three are ready', async () => (await gateway.health()).models.roles.filter((role) => role.state === 'ready').length === 3);
+      const streams = await Promise.all(['coordinator', 'technical'].map((model) =>
+        openRawStream(gateway, { prompt: 'Hello [[tokens=10 stall_after=2 tag=open]]', model })));
+      await waitUntil('they run', () => gateway.engineLog.find('request_begin', { tag: 'open' }).length === 2);
+      const workers = gateway.workers();
+      gateway.process.kill(signal);
+      // Streams that would never end are cut at the end of the drain time.
+      await within('the end', gateway.exited, 20_000);
+      await childrenGone(workers, kGoneMsMax);
+      for (const stream of streams) await stream.closed();
+    });
+  }
+
+  test('an answer under way is finished before the gateway ends, and new connections are refused', async () => {
+    await start();
+    const answer = gateway.generate({ prompt: 'Hello [[tokens=40 delay_ms=10 tag=last]]', model: 'coordinator', stream: false });
+    await gateway.engineLog.waitFor('request_begin', { tag: 'last' });
+    const stopped = gateway.stop();
+    await assert.rejects(waitUntil('a connection is refused', async () => (await gateway.get('/health/live', { deadlineMs: 1000 })) && false, { deadlineMs: 200 }));
+    assert.equal((await answer).json().eval_count, 40);
+    await stopped;
+  });
+
+  test('a worker that does not listen to anybody is killed', async () => {
+    await start();
+    const pid = await gateway.worker('coordinator');
+    process.kill(pid, 'SIGSTOP');
+    gateway.process.kill('SIGTERM');
+    assert.equal((await within('the end', gateway.exited, 20_000)).code, 0);
+    await childrenGone([pid]);
+  });
+
+  test('no socket file is left, and stale ones of a killed gateway are no obstacle', async () => {
+    await start();
+    const sockets = () => fs.readdirSync(gateway.data, { recursive: true }).filter((name) => name.endsWith('.sock'));
+    await gateway.kill();
+    await gateway.launch();
+    await gateway.allReady();
+    assert.equal((await gateway.generate('Hello')).status, 200);
+    await gateway.stop();
+    assert.deepEqual(sockets(), []);
+  });
+});
+
+describe('the start', () => {
+  test('says where it listens and what is ready', async () => {
+    await start();
+    await waitUntil('the greeting', () => gateway.output.some((line) => line.includes('4 of 4 models are ready')));
+    assert.ok(gateway.output.some((line) => line.includes('curl -s http://127.0.0.1:')));
+  });
+
+  test('answers before its models are there, and holds requests until they are', async () => {
+    await start({ start: 'slow:500', ready: false });
+    assert.equal((await gateway.get('/health/live')).status, 200);
+    const answer = await gateway.generate('Hello [[text=patience]]');
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(answer.json().response, 'patience');
+  });
+
+  test('keeps its data folder to itself', async () => {
+    await start();
+    const second = spawnSync(kGateway, ['serve', '--config', gateway.configFile, '--data', gateway.data, '--listen', '127.0.0.1:0'], { timeout: 20_000 * kPatience });
+    assert.notEqual(second.status, 0);
+    assert.equal(second.signal, null, 'it did not end by itself');
+    assert.match(second.stderr.toString(), /another gbgreg|already|in use/i);
+    assert.equal((await gateway.generate('Hello')).status, 200);
+  });
+
+  test('with the port taken ends with a sentence', async () => {
+    await start();
+    const folder = temporaryFolder();
+    const second = spawnSync(kGateway, ['serve', '--config', gateway.configFile, '--data', folder, '--listen', `127.0.0.1:${gateway.port}`], { timeout: 20_000 * kPatience });
+    fs.rmSync(folder, { recursive: true, force: true });
+    assert.ok(second.status > 0);
+    assert.match(second.stderr.toString(), new RegExp(String(gateway.port)));
+  });
+
+  for (const [name, text] of [
+    ['an unknown key', '{"listne": "127.0.0.1:0"}'],
+    ['not YAML', '{{{{'],
+    ['a wrong type', '{"limits": {"upload_bytes_max": "much"}}'],
+    ['a role without a file', '{"roles": {"coordinator": {"model": "x"}}}'],
+  ]) {
+    test(`with a configuration that is wrong (${name}) ends with a sentence`, () => {
+      const folder = temporaryFolder();
+      const file = path.join(folder, 'config.yaml');
+      fs.writeFileSync(file, text);
+      const ended = spawnSync(kGateway, ['serve', '--config', file, '--data', path.join(folder, 'data'), '--listen', '127.0.0.1:0'], { timeout: 20_000 * kPatience });
+      fs.rmSync(folder, { recursive: true, force: true });
+      assert.ok(ended.status > 0, `status ${ended.status} ${ended.signal}`);
+      assert.match(ended.stderr.toString(), /config\.yaml/);
+    });
+  }
+
+  test('takes its settings from the environment too, and flags go first', async () => {
+    const folder = temporaryFolder();
+    gateway = new Gateway(folder, undefined);
+    fs.writeFileSync(gateway.configFile, '{"roles": {"coordinator": {"model": "demo-coordinator", "file": "none.gguf"}}}');
+    await gateway.launch({ environment: { GBGREG_DATA: path.join(folder, 'other'), GBGREG_ENGINE: path.join(folder, 'no-engine') } });
+    assert.ok(fs.existsSync(gateway.data), 'the flag --data was taken');
+    assert.ok(!fs.existsSync(path.join(folder, 'other')));
+    assert.equal((await gateway.get('/health/live')).status, 200);
+  });
+});
+
+describe('a model that cannot run', () => {
+  async function failedRole(name) {
+    return waitUntil(`${name} has failed`, async () => {
+      const role = await gateway.role(name);
+      return role.state === 'failed' && role;
+    }, { deadlineMs: 30_000 });
+  }
+
+  async function assertUnavailable(model) {
+    assertError(await gateway.generate({ prompt: 'Hello', model, stream: false, deadline_ms: 20_000 }), 503);
+    assertError(await gateway.generate({ prompt: 'Hello', model, stream: true, deadline_ms: 20_000 }), 503);
+  }
+
+  test('because its file is missing: it says so, the others work', async () => {
+    await start({ roles: { technical: { file: '/nonexistent/folder/model.gguf' } }, ready: false });
+    const role = await failedRole('technical');
+    assert.match(role.detail, /model\.gguf/);
+    assert.doesNotMatch(role.detail, /\/nonexistent/, 'no path is told');
+    await assertUnavailable('technical');
+    const health = await gateway.health();
+    assert.equal(health.status, 'degraded');
+    assert.deepEqual([health.models.operational, health.models.total], [3, 4]);
+    assert.equal((await gateway.generate({ prompt: 'Hello', model: 'coordinator', stream: false })).status, 200);
+    // What would have gone there is given to another.
+    assert.equal((await gateway.generate('Write a Python function that sorts a list')).status, 200);
+  });
+
+  test('because the engine is missing: the gateway runs and says so', async () => {
+    await start({ engine: '/nonexistent/llama-server', ready: false });
+    const role = await failedRole('coordinator');
+    assert.ok(role.detail.length > 20, role.detail);
+    await assertUnavailable('coordinator');
+    assert.equal((await gateway.health()).status, 'unhealthy');
+    assert.equal((await gateway.get('/health/ready')).status, 503);
+    assert.equal((await gateway.get('/health/live')).status, 200);
+    assert.equal((await gateway.get('/api/uploads')).status, 200, 'what needs no model works');
+  });
+
+  test('because the engine ends at once: it says so, and starts when the cause is gone', async () => {
+    await start({ start: 'demo-technical@exit1', ready: false });
+    const role = await failedRole('technical');
+    assert.ok(role.detail.length > 20, role.detail);
+    await assertUnavailable('technical');
+    gateway.engineStarts(undefined);
+    await waitUntil('it is ready', async () => (await gateway.role('technical')).state === 'ready', { deadlineMs: 60_000 });
+    assert.equal((await gateway.generate({ prompt: 'Hello', model: 'technical', stream: false })).status, 200);
+  });
+
+  test('yet: a request waits for it up to its own deadline', async () => {
+    await start({ start: 'demo-technical@hang', ready: false });
+    const at = monotonicNs();
+    const answer = await gateway.generate({ prompt: 'Hello', model: 'technical', stream: false, deadline_ms: 500 });
+    assert.ok([503, 504].includes(answer.status));
+    assertError(answer, answer.status);
+    assert.ok(Number(monotonicNs() - at) / 1e6 < 5000 * kPatience);
+  });
+});
+
+test('the workers’ key is on no command line and their sockets are ours alone', async () => {
+  await start();
+  for (const pid of gateway.workers()) {
+    assert.ok(isAlive(pid));
+    const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    assert.ok(!words.includes('--api-key'));
+    const socket = words[words.indexOf('--host') + 1];
+    assert.match(socket, /\.sock$/, 'a worker listens on a Unix socket only');
+    assert.equal(fs.statSync(path.dirname(socket)).mode & 0o077, 0);
+  }
+});

@@ -1,0 +1,321 @@
+// Starts real gateways for tests, each in a temporary folder of its own, and stops them by their process id.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+import { EngineLog } from './engine_log.mjs';
+import { openStream, parseLines, request } from './http.mjs';
+import { childrenOf, isAlive } from './processes.mjs';
+import { kPatience, waitUntil, within } from './wait.mjs';
+
+const here = path.dirname(new URL(import.meta.url).pathname);
+const root = path.resolve(here, '../..');
+const cache = process.env.GBGREG_CACHE ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'gbgreg');
+
+export const kGateway = process.env.GBGREG_BIN ?? path.join(root, 'build/release/bin/gbgreg');
+export const kScriptedEngine = process.env.SCRIPTED_ENGINE ?? path.join(root, 'build/release/bin/scripted_engine');
+export const kRealEngine = process.env.GBGREG_ENGINE ?? path.join(cache, 'engine/v0.5.0/bin/llama-server');
+export const kDemoModels = process.env.GBGREG_MODELS ?? path.join(cache, 'models');
+
+export const kRoles = ['coordinator', 'technical', 'documentation', 'vision'];
+
+const kOutputLinesMax = 400;
+const kStopDeadlineMs = 20_000;
+
+// The engine and the models are part of what is tested, so their absence is a failure and not a reason to skip.
+export function requireRealEngine() {
+  for (const file of [kRealEngine, path.join(kDemoModels, 'demo-coordinator.gguf'), path.join(kDemoModels, 'demo-vision-mmproj.gguf')]) {
+    assert.ok(fs.existsSync(file), `${file} is missing. Run ./test, which builds the engine and the demo models first.`);
+  }
+}
+
+export function temporaryFolder() {
+  return fs.mkdtempSync(path.join(os.tmpdir(), 'gbgreg-e2e-'));
+}
+
+// A GGUF file without anything in it: enough for the scripted engine, which only looks whether it is there.
+export function emptyModel() {
+  const bytes = Buffer.alloc(24);
+  bytes.write('GGUF');
+  bytes.writeUInt32LE(3, 4);
+  return bytes;
+}
+
+// `roles` may add to or replace the settings of single roles; null leaves a role out.
+function scriptedRoles(folder, roles) {
+  const all = {};
+  for (const role of new Set([...kRoles, ...Object.keys(roles)])) {
+    if (roles[role] === null) continue;
+    const file = path.join(folder, `demo-${role}.gguf`);
+    fs.writeFileSync(file, emptyModel());
+    all[role] = { model: `demo-${role}`, file, context: 2048, slots: 4, threads: 1, objective_ms: 5000 };
+    if (role === 'vision') {
+      all[role].mmproj = path.join(folder, 'demo-vision-mmproj.gguf');
+      fs.writeFileSync(all[role].mmproj, emptyModel());
+    }
+    Object.assign(all[role], roles[role]);
+  }
+  return all;
+}
+
+function realRoles(roles) {
+  const all = {};
+  for (const role of kRoles) {
+    if (roles[role] === null) continue;
+    all[role] = { model: `demo-${role}`, file: path.join(kDemoModels, `demo-${role}.gguf`), context: 2048, slots: 4, threads: 1, objective_ms: 5000 };
+    if (role === 'vision') all[role].mmproj = path.join(kDemoModels, 'demo-vision-mmproj.gguf');
+    Object.assign(all[role], roles[role]);
+  }
+  return all;
+}
+
+// The gateway gives its workers only the environment that a GPU driver needs, so the scripted engine's own variables
+// travel in a small script around it. It may be written anew while the gateway runs: the next start follows it.
+function writeEngineScript(file, log, start) {
+  const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+  const lines = ['#!/bin/sh', `export SCRIPTED_ENGINE_LOG=${quote(log)}`];
+  if (start) lines.push(`export SCRIPTED_ENGINE_START=${quote(start)}`);
+  lines.push(`exec ${quote(kScriptedEngine)} "$@"`, '');
+  fs.writeFileSync(`${file}.new`, lines.join('\n'), { mode: 0o755 });
+  fs.renameSync(`${file}.new`, file);
+}
+
+export class Gateway {
+  constructor(folder, engineLog) {
+    this.folder = folder;
+    this.data = path.join(folder, 'data');
+    this.configFile = path.join(folder, 'config.yaml');
+    this.engineScript = path.join(folder, 'engine.sh');
+    this.engineLog = engineLog;
+    this.output = [];
+  }
+
+  get pid() {
+    return this.process.pid;
+  }
+
+  // Begins the process and returns when it says that it listens.
+  async launch({ flags = [], environment = {} } = {}) {
+    assert.ok(fs.existsSync(kGateway), `${kGateway} is missing. Run ./test, which builds it first.`);
+    const clean = { ...process.env };
+    for (const name of Object.keys(clean)) if (name.startsWith('GBGREG_')) delete clean[name];
+    this.process = spawn(kGateway, ['serve', '--config', this.configFile, '--data', this.data, '--listen', '127.0.0.1:0', ...flags], {
+      env: { ...clean, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.exited = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })));
+    const listening = new Promise((resolve, reject) => {
+      const take = (line) => {
+        this.output.push(line);
+        if (this.output.length > kOutputLinesMax) this.output.shift();
+        const found = /^gbgreg (\S+) is listening on http:\/\/127\.0\.0\.1:(\d+)$/.exec(line);
+        if (found) resolve({ version: found[1], port: Number(found[2]) });
+      };
+      eachLine(this.process.stdout, take);
+      eachLine(this.process.stderr, take);
+      this.process.once('error', reject);
+      this.exited.then((end) => reject(new Error(`the gateway ended at its start: ${JSON.stringify(end)}\n${this.tail()}`)));
+    });
+    Object.assign(this, await within('the line that says where the gateway listens', listening, 20_000));
+    this.url = `http://127.0.0.1:${this.port}`;
+    return this;
+  }
+
+  tail(lines = 40) {
+    return this.output.slice(-lines).join('\n');
+  }
+
+  request(method, target, options) {
+    return request(this.port, method, target, options);
+  }
+  get(target, options) {
+    return this.request('GET', target, options);
+  }
+  // `ask` is a prompt or a whole request.
+  generate(ask, options = {}) {
+    return this.request('POST', '/api/generate', { body: typeof ask === 'string' ? { prompt: ask } : ask, ...options });
+  }
+  stream(ask, options) {
+    return openStream(this.port, '/api/generate', { stream: true, ...ask }, options);
+  }
+  async lines(ask) {
+    const answer = await this.generate({ stream: true, ...ask });
+    return { ...answer, lines: parseLines(answer.text) };
+  }
+
+  async health() {
+    return (await this.get('/health')).json();
+  }
+  async role(name) {
+    return (await this.health()).models.roles.find((role) => role.role === name);
+  }
+  async allReady() {
+    await waitUntil('all models are ready', async () => {
+      const { models } = await this.health();
+      return models.roles.every((role) => role.state === 'ready');
+    }, { deadlineMs: 30_000 });
+    return this;
+  }
+  // { name: [{ labels, value }] }, checked line by line against the text format.
+  async metrics() {
+    return parseMetrics((await this.get('/metrics')).text);
+  }
+  async metric(name, labels = {}) {
+    const samples = (await this.metrics()).samples.get(name) ?? [];
+    const fits = samples.filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value));
+    return fits.length === 0 ? undefined : fits.reduce((sum, sample) => sum + sample.value, 0);
+  }
+  async allSlotsFree() {
+    await waitUntil('all slots are free again', async () => {
+      const { samples } = await this.metrics();
+      const free = samples.get('gbgreg_worker_slots_free');
+      return samples.get('gbgreg_worker_slots').every((all) =>
+        free.some((sample) => sample.labels.role === all.labels.role && sample.value === all.value));
+    });
+  }
+
+  workers() {
+    return childrenOf(this.pid);
+  }
+  async worker(role) {
+    return waitUntil(`a worker for ${role}`, async () => {
+      for (const pid of this.workers()) {
+        const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        if (words.includes(`demo-${role}`)) return pid;
+      }
+      return undefined;
+    });
+  }
+
+  engineStarts(start) {
+    writeEngineScript(this.engineScript, this.engineLog.file, start);
+  }
+
+  // Ends by SIGTERM. Anything but a clean end, a sanitizer's report included, and any child left behind is a failure.
+  async stop(signal = 'SIGTERM') {
+    const children = this.workers();
+    this.process.kill(signal);
+    const end = await within('the end of the gateway', this.exited, kStopDeadlineMs).catch((error) => {
+      this.process.kill('SIGKILL');
+      throw new Error(`${error.message}\n${this.tail()}`);
+    });
+    assert.deepEqual(end, { code: 0, signal: null }, `the gateway did not end cleanly:\n${this.tail()}`);
+    await childrenGone(children);
+  }
+
+  // Ends without a chance to tidy up.
+  async kill() {
+    this.process.kill('SIGKILL');
+    await within('the end of the gateway', this.exited);
+  }
+
+  remove() {
+    fs.rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  // For after(): stops when it still runs, and always tidies up.
+  async dispose() {
+    try {
+      if (this.process && isAlive(this.pid)) await this.stop();
+    } finally {
+      if (this.process && isAlive(this.pid)) this.process.kill('SIGKILL');
+      this.remove();
+    }
+  }
+}
+
+export async function childrenGone(children, deadlineMs = 2_000) {
+  await waitUntil('no child is left', () => !children.some(isAlive), { deadlineMs });
+}
+
+function eachLine(stream, take) {
+  let rest = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (text) => {
+    rest += text;
+    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
+      take(rest.slice(0, end));
+      rest = rest.slice(end + 1);
+    }
+  });
+}
+
+function write(gateway, { engine, roles, limits, more = {} }) {
+  // JSON is YAML too.
+  fs.writeFileSync(gateway.configFile, JSON.stringify({ engine, roles, ...(limits ? { limits } : {}), ...more }, null, 2));
+}
+
+// A gateway before the scripted engine. `start` is SCRIPTED_ENGINE_START; `ready: false` does not wait for the models.
+export async function startScripted({ roles = {}, limits, start, ready = true, engine, more, environment, prepare } = {}) {
+  const folder = temporaryFolder();
+  const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
+  try {
+    gateway.engineStarts(start);
+    write(gateway, { engine: engine ?? gateway.engineScript, roles: scriptedRoles(folder, roles), limits, more });
+    prepare?.(gateway);
+    await gateway.launch({ environment });
+    return ready ? await gateway.allReady() : gateway;
+  } catch (error) {
+    await gateway.dispose().catch(() => {});
+    throw error;
+  }
+}
+
+// A gateway before the real llama-server with the demo models.
+export async function startReal({ roles = {}, limits, ready = true } = {}) {
+  requireRealEngine();
+  const folder = temporaryFolder();
+  const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
+  try {
+    write(gateway, { engine: kRealEngine, roles: realRoles(roles), limits });
+    await gateway.launch();
+    return ready ? await gateway.allReady() : gateway;
+  } catch (error) {
+    await gateway.dispose().catch(() => {});
+    throw error;
+  }
+}
+
+// Prometheus text format 0.0.4: every sample belongs to a family that was announced, and has a number.
+export function parseMetrics(text) {
+  assert.ok(text.endsWith('\n'), 'the metrics do not end with a line end');
+  const types = new Map();
+  const samples = new Map();
+  for (const line of text.slice(0, -1).split('\n')) {
+    if (line.startsWith('# HELP ')) continue;
+    const type = /^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge|histogram|summary|untyped)$/.exec(line);
+    if (type) {
+      assert.ok(!types.has(type[1]), `${type[1]} is announced twice`);
+      types.set(type[1], type[2]);
+      continue;
+    }
+    const sample = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)$/.exec(line);
+    assert.ok(sample, `not a line of the Prometheus text format: ${line}`);
+    const [, name, labelText = '', number] = sample;
+    const value = number === '+Inf' ? Infinity : Number(number);
+    assert.ok(!Number.isNaN(value), `not a number: ${line}`);
+    const family = types.has(name) ? name : name.replace(/_(bucket|sum|count)$/, '');
+    assert.ok(types.has(family), `${name} was not announced by a TYPE line`);
+    const labels = Object.fromEntries([...labelText.matchAll(/([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g)].map((m) => [m[1], m[2]]));
+    samples.set(name, [...(samples.get(name) ?? []), { labels, value }]);
+  }
+  return { types, samples };
+}
+
+// The error shape of API.md, with its id in the body and in the header.
+export function assertError(answer, status, code) {
+  assert.equal(answer.status, status, `status ${answer.status}: ${answer.text?.slice(0, 500)}`);
+  assert.match(answer.headers['content-type'], /^application\/json/);
+  assert.ok(answer.headers['x-request-id'], 'every answer carries X-Request-Id');
+  const { error } = answer.json();
+  assert.match(error.code, /^[a-z][a-z0-9_]*$/);
+  assert.ok(error.message.length > 10, `the message says what to do: ${error.message}`);
+  assert.equal(error.request_id, answer.headers['x-request-id']);
+  if (code) assert.equal(error.code, code, error.message);
+  if (status === 429 || status === 503) assert.match(answer.headers['retry-after'] ?? '', /^\d+$/, `${status} needs Retry-After`);
+  return error;
+}
+
+export { kPatience };

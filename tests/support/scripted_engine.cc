@@ -1,0 +1,988 @@
+// A stand-in for llama-server 0.5.0 that does what the prompt tells it to do.
+//
+// It takes llama-server's command line, speaks its child-mode protocol on stdin and stdout, and answers on its HTTP
+// wire with the same bytes in the same places. Tests put directives into the prompt, for example `[[tokens=20
+// delay_ms=5]]`, and the engine is then slow, dies, stalls or answers garbage at exactly that point. `Directives` below
+// lists every one of them.
+//
+//   SCRIPTED_ENGINE_START  `exit1` | `slow:MS` | `hang`: how the start goes. `ALIAS@exit1` means only the child with
+//   that --alias. SCRIPTED_ENGINE_LOG    a file that gets one JSON line per event, with CLOCK_MONOTONIC nanoseconds, so
+//   that a test can measure
+//                          how long after its own act the engine noticed.
+//
+// Sockets block and every connection has a thread of its own: nothing waits behind anything else, so the times are
+// exact.
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/json.hpp>
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <variant>
+#include <vector>
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kHeaderBytesMax = 64 * 1024;
+constexpr size_t kBodyBytesMax = 64 * 1024 * 1024;
+constexpr size_t kEndlessLineBytes = 64 * 1024 * 1024;
+constexpr int kExitAborted =
+    134;  // What a shell reports for abort(), which is how the real engine dies of a CUDA error.
+constexpr auto kForever = std::chrono::hours(24);
+
+int64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+int number_or(std::string_view text, int fallback) {
+  int value = fallback;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+// ---- Options
+
+struct Options {
+  std::string host = "127.0.0.1";
+  int port = 8080;
+  int slots = 1;
+  std::string api_key;
+  std::string model_file;
+  std::string alias = "scripted";
+  int context = 4096;
+  bool child_mode = false;
+  std::string start;  // SCRIPTED_ENGINE_START, when it is meant for this alias.
+};
+
+Options read_options(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view flag = argv[i];
+    const std::string_view value = i + 1 < argc ? argv[i + 1] : "";
+    if (flag == "--host") options.host = value;
+    if (flag == "--port") options.port = number_or(value, options.port);
+    if (flag == "-np" || flag == "--parallel") options.slots = std::max(1, number_or(value, options.slots));
+    if (flag == "--api-key") options.api_key = value;
+    if (flag == "-m" || flag == "--model") options.model_file = value;
+    if (flag == "-a" || flag == "--alias") options.alias = value;
+    if (flag == "-c" || flag == "--ctx-size") options.context = number_or(value, options.context);
+  }
+  options.child_mode = std::getenv("LLAMA_SERVER_ROUTER_PORT") != nullptr;
+  // A gateway may hand the key over by environment, because a command line can be read by every user of the machine.
+  if (const char* key = std::getenv("LLAMA_API_KEY"); key && options.api_key.empty()) options.api_key = key;
+  if (const char* start = std::getenv("SCRIPTED_ENGINE_START")) {
+    std::string_view text = start;
+    const size_t at = text.find('@');
+    if (at == std::string_view::npos) {
+      options.start = text;
+    } else if (text.substr(0, at) == options.alias) {
+      options.start = text.substr(at + 1);
+    }
+  }
+  return options;
+}
+
+// ---- Event log
+
+// One line per event, each written by a single write to a file opened for appending, so the lines of several engines
+// that share the file never mix.
+class EventLog {
+ public:
+  explicit EventLog(std::string alias) : alias_(std::move(alias)) {
+    if (const char* path = std::getenv("SCRIPTED_ENGINE_LOG")) {
+      fd_ = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    }
+  }
+  EventLog(const EventLog&) = delete;
+
+  void write(std::string_view event, json::object more = {}) const {
+    const int64_t now = monotonic_ns();
+    if (fd_ < 0) return;
+    json::object line{{"t_ns", now}, {"pid", getpid()}, {"alias", alias_}, {"event", event}};
+    for (auto& [key, value] : more) line[key] = value;
+    const std::string text = json::serialize(line) + "\n";
+    [[maybe_unused]] const ssize_t written = ::write(fd_, text.data(), text.size());
+  }
+
+ private:
+  std::string alias_;
+  int fd_ = -1;
+};
+
+[[noreturn]] void leave(const EventLog& log, int status, std::string_view why) {
+  log.write("exiting", {{"status", status}, {"why", why}});
+  std::fflush(stdout);
+  _exit(status);  // Threads are still inside their connections, so nothing may be destroyed on the way out.
+}
+
+// ---- Directives
+
+// What the prompt asked for. A key that is not listed here is an error of the test and answered 400, so that a misspelt
+// directive cannot make a test pass.
+struct Directives {
+  int tokens = 8;                    // How many tokens the answer has.
+  double delay_ms = 0;               // Silence between two tokens.
+  double head_delay_ms = 0;          // Silence before the response head, as when the engine's own queue is full.
+  double prefill_ms = 0;             // Silence between the head and the first event, as while a prompt is processed.
+  std::optional<int> die_after;      // _exit(134) after N tokens; 0 is before any byte, the head included.
+  bool die_after_head = false;       // _exit(134) when only the head was sent.
+  std::string die_once;              // _exit(134) before any byte if this file exists, which is deleted first.
+  std::optional<int> close_after;    // Close the socket after N tokens, without the last chunk.
+  std::optional<int> stall_after;    // Nothing more after N tokens until the peer closes.
+  std::optional<int> garbage_after;  // One event that is not JSON after N tokens; then the rest as if nothing were.
+  std::optional<int> error_after;    // The engine's own error event after N tokens, then the end of the stream.
+  bool garbage = false;              // Bytes that are not HTTP.
+  std::optional<int> status;         // The engine's error answer with this status.
+  bool endless_line = false;         // An event line without an end.
+  bool bad_length = false;           // A Content-Length larger than what follows.
+  bool half_event = false;           // The stream ends properly in the middle of an event.
+  bool no_done = false;              // The stream ends properly, but without its final events.
+  std::string echo;                  // `1`: the answer is the request's body. `head`: the request's head.
+  bool dribble = false;              // One byte a write.
+  bool split_utf8 = false;           // A multibyte character is cut in two by two writes.
+  std::optional<std::string> text;   // The answer: text=word or text="several words".
+  std::string tag;                   // Comes back in the event log, so that a test finds its own request.
+};
+
+// The last `[[…]]` in the prompt counts: a conversation carries the directives of its earlier turns too.
+std::map<std::string, std::string> split_directives(std::string_view prompt) {
+  std::map<std::string, std::string> found;
+  const size_t begin = prompt.rfind("[[");
+  const size_t end = prompt.find("]]", begin == std::string_view::npos ? 0 : begin);
+  if (begin == std::string_view::npos || end == std::string_view::npos) return found;
+  std::string_view rest = prompt.substr(begin + 2, end - begin - 2);
+  while (!rest.empty()) {
+    if (rest.front() == ' ') {
+      rest.remove_prefix(1);
+      continue;
+    }
+    const size_t equals = rest.find('=');
+    if (equals == std::string_view::npos) {
+      found[std::string(rest)] = "";
+      break;
+    }
+    const std::string key(rest.substr(0, equals));
+    rest.remove_prefix(equals + 1);
+    const bool quoted = rest.starts_with('"');
+    if (quoted) rest.remove_prefix(1);
+    const size_t stop = std::min(rest.find(quoted ? '"' : ' '), rest.size());
+    found[key] = std::string(rest.substr(0, stop));
+    rest.remove_prefix(std::min(stop + 1, rest.size()));
+  }
+  return found;
+}
+
+using Field = std::variant<int Directives::*, double Directives::*, bool Directives::*, std::string Directives::*,
+                           std::optional<int> Directives::*, std::optional<std::string> Directives::*>;
+const std::map<std::string, Field, std::less<>> kFields = {
+    {"tokens", &Directives::tokens},
+    {"delay_ms", &Directives::delay_ms},
+    {"head_delay_ms", &Directives::head_delay_ms},
+    {"prefill_ms", &Directives::prefill_ms},
+    {"die_after", &Directives::die_after},
+    {"die_after_head", &Directives::die_after_head},
+    {"die_once", &Directives::die_once},
+    {"close_after", &Directives::close_after},
+    {"stall_after", &Directives::stall_after},
+    {"garbage_after", &Directives::garbage_after},
+    {"error_after", &Directives::error_after},
+    {"garbage", &Directives::garbage},
+    {"status", &Directives::status},
+    {"endless_line", &Directives::endless_line},
+    {"bad_length", &Directives::bad_length},
+    {"half_event", &Directives::half_event},
+    {"no_done", &Directives::no_done},
+    {"echo", &Directives::echo},
+    {"dribble", &Directives::dribble},
+    {"split_utf8", &Directives::split_utf8},
+    {"text", &Directives::text},
+    {"tag", &Directives::tag},
+};
+
+struct SetField {
+  Directives& out;
+  const std::string& value;
+  void operator()(int Directives::* field) const { out.*field = number_or(value, 0); }
+  void operator()(double Directives::* field) const { out.*field = std::atof(value.c_str()); }
+  void operator()(bool Directives::* field) const { out.*field = number_or(value, 0) != 0; }
+  void operator()(std::string Directives::* field) const { out.*field = value; }
+  void operator()(std::optional<int> Directives::* field) const { out.*field = number_or(value, 0); }
+  void operator()(std::optional<std::string> Directives::* field) const { out.*field = value; }
+};
+
+// Returns the first directive that is unknown, or nothing.
+std::optional<std::string> read_directives(std::string_view prompt, Directives& out) {
+  for (const auto& [key, value] : split_directives(prompt)) {
+    const auto field = kFields.find(key);
+    if (field == kFields.end()) return key;
+    std::visit(SetField{out, value}, field->second);
+  }
+  return std::nullopt;
+}
+
+// ---- Connection
+
+struct HttpRequest {
+  std::string method;
+  std::string path;
+  std::string head;  // As it came, with its last empty line.
+  std::map<std::string, std::string> headers;
+  std::string body;
+};
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+// One accepted socket. Its thread owns it; nothing here is shared.
+class Connection {
+ public:
+  explicit Connection(int fd) : fd_(fd) {
+    const int on = 1;
+    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // Fails on a Unix socket, where it is not needed.
+  }
+  ~Connection() { close(fd_); }
+  Connection(const Connection&) = delete;
+
+  // Nothing at the end of the connection, or when the request is not one.
+  std::optional<HttpRequest> read_request() {
+    while (buffer_.find("\r\n\r\n") == std::string::npos) {
+      if (buffer_.size() > kHeaderBytesMax || !fill()) return std::nullopt;
+    }
+    HttpRequest request;
+    const size_t head_bytes = buffer_.find("\r\n\r\n") + 4;
+    request.head = buffer_.substr(0, head_bytes);
+    buffer_.erase(0, head_bytes);
+    parse_head(request);
+    if (request.headers["expect"] == "100-continue") send("HTTP/1.1 100 Continue\r\n\r\n");
+    if (request.headers["transfer-encoding"] == "chunked")
+      return read_chunks(request) ? std::optional(request) : std::nullopt;
+    const size_t length = static_cast<size_t>(std::max(0, number_or(request.headers["content-length"], 0)));
+    if (length > kBodyBytesMax || !fill_to(length)) return std::nullopt;
+    request.body = buffer_.substr(0, length);
+    buffer_.erase(0, length);
+    return request;
+  }
+
+  bool send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(fd_, bytes.data(), dribble_ ? 1 : bytes.size(), MSG_NOSIGNAL);
+      if (sent < 0 && errno == EINTR) continue;
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<size_t>(sent));
+    }
+    return true;
+  }
+  void dribble(bool on) { dribble_ = on; }
+
+  // Waits that long and returns true, or returns false in the moment in which the peer's close is seen.
+  bool wait(std::chrono::nanoseconds time) {
+    const int64_t until = monotonic_ns() + time.count();
+    for (;;) {
+      const int64_t left = std::max<int64_t>(0, until - monotonic_ns());
+      const timespec timeout{.tv_sec = left / 1'000'000'000, .tv_nsec = left % 1'000'000'000};
+      // Bytes of a next request must not wake this loop again and again, so once some are seen only the close is waited
+      // for.
+      pollfd events{.fd = fd_, .events = static_cast<short>(unread_ ? POLLRDHUP : POLLIN | POLLRDHUP), .revents = 0};
+      const int ready = ppoll(&events, 1, &timeout, nullptr);
+      if (ready == 0) return true;
+      if (ready < 0) continue;
+      if (events.revents & (POLLRDHUP | POLLHUP | POLLERR)) return false;
+      char byte = 0;
+      if (recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return false;
+      unread_ = true;
+    }
+  }
+  bool wait_ms(double ms) { return wait(std::chrono::nanoseconds(static_cast<int64_t>(ms * 1e6))); }
+
+ private:
+  bool fill() {
+    char bytes[16 * 1024];
+    const ssize_t got = recv(fd_, bytes, sizeof bytes, 0);
+    if (got < 0 && errno == EINTR) return fill();
+    if (got <= 0) return false;
+    unread_ = false;
+    buffer_.append(bytes, static_cast<size_t>(got));
+    return true;
+  }
+  bool fill_to(size_t size) {
+    while (buffer_.size() < size) {
+      if (!fill()) return false;
+    }
+    return true;
+  }
+
+  static void parse_head(HttpRequest& request) {
+    std::string_view rest = request.head;
+    const std::string_view line = rest.substr(0, rest.find("\r\n"));
+    const size_t method_end = line.find(' ');
+    const size_t path_end = line.find(' ', method_end + 1);
+    request.method = line.substr(0, method_end);
+    request.path = line.substr(method_end + 1, path_end - method_end - 1);
+    request.path = request.path.substr(0, request.path.find('?'));
+    rest.remove_prefix(line.size() + 2);
+    while (rest.size() > 2) {
+      const std::string_view header = rest.substr(0, rest.find("\r\n"));
+      const size_t colon = header.find(':');
+      if (colon != std::string_view::npos) {
+        std::string_view value = header.substr(colon + 1);
+        while (value.starts_with(' ')) value.remove_prefix(1);
+        request.headers[lower(header.substr(0, colon))] = value;
+      }
+      rest.remove_prefix(header.size() + 2);
+    }
+  }
+
+  bool read_chunks(HttpRequest& request) {
+    for (;;) {
+      while (buffer_.find("\r\n") == std::string::npos) {
+        if (!fill()) return false;
+      }
+      const size_t size = std::strtoul(buffer_.c_str(), nullptr, 16);
+      buffer_.erase(0, buffer_.find("\r\n") + 2);
+      if (size > kBodyBytesMax || request.body.size() + size > kBodyBytesMax || !fill_to(size + 2)) return false;
+      request.body.append(buffer_, 0, size);
+      buffer_.erase(0, size + 2);
+      if (size == 0) return true;
+    }
+  }
+
+  int fd_;
+  std::string buffer_;
+  bool unread_ = false;
+  bool dribble_ = false;
+};
+
+// ---- Wire
+
+std::string quoted(std::string_view text) { return json::serialize(json::string(text)); }
+
+std::string random_name(std::string_view prefix) {
+  static std::atomic<unsigned> counter{0};
+  char digits[48];
+  std::snprintf(digits, sizeof digits, "%08x%012llx%012x", static_cast<unsigned>(getpid()),
+                static_cast<unsigned long long>(monotonic_ns()) & 0xffffffffffffULL, counter++);
+  return std::string(prefix) + digits;
+}
+
+std::string reason_phrase(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 404:
+      return "Not Found";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return status < 500 ? "Bad Request" : "Internal Server Error";
+  }
+}
+
+std::string json_head(int status, size_t length) {
+  return "HTTP/1.1 " + std::to_string(status) + " " + reason_phrase(status) +
+         "\r\nServer: llama.cpp\r\nAccess-Control-Allow-Origin: \r\nContent-Type: application/json; charset=utf-8\r\n"
+         "Content-Length: " +
+         std::to_string(length) + "\r\n" + (status == 200 ? "Keep-Alive: timeout=5, max=100" : "Connection: close") +
+         "\r\n\r\n";
+}
+
+std::string error_body(int status, std::string_view message) {
+  const std::string_view type = status == 400   ? "invalid_request_error"
+                                : status == 401 ? "authentication_error"
+                                : status == 404 ? "not_found_error"
+                                : status == 503 ? "unavailable_error"
+                                                : "server_error";
+  return "{\"error\":{\"code\":" + std::to_string(status) + ",\"message\":" + quoted(message) + ",\"type\":\"" +
+         std::string(type) + "\"}}";
+}
+
+std::string too_long_body(int prompt_tokens, int context) {
+  const std::string tokens = std::to_string(prompt_tokens);
+  const std::string room = std::to_string(context);
+  return "{\"error\":{\"code\":400,\"message\":\"request (" + tokens + " tokens) exceeds the available context size (" +
+         room + " tokens), try increasing it\",\"type\":\"exceed_context_size_error\",\"n_prompt_tokens\":" + tokens +
+         ",\"n_ctx\":" + room + "}}";
+}
+
+// The text cut into tokens, each a word with the blank before it, as a llama tokenizer cuts. Never inside a character.
+std::vector<std::string> tokens_of(std::string_view text) {
+  std::vector<std::string> tokens;
+  for (const char c : text) {
+    if (tokens.empty() || (c == ' ' && !tokens.back().empty())) tokens.emplace_back();
+    tokens.back() += c;
+  }
+  return tokens;
+}
+
+// The echo of a large body must not become one event per word.
+std::vector<std::string> blocks_of(std::string_view text) {
+  std::vector<std::string> blocks;
+  while (!text.empty()) {
+    size_t size = std::min<size_t>(text.size(), 1024);
+    while (size < text.size() && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) ++size;
+    blocks.emplace_back(text.substr(0, size));
+    text.remove_prefix(size);
+  }
+  return blocks;
+}
+
+struct Timer {
+  int64_t begun_ns = monotonic_ns();
+  int64_t prompt_done_ns = 0;
+
+  std::string timings(int prompt_tokens, int generated) const {
+    const double prompt_ms = std::max(1e-3, static_cast<double>(prompt_done_ns - begun_ns) / 1e6);
+    const double predicted_ms = std::max(1e-3, static_cast<double>(monotonic_ns() - prompt_done_ns) / 1e6);
+    const double steps = std::max(1, generated - 1);  // The first token comes out of the prompt.
+    char text[512];
+    std::snprintf(
+        text, sizeof text,
+        "{\"cache_n\":0,\"prompt_n\":%d,\"prompt_ms\":%.3f,\"prompt_per_token_ms\":%.6f,\"prompt_per_second\":%.6f,"
+        "\"predicted_n\":%d,\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.6f,\"predicted_per_second\":%.6f}",
+        prompt_tokens, prompt_ms, prompt_ms / std::max(1, prompt_tokens), prompt_tokens * 1e3 / prompt_ms, generated,
+        predicted_ms, predicted_ms / steps, steps * 1e3 / predicted_ms);
+    return text;
+  }
+};
+
+// ---- Slots
+
+// The real engine answers as many requests at once as it has slots and lets the others wait without a byte.
+class Slots {
+ public:
+  explicit Slots(int count) : free_(count) {}
+
+  // False when the peer left while it waited.
+  bool take(Connection& peer) {
+    std::unique_lock lock(mutex_);
+    while (free_ == 0) {
+      changed_.wait_for(lock, std::chrono::milliseconds(5));
+      lock.unlock();
+      const bool here = peer.wait(std::chrono::nanoseconds(0));
+      lock.lock();
+      if (!here) return false;
+    }
+    --free_;
+    return true;
+  }
+  void give_back() {
+    const std::lock_guard lock(mutex_);
+    ++free_;
+    changed_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int free_;
+};
+
+// ---- Engine
+
+// What one request is: read from its JSON once.
+struct Job {
+  int64_t id = 0;
+  bool chat = true;
+  bool stream = false;
+  bool include_usage = false;
+  int tokens_max = -1;
+  std::string prompt;  // The text in which directives are looked for.
+  int prompt_tokens = 0;
+  Directives directives;
+  std::vector<std::string> pieces;
+  bool cut_short = false;  // tokens_max ended the answer.
+};
+
+enum class Ending { kept_open, closed, peer_closed };
+
+class Engine {
+ public:
+  explicit Engine(Options options) : options_(std::move(options)), log_(options_.alias), slots_(options_.slots) {}
+
+  int run() {
+    if (!listen_on()) return 1;
+    log_.write("started", {{"host", options_.host}, {"slots", options_.slots}});
+    std::thread(&Engine::wait_for_signals, this).detach();
+    if (options_.child_mode) std::thread(&Engine::obey_stdin, this).detach();
+    std::thread(&Engine::load, this).detach();
+    for (;;) {
+      const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (fd >= 0) {
+        std::thread(&Engine::serve, this, fd).detach();
+      } else if (stopping_) {
+        // In child mode a signal closes the door and the process then waits for stdin, as the real one does.
+        for (;;) pause();
+      } else if (errno != EINTR && errno != ECONNABORTED) {
+        leave(log_, 1, "accept failed");
+      }
+    }
+  }
+
+ private:
+  // --- life ---
+
+  bool listen_on() {
+    if (options_.host.ends_with(".sock")) {
+      unlink(options_.host.c_str());
+      sockaddr_un address{};
+      address.sun_family = AF_UNIX;
+      if (options_.host.size() >= sizeof address.sun_path) return refuse("the socket path is too long");
+      std::memcpy(address.sun_path, options_.host.c_str(), options_.host.size() + 1);
+      listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return refuse("bind failed");
+    } else {
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_port = htons(static_cast<uint16_t>(options_.port));
+      if (inet_pton(AF_INET, options_.host.c_str(), &address.sin_addr) != 1)
+        return refuse("--host wants an IPv4 address");
+      listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      const int on = 1;
+      setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+      if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return refuse("bind failed");
+    }
+    return listen(listener_, 1024) == 0 || refuse("listen failed");
+  }
+  static bool refuse(const char* why) {
+    std::fprintf(stderr, "scripted engine: %s: %s\n", why, std::strerror(errno));
+    return false;
+  }
+
+  void print(std::string_view line) {
+    const std::lock_guard lock(stdout_mutex_);
+    std::fprintf(stdout, "%.*s\n", static_cast<int>(line.size()), line.data());
+    std::fflush(stdout);
+  }
+  void print_log(std::string_view level, std::string_view message) {
+    print("{\"type\":\"log\",\"time\":" + std::to_string(monotonic_ns() / 1000) + ",\"level\":\"" + std::string(level) +
+          "\",\"msg\":" + quoted(std::string(message) + "\n") + "}");
+  }
+  // The empty line before it is the real engine's: it ends whatever its logger left open.
+  void tell_router(std::string_view state, const std::string& payload) {
+    if (!options_.child_mode) return;
+    print("\ncmd_child_to_router:state:{\"state\":\"" + std::string(state) + "\",\"payload\":" + payload + "}");
+  }
+
+  void load() {
+    const std::string progress = R"({"stages":["text_model"],"current":"text_model","value":)";
+    tell_router("loading", progress + "0.0}");
+    print_log("info", "srv    load_model: loading model '" + options_.model_file + "'");
+    if (!options_.model_file.empty() && access(options_.model_file.c_str(), R_OK) != 0) {
+      print_log("error", "gguf_init_from_file: failed to open GGUF file '" + options_.model_file + "' (" +
+                             std::strerror(errno) + ")");
+      print_log("error", "srv  llama_server: exiting due to model loading error");
+      leave(log_, 1, "no model file");
+    }
+    if (options_.start == "exit1") {
+      print_log("error", "srv  llama_server: exiting due to model loading error");
+      leave(log_, 1, "told to");
+    }
+    if (options_.start == "hang") return;
+    if (options_.start.starts_with("slow:")) {
+      // Only the load waits; /health goes on answering 503.
+      poll(nullptr, 0, number_or(std::string_view(options_.start).substr(5), 0));
+    }
+    print_log("info", "print_info: n_layer               = 2");
+    print_log("info", "load_tensors:   CPU_Mapped model buffer size =     4.23 MiB");
+    tell_router("loading", progress + "1.0}");
+    print_log("info", "srv    load_model: initializing, n_slots = " + std::to_string(options_.slots));
+    print_log("info", "srv  llama_server: model loaded");
+    ready_ = true;
+    print_log("info", "srv  llama_server: listening on unix://" + options_.host);
+    tell_router("ready", model_info());
+  }
+
+  std::string model_info() const {
+    return "{\"id\":" + quoted(options_.alias) + ",\"aliases\":[" + quoted(options_.alias) +
+           "],\"tags\":[],\"object\":\"model\",\"created\":" + std::to_string(std::time(nullptr)) +
+           ",\"owned_by\":\"llamacpp\",\"meta\":{\"vocab_type\":1,\"n_vocab\":32000,\"n_ctx\":" +
+           std::to_string(options_.context / options_.slots) +
+           ",\"n_ctx_train\":32768,\"n_embd\":64,\"n_params\":4170048,\"size\":4431616,\"ftype\":\"Q8_0\"}}";
+  }
+
+  void obey_stdin() {
+    std::string line;
+    while (std::getline(std::cin, line)) {
+      if (line.find("cmd_router_to_child:exit") != std::string::npos) leave(log_, 0, "told by the router");
+    }
+    leave(log_, 1, "the router is gone");
+  }
+
+  void wait_for_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    int signal_number = 0;
+    sigwait(&signals, &signal_number);
+    if (!options_.child_mode) leave(log_, 0, "signal");
+    stopping_ = true;
+    shutdown(listener_, SHUT_RDWR);
+  }
+
+  // --- one connection ---
+
+  void serve(int fd) {
+    Connection connection(fd);
+    while (auto request = connection.read_request()) {
+      if (!answer(connection, *request)) return;
+    }
+  }
+
+  // False when the connection is to be closed.
+  bool answer(Connection& connection, const HttpRequest& request) {
+    if (!ready_)
+      return send_json(connection, 503,
+                       R"({"error":{"message":"Loading model","type":"unavailable_error","code":503}})");
+    if (request.path == "/health" || request.path == "/v1/health")
+      return send_json(connection, 200, R"({"status":"ok"})");
+    if (!may_enter(request)) {
+      return send_json(connection, 401,
+                       R"({"error":{"message":"Invalid API Key","type":"authentication_error","code":401}})");
+    }
+    if (request.method == "GET" && request.path == "/v1/models") {
+      return send_json(connection, 200, "{\"object\":\"list\",\"data\":[" + model_info() + "]}");
+    }
+    const bool chat = request.path == "/v1/chat/completions" || request.path == "/chat/completions";
+    if (request.method != "POST" || !(chat || request.path == "/completion")) {
+      return send_json(connection, 404,
+                       R"({"error":{"message":"File Not Found","type":"not_found_error","code":404}})");
+    }
+    return generate(connection, request, chat);
+  }
+
+  bool may_enter(const HttpRequest& request) const {
+    if (options_.api_key.empty()) return true;
+    const auto header = request.headers.find("authorization");
+    return header != request.headers.end() && header->second == "Bearer " + options_.api_key;
+  }
+
+  static bool send_json(Connection& connection, int status, std::string_view body) {
+    return connection.send(json_head(status, body.size()) + std::string(body)) && status == 200;
+  }
+
+  // --- one answer ---
+
+  bool generate(Connection& connection, const HttpRequest& request, bool chat) {
+    Job job;
+    job.id = ++requests_;
+    job.chat = chat;
+    if (const auto wrong = read_job(request, job)) {
+      const int status = wrong->starts_with("[json") ? 500 : 400;
+      return send_json(connection, status, error_body(status, *wrong));
+    }
+    const auto note = [&](std::string_view event, int tokens) {
+      log_.write(event, {{"request", job.id}, {"path", request.path}, {"tag", job.directives.tag}, {"tokens", tokens}});
+    };
+    const int context = options_.context / options_.slots;
+    if (job.prompt_tokens > context) return send_json(connection, 400, too_long_body(job.prompt_tokens, context));
+    note("request_begin", 0);
+    if (!slots_.take(connection)) {
+      note("peer_closed", 0);
+      return false;
+    }
+    int tokens = 0;
+    const Ending ending = perform(connection, job, tokens);
+    slots_.give_back();
+    if (ending == Ending::peer_closed) note("peer_closed", tokens);
+    note("request_end", tokens);
+    return ending == Ending::kept_open;
+  }
+
+  // Returns what is wrong with the request in the real engine's words.
+  std::optional<std::string> read_job(const HttpRequest& request, Job& job) const {
+    json::error_code failed;
+    const json::value parsed = json::parse(request.body, failed);
+    if (failed || !parsed.is_object()) return "[json.exception.parse_error.101] parse error: " + failed.message();
+    const json::object& body = parsed.as_object();
+    if (job.chat) {
+      const json::value* messages = body.if_contains("messages");
+      if (!messages || !messages->is_array()) return "'messages' is required";
+      for (const json::value& message : messages->as_array()) append_text(message, job.prompt);
+    } else {
+      const json::value* prompt = body.if_contains("prompt");
+      if (!prompt || !prompt->is_string()) return "'prompt' is required";
+      job.prompt = prompt->as_string();
+    }
+    const auto flag = [](const json::object& object, const char* key) {
+      const json::value* value = object.if_contains(key);
+      return value && value->is_bool() && value->as_bool();
+    };
+    job.stream = flag(body, "stream");
+    if (const json::value* more = body.if_contains("stream_options"); more && more->is_object()) {
+      job.include_usage = flag(more->as_object(), "include_usage");
+    }
+    for (const char* key : {"n_predict", "max_tokens", "max_completion_tokens"}) {
+      const json::value* value = body.if_contains(key);
+      if (value && value->is_int64()) job.tokens_max = static_cast<int>(value->as_int64());
+    }
+    if (const auto unknown = read_directives(job.prompt, job.directives)) return "unknown directive: " + *unknown;
+    job.prompt_tokens = static_cast<int>(tokens_of(job.prompt).size());
+    fill_pieces(request, job);
+    return std::nullopt;
+  }
+
+  // Content is a string, or parts of which some are text.
+  static void append_text(const json::value& message, std::string& out) {
+    const json::value* content = message.is_object() ? message.as_object().if_contains("content") : nullptr;
+    if (!content) return;
+    if (content->is_string()) out += content->as_string();
+    if (content->is_array()) {
+      for (const json::value& part : content->as_array()) {
+        const json::value* text = part.is_object() ? part.as_object().if_contains("text") : nullptr;
+        if (text && text->is_string()) out += text->as_string();
+      }
+    }
+    out += '\n';
+  }
+
+  static void fill_pieces(const HttpRequest& request, Job& job) {
+    const Directives& told = job.directives;
+    if (!told.echo.empty()) {
+      job.pieces = blocks_of(told.echo == "head" ? request.head : request.body);
+      return;  // An echo is never cut short: the test wants all of it.
+    }
+    if (told.text) {
+      job.pieces = tokens_of(*told.text);
+    } else {
+      for (int i = 0; i < told.tokens; ++i) job.pieces.push_back((i == 0 ? "token" : " token") + std::to_string(i));
+    }
+    if (job.tokens_max >= 0 && job.pieces.size() > static_cast<size_t>(job.tokens_max)) {
+      job.pieces.resize(static_cast<size_t>(job.tokens_max));
+      job.cut_short = true;
+    }
+  }
+
+  Ending perform(Connection& connection, const Job& job, int& tokens) {
+    const Directives& told = job.directives;
+    Timer timer;
+    if (!connection.wait_ms(told.head_delay_ms)) return Ending::peer_closed;
+    if (told.die_after == 0) leave(log_, kExitAborted, "told to die before any byte");
+    if (!told.die_once.empty() && unlink(told.die_once.c_str()) == 0) leave(log_, kExitAborted, "told to die once");
+    if (told.status) {
+      const std::string body = error_body(*told.status, "scripted failure");
+      return connection.send(json_head(*told.status, body.size()) + body) ? Ending::closed : Ending::peer_closed;
+    }
+    if (told.garbage) {
+      connection.send(std::string_view("\x16\x03\x01\x00\xff this is not HTTP\r\n\x00\x01\x02\r\n\r\n", 33));
+      return Ending::closed;
+    }
+    connection.dribble(told.dribble);
+    const Ending ending = job.stream ? stream(connection, job, timer, tokens) : whole(connection, job, timer, tokens);
+    connection.dribble(false);
+    return ending;
+  }
+
+  // What happens at the boundary before token number `count`, the same for both forms. Nothing means: go on.
+  std::optional<Ending> at_boundary(Connection& connection, const Directives& told, int count) {
+    if (count > 0 && told.die_after == count) leave(log_, kExitAborted, "told to die mid-stream");
+    if (told.close_after == count) return Ending::closed;
+    if (told.stall_after == count) {
+      while (connection.wait(kForever)) {
+      }
+      return Ending::peer_closed;
+    }
+    return std::nullopt;
+  }
+
+  Ending whole(Connection& connection, const Job& job, Timer& timer, int& tokens) {
+    const Directives& told = job.directives;
+    if (!connection.wait_ms(told.prefill_ms)) return Ending::peer_closed;
+    timer.prompt_done_ns = monotonic_ns();
+    std::string content;
+    for (const std::string& piece : job.pieces) {
+      if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
+      if (!connection.wait_ms(told.delay_ms)) return Ending::peer_closed;
+      content += piece;
+      ++tokens;
+    }
+    if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
+    std::string body = job.chat ? whole_chat(job, content, timer) : completion_end(job, content, timer);
+    if (told.garbage_after) body = "{not json" + body;
+    const size_t length = body.size() + (told.bad_length ? 1000 : 0);
+    if (told.half_event) body.resize(body.size() / 2);
+    if (!connection.send(json_head(200, told.half_event ? body.size() : length) + body)) return Ending::peer_closed;
+    return told.bad_length ? Ending::closed : Ending::kept_open;
+  }
+
+  Ending stream(Connection& connection, const Job& job, Timer& timer, int& tokens) {
+    const Directives& told = job.directives;
+    const std::string id = random_name("chatcmpl-");
+    if (!connection.send(stream_head(told.bad_length))) return Ending::peer_closed;
+    if (told.die_after_head) leave(log_, kExitAborted, "told to die after the head");
+    if (!connection.wait_ms(told.prefill_ms)) return Ending::peer_closed;
+    timer.prompt_done_ns = monotonic_ns();
+    if (told.endless_line) return endless_line(connection);
+    for (const std::string& piece : job.pieces) {
+      if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
+      if (told.garbage_after == tokens && !send_event(connection, job, "data: {not json\n\n"))
+        return Ending::peer_closed;
+      if (told.error_after == tokens) {
+        send_event(connection, job, "data: " + error_body(500, "scripted failure") + "\n\n");
+        connection.send("0\r\n\r\n");
+        return Ending::closed;
+      }
+      if (!connection.wait_ms(tokens == 0 ? 0 : told.delay_ms)) return Ending::peer_closed;
+      ++tokens;
+      if (!send_event(connection, job, piece_event(job, id, piece, tokens))) return Ending::peer_closed;
+    }
+    if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
+    std::string end = job.chat ? chat_end(job, id, tokens, timer) : "data: " + completion_end(job, "", timer) + "\n\n";
+    if (told.half_event) end.resize(end.size() / 3);
+    if (!told.no_done && !send_event(connection, job, end)) return Ending::peer_closed;
+    if (job.chat && !told.half_event && !told.no_done && !send_event(connection, job, "data: [DONE]\n\n")) {
+      return Ending::peer_closed;
+    }
+    if (!told.bad_length) connection.send("0\r\n\r\n");
+    // The real engine says Keep-Alive in the head of an event stream and closes after it all the same.
+    return Ending::closed;
+  }
+
+  static std::string stream_head(bool bad_length) {
+    return std::string(
+               "HTTP/1.1 200 OK\r\nServer: llama.cpp\r\nAccess-Control-Allow-Origin: \r\nX-Accel-Buffering: no\r\n"
+               "Content-Type: text/event-stream\r\n") +
+           (bad_length ? "Content-Length: 100000000" : "Transfer-Encoding: chunked") +
+           "\r\nKeep-Alive: timeout=5, max=100\r\n\r\n";
+  }
+
+  static bool send_event(Connection& connection, const Job& job, const std::string& event) {
+    std::string bytes = event;
+    if (!job.directives.bad_length) {
+      char size[24];
+      std::snprintf(size, sizeof size, "%zx\r\n", event.size());
+      bytes = size + event + "\r\n";
+    }
+    if (!job.directives.split_utf8) return connection.send(bytes);
+    const auto lead = std::ranges::find_if(bytes, [](unsigned char c) { return c >= 0xC0; });
+    if (lead == bytes.end()) return connection.send(bytes);
+    const auto cut = static_cast<size_t>(lead - bytes.begin()) + 1;
+    // The pause lets the reader see the first half alone; without it one read often gets both.
+    return connection.send(std::string_view(bytes).substr(0, cut)) && connection.wait_ms(2) &&
+           connection.send(std::string_view(bytes).substr(cut));
+  }
+
+  static Ending endless_line(Connection& connection) {
+    const std::string block(64 * 1024, 'x');
+    if (!connection.send("4000000\r\ndata: ")) return Ending::peer_closed;
+    for (size_t sent = 0; sent < kEndlessLineBytes; sent += block.size()) {
+      if (!connection.send(block)) return Ending::peer_closed;
+    }
+    return Ending::closed;
+  }
+
+  // --- the shapes ---
+
+  std::string common_fields(std::string_view id, std::string_view object) const {
+    return "\"created\":" + std::to_string(std::time(nullptr)) + ",\"id\":\"" + std::string(id) +
+           "\",\"model\":" + quoted(options_.alias) + ",\"system_fingerprint\":\"b0-v0.5.0\",\"object\":\"" +
+           std::string(object) + "\"";
+  }
+  std::string chunk(std::string_view id, std::string_view finish, std::string_view delta) const {
+    return "data: {\"choices\":[{\"finish_reason\":" + std::string(finish) +
+           ",\"index\":0,\"delta\":" + std::string(delta) + "}]," + common_fields(id, "chat.completion.chunk");
+  }
+  static std::string usage(const Job& job, int tokens) {
+    return "{\"completion_tokens\":" + std::to_string(tokens) +
+           ",\"prompt_tokens\":" + std::to_string(job.prompt_tokens) +
+           ",\"total_tokens\":" + std::to_string(job.prompt_tokens + tokens) +
+           ",\"prompt_tokens_details\":{\"cached_tokens\":0}}";
+  }
+  static std::string finish_reason(const Job& job) { return job.cut_short ? "\"length\"" : "\"stop\""; }
+
+  std::string piece_event(const Job& job, std::string_view id, std::string_view piece, int tokens) const {
+    if (!job.chat) {
+      return "data: {\"index\":0,\"content\":" + quoted(piece) + ",\"tokens\":[" + std::to_string(1000 + tokens) +
+             "],\"stop\":false,\"id_slot\":-1,\"tokens_predicted\":" + std::to_string(tokens) +
+             ",\"tokens_evaluated\":" + std::to_string(job.prompt_tokens) + "}\n\n";
+    }
+    // The role travels with the first token, in the same write.
+    std::string event = tokens == 1 ? chunk(id, "null", R"({"role":"assistant","content":null})") + "}\n\n" : "";
+    return event + chunk(id, "null", "{\"content\":" + quoted(piece) + "}") + "}\n\n";
+  }
+
+  std::string chat_end(const Job& job, std::string_view id, int tokens, const Timer& timer) const {
+    const std::string timings = ",\"timings\":" + timer.timings(job.prompt_tokens, tokens) + "}\n\n";
+    const std::string finish = chunk(id, finish_reason(job), "{}");
+    if (!job.include_usage) return finish + timings;
+    return finish + "}\n\ndata: {\"choices\":[]," + common_fields(id, "chat.completion.chunk") +
+           ",\"usage\":" + usage(job, tokens) + timings;
+  }
+
+  std::string whole_chat(const Job& job, std::string_view content, const Timer& timer) const {
+    const int tokens = static_cast<int>(job.pieces.size());
+    return "{\"choices\":[{\"finish_reason\":" + finish_reason(job) +
+           ",\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":" + quoted(content) + "}}]," +
+           common_fields(random_name("chatcmpl-"), "chat.completion") + ",\"usage\":" + usage(job, tokens) +
+           ",\"timings\":" + timer.timings(job.prompt_tokens, tokens) + "}";
+  }
+
+  std::string completion_end(const Job& job, std::string_view content, const Timer& timer) const {
+    const int tokens = static_cast<int>(job.pieces.size());
+    return "{\"index\":0,\"content\":" + quoted(content) +
+           ",\"tokens\":[],\"id_slot\":0,\"stop\":true,\"model\":" + quoted(options_.alias) +
+           ",\"tokens_predicted\":" + std::to_string(tokens) +
+           ",\"tokens_evaluated\":" + std::to_string(job.prompt_tokens) +
+           ",\"generation_settings\":{\"n_predict\":" + std::to_string(job.tokens_max) +
+           ",\"stream\":" + (job.stream ? "true" : "false") + "},\"prompt\":" + quoted(job.prompt) +
+           ",\"has_new_line\":false,\"truncated\":false,\"stop_type\":" + (job.cut_short ? "\"limit\"" : "\"eos\"") +
+           ",\"stopping_word\":\"\",\"tokens_cached\":" + std::to_string(job.prompt_tokens + tokens) +
+           ",\"timings\":" + timer.timings(job.prompt_tokens, tokens) + "}";
+  }
+
+  const Options options_;
+  const EventLog log_;
+  Slots slots_;
+  int listener_ = -1;
+  std::atomic<bool> ready_ = false;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<int64_t> requests_ = 0;
+  std::mutex stdout_mutex_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  // Blocked here, before any thread exists, so that only the thread that waits for them sees them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  // Never destroyed: threads use it until the process ends.
+  auto* engine = new Engine(read_options(argc, argv));
+  return engine->run();
+}

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Runs clang-tidy over our own C++ files, skipping those that passed before and have not changed since (check_tidy.mjs).
+# Needs a configured and built tree, because it reads its compile_commands.json and includes its generated headers.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${GBGREG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gbgreg}
+exec node "$here/check_tidy.mjs" --root "$(dirname "$here")" --build "build/${GBGREG_PRESET:-release}" --cache "$cache/tidy" "$@"
