@@ -30,8 +30,8 @@ struct Options {
   int log_lines_max = 200;                          // The last lines of a worker's log that are kept.
   std::chrono::milliseconds load_timeout{120'000};  // Without a step forward: a slow disk is not a hang.
   std::chrono::milliseconds stop_timeout{3'000};
-  // After a crash: at once, then doubling from the first to the second; a worker that lived for restart_forgiven_after
-  // begins again at none.
+  // After a crash: at once, then doubling from the first to the second. A worker that lived for
+  // restart_forgiven_after, or that answered a request in this life, begins again at none.
   std::chrono::milliseconds restart_delay_min{250};
   std::chrono::milliseconds restart_delay_max{30'000};
   std::chrono::milliseconds restart_forgiven_after{60'000};

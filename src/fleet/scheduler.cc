@@ -165,7 +165,10 @@ Actions Scheduler::release(SteadyTime now, std::uint64_t generation) {
 
 void Scheduler::request_succeeded(std::uint64_t generation, double total_ms) {
   slot_ms_ = slot_ms_ == 0 ? total_ms : slot_ms_ + kNewestShare * (total_ms - slot_ms_);
-  if (generation == generation_) failed_requests_ = 0;
+  if (generation != generation_) return;
+  failed_requests_ = 0;
+  // A worker that answers is no crash loop: should it die, it is back at once for the next request.
+  crashes_ = 0;
 }
 
 Actions Scheduler::request_failed(SteadyTime now, std::uint64_t generation) {

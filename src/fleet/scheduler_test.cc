@@ -218,6 +218,18 @@ TEST_F(SchedulerTest, ForgivesCrashesAfterALongLife) {
   EXPECT_THAT(words(crash()), ElementsAre("start"));
 }
 
+TEST_F(SchedulerTest, ForgivesCrashesAfterAnAnswerOfTheSameLife) {
+  become_ready();
+  crash();
+  become_ready();
+  scheduler_.request_succeeded(scheduler_.generation() - 1, 5);  // A late report of the life before says nothing.
+  EXPECT_THAT(words(crash()), IsEmpty());
+  pass(seconds(1));
+  become_ready();
+  scheduler_.request_succeeded(scheduler_.generation(), 5);
+  EXPECT_THAT(words(crash()), ElementsAre("start"));
+}
+
 TEST_F(SchedulerTest, FailsWhenItNeverBecomesReadyAndGoesOnTrying) {
   ask(1);
   for (int crashes = 1; crashes <= 4; ++crashes) {

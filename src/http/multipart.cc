@@ -212,7 +212,7 @@ MultipartParser::MultipartParser(std::string_view boundary)
     : delimiter_("\r\n--" + std::string(boundary)), matched_(kLineEnd.size()) {}
 
 Result<MultipartParser::Event> MultipartParser::next() {
-  while (!rest_.empty()) {
+  while (!rest_.empty() || state_ == State::part_end) {
     Step step;
     switch (state_) {
       case State::preamble:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <thread>
+#include <vector>
 
 namespace gbgreg::intake {
 namespace {
@@ -101,6 +102,7 @@ TEST(FileKindOf, ACharacterCutAtTheEndOfTheSampleIsStillText) {
 
 TEST(FileKindOf, AnswersOnManyThreadsAtOnce) {
   std::vector<std::jthread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([] {
       for (int round = 0; round < 50; ++round) EXPECT_EQ(file_kind(kPng, "").media_type, "image/png");

@@ -80,14 +80,16 @@ std::string shortened(std::string_view name) {
   return std::string(cut_utf8(name, kNameBytesMax - extension.size())) + std::string(extension);
 }
 
+// Trimmed again after the cut, which may end behind a blank.
+std::string fitted(std::string_view name) { return std::string(trimmed(shortened(trimmed(name)))); }
+
 }  // namespace
 
 std::string safe_filename(std::string_view name) {
-  const std::string clean = without_what_misleads(last_component(name));
-  const std::string_view kept = trimmed(clean);
-  if (kept.empty()) return std::string(kNameless);
-  if (is_device_name(kept)) return shortened("_" + std::string(kept));
-  return shortened(kept);
+  std::string safe = fitted(without_what_misleads(last_component(name)));
+  // After the cut, which may have made a device of "con" and three hundred blanks and a letter.
+  if (is_device_name(safe)) safe = fitted("_" + safe);
+  return safe.empty() ? std::string(kNameless) : safe;
 }
 
 std::string original_filename(std::string_view name) {

@@ -64,6 +64,9 @@ TEST(SafeFilename, CutsLongNamesAndKeepsTheExtension) {
   EXPECT_TRUE(is_valid_utf8(safe_filename(euros + ".txt")));
   EXPECT_TRUE(safe_filename(euros + ".txt").ends_with("\u20AC.txt"));
   EXPECT_EQ(safe_filename("a." + std::string(300, 'x')).size(), kNameBytesMax);
+  EXPECT_EQ(safe_filename("con" + std::string(300, ' ') + "x"), "_con");
+  EXPECT_EQ(safe_filename(std::string(300, '.') + "x" + std::string(40, 'y')), "upload");
+  EXPECT_EQ(safe_filename("nul." + std::string(251, 'x')).size(), kNameBytesMax);
 }
 
 TEST(SafeFilename, IsAlreadySafeTheSecondTime) {

@@ -37,7 +37,9 @@ class PooledAnswer final : public ClientAnswer {
         deadline_(request.deadline) {}
 
   ~PooledAnswer() override {
-    if (connection_ && decoder_.done() && head_.keep_alive && connection_->unread().empty()) {
+    // Only a connection whose answer was read to its end is fit for another request; any other is closed, which is how
+    // the backend learns that nobody waits.
+    if (headed_ && decoder_.done() && head_.keep_alive && connection_->unread().empty()) {
       connection_->io().idle_connections().keep(address_, std::move(connection_));
     }
   }
@@ -67,6 +69,7 @@ class PooledAnswer final : public ClientAnswer {
       if (head->status >= 200) {
         head_ = std::move(*head);
         decoder_ = BodyDecoder(head_, options);
+        headed_ = true;
         co_return Result<void>{};
       }
     }
@@ -111,6 +114,7 @@ class PooledAnswer final : public ClientAnswer {
   BodyDecoder decoder_;
   std::size_t handed_out_ = 0;
   bool got_bytes_ = false;
+  bool headed_ = false;
 };
 
 Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address) {

@@ -32,6 +32,7 @@ std::unique_ptr<Connection> IdleConnections::take(const std::string& address) {
 }
 
 void IdleConnections::keep(const std::string& address, std::unique_ptr<Connection> connection) {
+  if (by_address_.size() >= kAddressesMax && !by_address_.contains(address)) by_address_.clear();
   auto& kept = by_address_[address];
   if (kept.size() < per_backend_max_) kept.push_back(std::move(connection));
 }

@@ -28,9 +28,11 @@ class BufferPool {
   std::vector<std::unique_ptr<char[]>> kept_;
 };
 
-// Idle connections to backends, by address.
+// Idle connections to backends, by address. A worker's address changes with every life of it, so addresses that nobody
+// asks for any more are forgotten when there are too many.
 class IdleConnections {
  public:
+  static constexpr std::size_t kAddressesMax = 64;
   explicit IdleConnections(std::size_t per_backend_max);
   ~IdleConnections();
   // Null when there is none.

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
+#include <boost/asio/read_until.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <semaphore>
@@ -46,7 +47,8 @@ class TestHandler final : public Handler {
     }
     if (path == "/wait") {
       co_await wait_for_client_to_leave(exchange);
-    } else if (path == "/relay") {
+    } else if (path.starts_with("/relay")) {
+      if (path == "/relay_until_left") exchange.cancel_when_client_leaves();
       co_await relay(exchange, body);
     } else {
       (void)co_await exchange.respond(200, "text/plain", body);
@@ -200,6 +202,20 @@ TEST_F(ServerTest, RelaysThroughTheClientAndReusesItsConnections) {
   for (int i = 0; i < 20; ++i) EXPECT_EQ(body_of(talk(request)), "through");
   // 20 clients, and a pooled connection for each thread at most, not one for each request.
   EXPECT_LE(server_->figures().accepted, 20U + 4U);
+}
+
+TEST_F(ServerTest, ClosesTheConnectionToABackendWhoseAnswerNobodyWaitsFor) {
+  tcp::acceptor backend(context_, {asio::ip::address_v4::loopback(), 0});
+  const std::string address = "127.0.0.1:" + std::to_string(backend.local_endpoint().port());
+  tcp::socket client = connect();
+  asio::write(client, asio::buffer("POST /relay_until_left HTTP/1.1\r\nHost: a\r\nContent-Length: " +
+                                   std::to_string(address.size()) + "\r\n\r\n" + address));
+  tcp::socket relayed = backend.accept();
+  std::string head;
+  asio::read_until(relayed, asio::dynamic_buffer(head), "\r\n\r\n");
+  client.close();
+  const std::string rest = read_to_end(relayed);  // Comes back only because the gateway closes.
+  EXPECT_EQ((head + rest).substr((head + rest).size() - 7), "through");
 }
 
 TEST_F(ServerTest, SaysThatNobodyListens) {

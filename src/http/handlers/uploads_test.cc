@@ -106,7 +106,7 @@ class UploadHandlersTest : public testing::Test {
     intake_ = std::make_unique<services::Intake>(pool_, *database_, *uploads_, *blobs_, clock_);
     handlers_ = std::make_unique<UploadHandlers>(*intake_, Options{.upload_bytes_max = kLimit});
   }
-  ~UploadHandlersTest() override { pool_.join(); }
+  void TearDown() override { pool_.join(); }
 
   static constexpr std::uint64_t kLimit = 2'000'000;
 
