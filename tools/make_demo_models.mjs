@@ -37,7 +37,7 @@ function readTokenizer(path) {
   for (let left = u64(); left > 0; --left) {
     const begin = at, key = string(), type = u32(), value = at;
     skip(type);
-    if (key.startsWith('tokenizer.') && key !== 'tokenizer.chat_template') entries.push(file.subarray(begin, at));
+    if (key.startsWith('tokenizer.') && !kOwnTokenizerKeys.has(key)) entries.push(file.subarray(begin, at));
     if (key === 'tokenizer.ggml.tokens') {
       const end = at;
       for (at = value + 12; at < end;) tokens.push(string());
@@ -134,6 +134,7 @@ const kConstant = 4;
 const kBias = { word: 0, mark: 1.7, end: 3.2, never: -10 };
 const kWordIdMax = 6000;  // This vocabulary is sorted by frequency; rarer words are mostly not English.
 
+const kOwnTokenizerKeys = new Set(['tokenizer.chat_template', 'tokenizer.ggml.add_space_prefix']);
 const kChatTemplate =
   "{% for message in messages %}{{ '### ' + message['role'] + '\\n' + message['content'] + '\\n' }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ '### assistant\\n' }}{% endif %}";
@@ -187,6 +188,9 @@ function writeTextModel(path, role, seed, { entries, tokens }) {
     metaUint('llama.vocab_size', tokens.length),
     ...entries,
     metaString('tokenizer.chat_template', kChatTemplate),
+    // With the blank that this kind of tokenizer puts before a text, the engine's grammar for JSON answers refuses the
+    // prompt's own last line, and every request for JSON fails.
+    metaBool('tokenizer.ggml.add_space_prefix', false),
   ], tensors);
 }
 

@@ -29,7 +29,7 @@
 namespace gbgreg::app {
 namespace {
 
-constexpr int kStorageThreads = 2;
+constexpr int kStorageThreads = 4;  // Two slow syncs must not hold up a listing.
 // Past it a shutdown that hangs is ended by SIGALRM; the workers die with their parent.
 constexpr unsigned kShutdownSecondsMax = 30;
 constexpr std::chrono::milliseconds kReadyPoll{20};

@@ -4,9 +4,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <system_error>
+#include <thread>
+#include <utility>
 
 namespace gbgreg::app {
 namespace {
@@ -20,6 +23,17 @@ std::unexpected<Error> cannot(const fs::path& folder, const std::string& why) {
   return fail(Kind::unavailable, "data_folder",
               "The data folder " + folder.string() + " cannot be used: " + why +
                   ". Choose another with --data, or mend its permissions.");
+}
+
+// A gateway that was just killed may live on for a moment in a child that has been forked and not yet become the engine.
+bool take_lock(int file) {
+  constexpr int kTries = 20;
+  constexpr std::chrono::milliseconds kBetween{25};
+  for (int left = kTries; left > 0; --left) {
+    if (flock(file, LOCK_EX | LOCK_NB) == 0) return true;
+    std::this_thread::sleep_for(kBetween);
+  }
+  return false;
 }
 
 }  // namespace
@@ -38,7 +52,7 @@ Result<DataFolder> DataFolder::open(const fs::path& root) {
   const std::string lock_file = absolute / "gbgreg.lock";
   folder.lock_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (folder.lock_ < 0) return cannot(absolute, std::strerror(errno));  // NOLINT(concurrency-mt-unsafe): start-up.
-  if (flock(folder.lock_, LOCK_EX | LOCK_NB) != 0) {
+  if (!take_lock(folder.lock_)) {
     return fail(Kind::conflict, "data_folder_in_use",
                 "Another gbgreg is running on the data folder " + absolute.string() +
                     ". Stop it, or give this one its own folder with --data.");

@@ -247,7 +247,8 @@ llm::BackendView Worker::view() const {
   if (view.state == llm::BackendState::ready) view.placement = log_.placement();
   if (process_) view.process_id = process_->id();
   view.detail = scheduler_.detail();
-  if (view.detail.empty() && options_.is_demo) view.detail = "A demo model with random weights: its answers mean nothing.";
+  if (view.detail.empty() && options_.is_demo)
+    view.detail = "A demo model with random weights: its answers mean nothing.";
   return view;
 }
 

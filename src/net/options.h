@@ -22,8 +22,10 @@ struct Options {
   std::chrono::milliseconds idle_timeout{75'000};  // Between requests on a kept connection.
   std::chrono::milliseconds body_idle_timeout{30'000};
   std::chrono::milliseconds write_timeout{30'000};  // A reader that takes nothing for so long is left.
-  std::chrono::milliseconds linger_timeout{2'000};  // So that a client sees its 413 before the socket closes.
-  std::size_t linger_bytes_max = 1024 * 1024;
+  // After a refusal what still comes in is read and dropped, so that the client gets to see the answer: until nothing
+  // comes for the first time, and never longer than the second.
+  std::chrono::milliseconds linger_timeout{2'000};
+  std::chrono::milliseconds linger_total_max{30'000};
   std::chrono::milliseconds drain_timeout{10'000};  // At shutdown, for answers under way.
 
   std::chrono::milliseconds connect_timeout{2'000};

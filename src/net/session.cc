@@ -275,12 +275,10 @@ Task<void> Session::linger() {
   connection_.socket().shutdown(Socket::shutdown_send, ignored);
   connection_.consume(connection_.unread().size());
   handed_out_ = 0;
-  const SteadyTime until = std::chrono::steady_clock::now() + options.linger_timeout;
-  std::size_t dropped = 0;
-  while (dropped < options.linger_bytes_max && std::chrono::steady_clock::now() < until) {
+  const SteadyTime until = std::chrono::steady_clock::now() + options.linger_total_max;
+  while (std::chrono::steady_clock::now() < until) {
     auto size = co_await connection_.fill(kSmallBodyBytes, options.linger_timeout);
     if (!size || *size == 0) break;
-    dropped += *size;
     connection_.consume(*size);
   }
   connection_.close();

@@ -172,6 +172,14 @@ describe('a worker that says nothing', () => {
     });
   }
 
+  test('in time: its late answer is never given to the next request', async () => {
+    for (const directives of ['head_delay_ms=300', 'prefill_ms=300', 'tokens=2 delay_ms=300']) {
+      assertError(await ask(`${directives} tag=late`, { deadline_ms: 100 }), 504);
+      const own = await Promise.all(Array.from({ length: 4 }, (_, i) => ask(`text=own-${i}`)));
+      assert.deepEqual(own.map((answer) => answer.json().response), ['own-0', 'own-1', 'own-2', 'own-3']);
+    }
+  });
+
   test('in the middle of a stream: an error line at the deadline', async () => {
     assertBrokenStream(await stream('tokens=9 stall_after=2', { deadline_ms: 500 }), 'token0 token1');
     await goesOn();

@@ -101,7 +101,10 @@ export class Gateway {
     assert.ok(fs.existsSync(kGateway), `${kGateway} is missing. Run ./test, which builds it first.`);
     const clean = { ...process.env };
     for (const name of Object.keys(clean)) if (name.startsWith('GBGREG_')) delete clean[name];
-    this.process = spawn(kGateway, ['serve', '--config', this.configFile, '--data', this.data, '--listen', '127.0.0.1:0', ...flags], {
+    // A test that is ended by its timeout cannot tidy up, so the kernel ends the gateway with it. setpriv becomes the
+    // gateway, which so has the process id that we know.
+    const command = [kGateway, 'serve', '--config', this.configFile, '--data', this.data, '--listen', '127.0.0.1:0', ...flags];
+    this.process = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], {
       env: { ...clean, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
