@@ -25,7 +25,8 @@ std::unexpected<Error> cannot(const fs::path& folder, const std::string& why) {
                   ". Choose another with --data, or mend its permissions.");
 }
 
-// A gateway that was just killed may live on for a moment in a child that has been forked and not yet become the engine.
+// A gateway that was just killed may live on for a moment in a child that has been forked and not yet become the
+// engine.
 bool take_lock(int file) {
   constexpr int kTries = 20;
   constexpr std::chrono::milliseconds kBetween{25};

@@ -1,8 +1,7 @@
 #include "net/http_head.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
+#include <limits>
 
 namespace gbgreg::net {
 namespace {
@@ -119,6 +118,20 @@ void read_connection(Head& head) {
   }
 }
 
+// 1*DIGIT that fits into 64 bits; absent for anything else.
+std::optional<std::uint64_t> parse_length(std::string_view text) {
+  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
+  if (text.empty()) return std::nullopt;
+  std::uint64_t length = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    const auto digit = static_cast<std::uint64_t>(c - '0');
+    if (length > (kMax - digit) / 10) return std::nullopt;
+    length = length * 10 + digit;
+  }
+  return length;
+}
+
 // RFC 9112, 6.3, with every doubt resolved by refusing: a length that two parties read differently is how requests are
 // smuggled.
 Result<void> read_framing(Head& head) {
@@ -142,12 +155,9 @@ Result<void> read_framing(Head& head) {
     return {};
   }
   if (length) {
-    const char* const end = length->data() + length->size();
-    const bool digits = !length->empty() && std::ranges::all_of(*length, [](char c) { return c >= '0' && c <= '9'; });
-    const auto parsed = std::from_chars(length->data(), end, head.content_length);
-    if (!digits || parsed.ec != std::errc{} || parsed.ptr != end) {
-      return malformed("Content-Length must be a decimal number.");
-    }
+    const auto parsed = parse_length(*length);
+    if (!parsed) return malformed("Content-Length must be a decimal number.");
+    head.content_length = *parsed;
     head.framing = head.content_length > 0 ? Framing::length : Framing::none;
   }
   return {};
@@ -367,7 +377,7 @@ Result<std::optional<std::string>> query_parameter(std::string_view query, std::
         return fail(Kind::malformed, "malformed_query",
                     "The query parameter `" + std::string(name) + "` is not valid percent-encoded UTF-8.");
       }
-      return std::optional<std::string>(std::move(*value));
+      return value;
     }
     if (end == std::string_view::npos) break;
     query.remove_prefix(end + 1);

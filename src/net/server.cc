@@ -65,7 +65,7 @@ class Server::Lane {
     if (!error) acceptor.bind(address, error);
     if (!error) acceptor.listen(kBacklog, error);
     if (error) return cannot_listen(address, error);
-    const Endpoint bound = acceptor.local_endpoint(error);
+    Endpoint bound = acceptor.local_endpoint(error);
     acceptors_.push_back(std::move(acceptor));
     return bound;
   }
