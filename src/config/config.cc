@@ -36,7 +36,10 @@ void check_keys(const YAML::Node& map, const std::string& where, std::initialize
       found |= key == name;
       list.append(list.empty() ? "" : ", ").append(name);
     }
-    if (!found) bad(entry.first, "`" + key + "` is not a key of " + where + ". It has: " + list + ".");
+    if (found) continue;
+    std::string what = "`";
+    what.append(key).append("` is not a key of ").append(where).append(". It has: ").append(list).append(".");
+    bad(entry.first, what);
   }
 }
 

@@ -229,7 +229,7 @@ struct SetField {
   Directives& out;
   const std::string& value;
   void operator()(int Directives::* field) const { out.*field = number_or(value, 0); }
-  void operator()(double Directives::* field) const { out.*field = std::atof(value.c_str()); }
+  void operator()(double Directives::* field) const { out.*field = std::strtod(value.c_str(), nullptr); }
   void operator()(bool Directives::* field) const { out.*field = number_or(value, 0) != 0; }
   void operator()(std::string Directives::* field) const { out.*field = value; }
   void operator()(std::optional<int> Directives::* field) const { out.*field = number_or(value, 0); }
@@ -317,6 +317,7 @@ class Connection {
       if (ready < 0) continue;
       if (events.revents & (POLLRDHUP | POLLHUP | POLLERR)) return false;
       char byte = 0;
+      // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): it does not block, by MSG_DONTWAIT.
       if (recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return false;
       unread_ = true;
     }
@@ -561,6 +562,7 @@ class Engine {
       if (options_.host.size() >= sizeof address.sun_path) return refuse("the socket path is too long");
       std::memcpy(address.sun_path, options_.host.c_str(), options_.host.size() + 1);
       listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      if (listener_ < 0) return refuse("no socket");
       if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return refuse("bind failed");
     } else {
       sockaddr_in address{};
@@ -569,6 +571,7 @@ class Engine {
       if (inet_pton(AF_INET, options_.host.c_str(), &address.sin_addr) != 1)
         return refuse("--host wants an IPv4 address");
       listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      if (listener_ < 0) return refuse("no socket");
       const int on = 1;
       setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
       if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return refuse("bind failed");
@@ -796,7 +799,8 @@ class Engine {
       return connection.send(json_head(*told.status, body.size()) + body) ? Ending::closed : Ending::peer_closed;
     }
     if (told.garbage) {
-      connection.send(std::string_view("\x16\x03\x01\x00\xff this is not HTTP\r\n\x00\x01\x02\r\n\r\n", 33));
+      constexpr char kGarbage[] = "\x16\x03\x01\x00\xff this is not HTTP\r\n\x00\x01\x02\r\n\r\n";
+      connection.send(std::string_view(kGarbage, sizeof kGarbage - 1));
       return Ending::closed;
     }
     connection.dribble(told.dribble);
