@@ -21,7 +21,7 @@ TEST(WriteError, EveryKindHasACodeAndIsJson) {
 }
 
 TEST(WriteError, KeepsTheDetailForTheLogToItself) {
-  const Error error{.code = "c", .message = "m", .detail = "/root/secret", .details_json = R"({"known":["auto"]})"};
+  const Error error{.code = "c", .message = "m", .detail = "/srv/secret", .details_json = R"({"known":["auto"]})"};
   EXPECT_EQ(write_error(error, "r"),
             R"({"error":{"code":"c","message":"m","details":{"known":["auto"]},"request_id":"r"}})");
 }
