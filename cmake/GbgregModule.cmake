@@ -1,6 +1,8 @@
 # Flags that every one of our targets shares.
 add_library(gbgreg_flags INTERFACE)
 target_compile_options(gbgreg_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
+# What is compiled is the same wherever the checkout lies, so that ccache can serve one clone from another.
+target_compile_options(gbgreg_flags INTERFACE -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
 target_include_directories(gbgreg_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_definitions(gbgreg_flags INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_NO_TYPEID)
 if(GBGREG_SANITIZE)

@@ -13,7 +13,7 @@ readonly integrity=sha512-bltIipuWmc123H7tMIgDGKSsSrhmhlQYeVUC48XTjVW7XGJJiJJyCd
 readonly recipe=1
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${GBGREG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gbgreg}
+cache=${GBGREG_CACHE:-${XDG_CACHE_HOME:-${HOME:?Set HOME or GBGREG_CACHE, so that the engine and the models can be kept somewhere.}/.cache}/gbgreg}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 engine=$cache/engine/$version

@@ -2,7 +2,7 @@
 //
 // A result is kept under a hash of everything it depends on: clang-tidy's version, .clang-tidy, the compiler's flags and the
 // preprocessed text of the file, comments included since NOLINT is one. Preprocessing costs a second where the checks cost
-// twenty. Only a pass is remembered: findings are shown every time until they are mended.
+// twenty. Nothing in it depends on where the checkout lies. Only a pass is remembered: findings are shown every time until they are mended.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ function splitCommand(command) {
 // the header that it was made from stays included as text.
 function readingFlags({ command, arguments: given, file }) {
   const words = given ?? splitCommand(command), flags = [];
-  if (basename(words[0]) === 'ccache') words.shift();
+  while (words[0].includes('=') || !basename(words[0]).startsWith('clang')) words.shift();  // The launcher: ccache and its settings.
   for (let i = 1; i < words.length; ++i) {
     if (words[i] === '-Xclang' && words[i + 1] === '-include-pch') i += 3;
     else if (['-o', '-MF', '-MT', '-MQ'].includes(words[i])) ++i;
@@ -70,7 +70,7 @@ const bad = [];
 
 async function checkUnit(unit) {
   const path = relative(root, resolve(unit.directory, unit.file)), flags = readingFlags(unit);
-  const hash = createHash('sha256').update(settings).update(JSON.stringify([path, flags]));
+  const hash = createHash('sha256').update(settings).update(JSON.stringify([path, flags]).replaceAll(root, '.'));
   const read = await runProgram(kCompiler, [...flags, '-E', '-P', '-C', unit.file], unit.directory, (piece) => hash.update(piece));
   const stamp = join(cache, hash.digest('hex'));
   if (read.status === 0 && existsSync(stamp)) {

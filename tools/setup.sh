@@ -7,7 +7,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${GBGREG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gbgreg}
+cache=${GBGREG_CACHE:-${XDG_CACHE_HOME:-${HOME:?Set HOME or GBGREG_CACHE, so that the engine and the models can be kept somewhere.}/.cache}/gbgreg}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 export GBGREG_CACHE=$cache
@@ -95,7 +95,8 @@ for program in node npm; do
     "models with Node.js 18 or newer: install both (on Debian: apt-get install nodejs npm) and run this again."
 done
 if [[ -z ${GBGREG_SKIP_PACKAGES:-} ]]; then
-  mapfile -t missing < <(missing_packages "$@")
+  missing_lines=$(missing_packages "$@")
+  mapfile -t missing < <(printf '%s' "$missing_lines")
   (( ${#missing[@]} == 0 )) || install_packages "${missing[@]}"
 fi
 engine=$("$here/build_engine.sh")
