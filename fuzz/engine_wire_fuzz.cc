@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/utf8.h"
 #include "protocols/engine_wire.h"
-#include "protocols/json_writer.h"
 
 namespace {
 
@@ -32,7 +32,7 @@ Outcome read(std::string_view body, std::size_t piece_bytes) {
     if (!reader.feed(body.substr(at, piece_bytes), text)) break;
   }
   const bool succeeded = reader.finish().has_value();
-  check(protocols::is_valid_utf8(text));
+  check(gbgreg::is_valid_utf8(text));
   return {std::move(text), succeeded};
 }
 

@@ -11,6 +11,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace gbgreg::intake;  // NOLINT(google-build-using-namespace): this function is all there is.
+  using gbgreg::is_valid_utf8;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const std::string_view name = bytes.substr(0, bytes.find('\0'));
   const std::string_view content = bytes.substr(std::min(size, name.size() + 1));

@@ -1,6 +1,7 @@
 // Any bytes as a head: both parsers answer, and what they accept holds what they promise.
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
 #include "net/http_head.h"
@@ -15,6 +16,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto request = parse_request_head(bytes, options);
   if (request) {
     if (request->method.empty() || request->path.empty()) std::abort();
+    if (request->host && request->host->find_first_of("/?#@ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
+      std::abort();
+    if (!request->host && request->minor_version >= 1) std::abort();
     if (request->fields.size() > options.head_fields_max) std::abort();
     for (const Field& field : request->fields) {
       if (field.value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) std::abort();

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/utf8.h"
 #include "protocols/engine_wire.h"
-#include "protocols/json_writer.h"
 #include "protocols/native.h"
 #include "protocols/ollama.h"
 
@@ -22,13 +22,13 @@ void check(bool holds) {
 
 void check_request(const llm::Request& request) {
   check(!request.messages.empty());
-  for (const auto& message : request.messages) check(protocols::is_valid_utf8(message.text));
-  check(protocols::is_valid_utf8(protocols::engine_wire::write_chat_request(request)));
+  for (const auto& message : request.messages) check(gbgreg::is_valid_utf8(message.text));
+  check(gbgreg::is_valid_utf8(protocols::engine_wire::write_chat_request(request)));
 }
 
 void check_error(const Error& error) {
   check(!error.code.empty() && !error.message.empty());
-  check(protocols::is_valid_utf8(protocols::native::write_error(error, "id")));
+  check(gbgreg::is_valid_utf8(protocols::native::write_error(error, "id")));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "app/data_folder.h"
+#include "app/open_files.h"
 #include "backends/llama_backend.h"
 #include "fleet/fleet.h"
 #include "http/handlers/ask.h"
@@ -24,6 +25,7 @@
 #include "services/generate.h"
 #include "services/health.h"
 #include "services/intake.h"
+#include "services/stores_watch.h"
 #include "storage/storage.h"
 
 namespace gbgreg::app {
@@ -37,6 +39,15 @@ constexpr std::chrono::milliseconds kReadyPoll{20};
 int refuse_to_start(const Error& error) {
   std::cerr << "gbgreg: " << error.message << (error.detail.empty() ? "" : " (" + error.detail + ")") << std::endl;
   return 1;
+}
+
+Error open_to_others(const std::string& address) {
+  return {
+      .kind = Kind::forbidden,
+      .code = "open_to_others",
+      .message = "Other machines could reach " + address +
+                 ", and whoever reaches it may ask, upload and delete. Listen on 127.0.0.1, [::1] or unix:/path.sock "
+                 "instead, or say --insecure (GBGREG_INSECURE=1) if that is what you want."};
 }
 
 std::shared_ptr<backends::Backend> make_llama(const std::string& address, const std::string& bearer) {
@@ -74,6 +85,20 @@ void add_sampled_metrics(metrics::Registry& registry, const fleet::Fleet& fleet,
   registry.sampled("gbgreg_connections_total", "Client connections accepted.", "counter", [&server] {
     return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().accepted)}};
   });
+  registry.sampled("gbgreg_connections_refused_total", "Client connections over the limit.", "counter", [&server] {
+    return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().refused)}};
+  });
+}
+
+// Fewer connections than configured where the system lets us open too few files.
+void cap_connections(net::Options& options, const OpenFilesLimit& limit) {
+  const int wanted = options.connections_max;
+  options.connections_max = connections_within(limit.now, wanted);
+  if (options.connections_max == wanted) return;
+  spdlog::warn(
+      "limits.connections_max is {} instead of {}, because this process may have only {} files open; raise its hard "
+      "limit (ulimit -Hn, LimitNOFILE= in systemd)",
+      options.connections_max, wanted, limit.now);
 }
 
 // Prints where the gateway is, and once the models have settled how many of them are up and what to try.
@@ -125,6 +150,7 @@ int serve(const config::Config& config, const std::string& version) {
   // A client that is gone or a full disk is an error code where it happens, never the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
+  const OpenFilesLimit open_files = raise_open_files_limit();
 
   auto folder = DataFolder::open(config.data);
   if (!folder) return refuse_to_start(folder.error());
@@ -134,34 +160,37 @@ int serve(const config::Config& config, const std::string& version) {
   net::Options net_options = config.net;
   if (net_options.threads == 0)
     net_options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  cap_connections(net_options, open_files);
   metrics::Registry registry(net_options.threads);
 
   const storage::Options storage_options{.database_url = "sqlite://" + folder->database().string(),
                                          .uploads_folder = folder->uploads(),
                                          .database_connections = kStorageThreads + 1};
-  auto database = storage::Database::open(storage_options);
-  if (!database) return refuse_to_start(database.error());
-  const auto migrated = storage::migrate(**database, clock);
-  if (!migrated) return refuse_to_start(migrated.error());
   storage::Disk disk;
+  storage::Reserve reserve(folder->reserve(), disk);
+  auto database = storage::open_database(storage_options, clock, reserve);
+  if (!database) return refuse_to_start(database.error());
   auto blobs = storage::BlobStore::open(storage_options.uploads_folder, disk);
   if (!blobs) return refuse_to_start(blobs.error());
   storage::UploadStore uploads(**database, storage_options.list_limit_max);
   asio::thread_pool storage_pool(kStorageThreads);
-  services::Intake intake(storage_pool, **database, uploads, **blobs, clock);
+  services::StoresWatch stores(storage_pool, **database, **blobs, clock);
+  services::Intake intake(storage_pool, uploads, **blobs, reserve, clock);
   const auto swept = intake.sweep();
   if (!swept) return refuse_to_start(swept.error());
 
   fleet::Options fleet_options = config.fleet;
   fleet_options.run_folder = folder->run();
+  fleet_options.worker_open_files_max = open_files.before;
   fleet::Fleet fleet(fleet_options, clock, make_llama);
   services::Generate generate(fleet, registry, clock);
-  services::Health health(fleet, intake, clock, version);
+  services::Health health(fleet, stores, clock, config.http.upload_bytes_max, version);
 
   http::AskHandlers ask_handlers(generate, clock, config.http);
   http::HealthHandlers health_handlers(health, registry);
   http::UploadHandlers upload_handlers(intake, config.http);
-  http::Pipeline pipeline(http::make_routes({ask_handlers, health_handlers, upload_handlers}), registry, clock);
+  http::Pipeline pipeline(http::make_routes({ask_handlers, health_handlers, upload_handlers}), config.http, registry,
+                          clock);
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);
 
@@ -169,6 +198,7 @@ int serve(const config::Config& config, const std::string& version) {
   for (const std::string& text : config.listen) {
     auto endpoint = net::parse_endpoint(text);
     if (!endpoint) return refuse_to_start(endpoint.error());
+    if (!net::is_loopback(*endpoint) && !config.insecure) return refuse_to_start(open_to_others(text));
     auto bound = server.listen(*endpoint);
     if (!bound) return refuse_to_start(bound.error());
     if (address.empty()) address = net::endpoint_text(*bound);

@@ -1,11 +1,15 @@
 #include "app/data_folder.h"
 
 #include <fcntl.h>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
-#include <cstdlib>
+#include <cstdint>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -18,11 +22,45 @@ namespace fs = std::filesystem;
 
 // A Unix socket's path has 107 bytes at most; a worker's socket needs some of them for its name.
 constexpr std::size_t kRunFolderBytesMax = 80;
+constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
+constexpr mode_t kOthersMayWrite = S_IWGRP | S_IWOTH;
 
 std::unexpected<Error> cannot(const fs::path& folder, const std::string& why) {
   return fail(Kind::unavailable, "data_folder",
               "The data folder " + folder.string() + " cannot be used: " + why +
                   ". Choose another with --data, or mend its permissions.");
+}
+
+std::unexpected<Error> cannot(const fs::path& folder) { return cannot(folder, std::generic_category().message(errno)); }
+
+std::unexpected<Error> others_may_write(const fs::path& folder) {
+  return fail(Kind::unavailable, "data_folder",
+              "The data folder " + folder.string() +
+                  " cannot be used: others on this machine may write into it. Choose one for gbgreg alone with --data, "
+                  "such as " +
+                  (folder / "gbgreg").string() + "; or, if nobody else needs this one, run chmod go-w on it.");
+}
+
+Result<void> check_who_may_enter(const fs::path& folder) {
+  struct stat status{};
+  if (::stat(folder.c_str(), &status) != 0) return cannot(folder);
+  if (!S_ISDIR(status.st_mode)) return cannot(folder, "it is a file");
+  if ((status.st_mode & kOthersMayWrite) != 0) return others_may_write(folder);
+  if ((status.st_mode & kOthers) != 0) {
+    spdlog::warn("others on this machine may look into the data folder {}; chmod 700 makes it private",
+                 folder.string());
+  }
+  if (status.st_uid != ::geteuid()) {
+    spdlog::warn("the data folder {} belongs to another user, who may change what is in it", folder.string());
+  }
+  return {};
+}
+
+// A path in 16 hexadecimal digits (FNV-1a), the same in every version of this program.
+std::string path_digest(const fs::path& path) {
+  std::uint64_t digest = 0xcbf29ce484222325;
+  for (const char c : path.native()) digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return fmt::format("{:016x}", digest);
 }
 
 // A gateway that was just killed may live on for a moment in a child that has been forked and not yet become the
@@ -41,32 +79,61 @@ bool take_lock(int file) {
 
 Result<DataFolder> DataFolder::open(const fs::path& root) {
   std::error_code error;
-  fs::create_directories(root, error);
-  const fs::path absolute = fs::absolute(root, error).lexically_normal();
-  DataFolder folder(absolute);
-  for (const fs::path& made : {folder.root_, folder.uploads(), folder.projects()}) {
-    fs::create_directories(made, error);
-    if (error) return cannot(made, error.message());
-  }
-  fs::permissions(absolute, fs::perms::owner_all, error);
-
-  const std::string lock_file = absolute / "gbgreg.lock";
-  folder.lock_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (folder.lock_ < 0) return cannot(absolute, std::strerror(errno));  // NOLINT(concurrency-mt-unsafe): start-up.
-  if (!take_lock(folder.lock_)) {
-    return fail(Kind::conflict, "data_folder_in_use",
-                "Another gbgreg is running on the data folder " + absolute.string() +
-                    ". Stop it, or give this one its own folder with --data.");
-  }
-
-  folder.run_ = absolute / "run";
-  if (folder.run_.native().size() > kRunFolderBytesMax) {
-    std::string made = "/tmp/gbgreg-XXXXXX";
-    if (mkdtemp(made.data()) == nullptr) return cannot("/tmp", std::strerror(errno));  // NOLINT(concurrency-mt-unsafe)
-    folder.run_ = made;
-    folder.run_is_temporary_ = true;
-  }
+  fs::path absolute = fs::absolute(root, error).lexically_normal();
+  if (!absolute.has_filename()) absolute = absolute.parent_path();  // There was a slash at its end.
+  DataFolder folder(std::move(absolute));
+  if (auto made = folder.make(); !made) return std::unexpected(made.error());
+  if (auto locked = folder.lock(); !locked) return std::unexpected(locked.error());
+  folder.make_database_private();
+  if (auto made = folder.make_run_folder(); !made) return std::unexpected(made.error());
   return folder;
+}
+
+Result<void> DataFolder::make() const {
+  std::error_code error;
+  fs::create_directories(root_.parent_path(), error);
+  for (const fs::path& made : {root_, uploads(), root_ / "projects"}) {
+    if (::mkdir(made.c_str(), S_IRWXU) != 0 && errno != EEXIST) return cannot(made);
+    if (made != root_) continue;
+    if (auto checked = check_who_may_enter(root_); !checked) return checked;
+  }
+  return {};
+}
+
+// SQLite would let everybody read the file that it makes; the files beside it get the mode of the first.
+void DataFolder::make_database_private() const {
+  const int file = ::open(database().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) return;  // SQLite will say so in better words.
+  ::fchmod(file, 0600);
+  ::close(file);
+}
+
+Result<void> DataFolder::lock() {
+  const std::string file = root_ / "gbgreg.lock";
+  lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_ < 0) return cannot(root_);
+  if (take_lock(lock_)) return {};
+  return fail(Kind::conflict, "data_folder_in_use",
+              "Another gbgreg is running on the data folder " + root_.string() +
+                  ". Stop it, or give this one its own folder with --data.");
+}
+
+Result<void> DataFolder::make_run_folder() {
+  run_ = root_ / "run";
+  if (run_.native().size() <= kRunFolderBytesMax) return {};
+  run_ = fmt::format("/tmp/gbgreg-{}-{}", ::geteuid(), path_digest(root_));
+  // Anybody may have made something of this name in /tmp: only a folder of ours that nobody else can enter will do.
+  if (::mkdir(run_.c_str(), S_IRWXU) != 0 && errno != EEXIST) return cannot(run_);
+  struct stat status{};
+  if (::lstat(run_.c_str(), &status) != 0) return cannot(run_);
+  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & kOthers) != 0) {
+    return fail(Kind::unavailable, "run_folder",
+                "The folder " + run_.string() +
+                    " for the workers' sockets is not this gbgreg's own. Remove it, or choose a data folder with a "
+                    "shorter path with --data.");
+  }
+  run_is_temporary_ = true;
+  return {};
 }
 
 DataFolder::DataFolder(DataFolder&& other) noexcept
@@ -77,6 +144,7 @@ DataFolder::DataFolder(DataFolder&& other) noexcept
 
 DataFolder::~DataFolder() {
   std::error_code ignored;
+  // Before the lock is given back: the next gateway uses the same one.
   if (run_is_temporary_) fs::remove_all(run_, ignored);
   if (lock_ >= 0) ::close(lock_);
 }

@@ -7,11 +7,13 @@
 
 namespace gbgreg::app {
 
-// Made where it is missing, private to its owner, and locked until this object goes, so that two gateways never write
-// to one folder.
+// Made where it is missing, and locked until this object goes, so that two gateways never write to one folder. A new
+// one is its owner's only. The mode of one that was there is not ours to change, for it may be /tmp: where others may
+// write it is refused, because they could plant files among ours; where they may look into it the log says so, and what
+// is inside is private by its own modes.
 class DataFolder {
  public:
-  // Errors: unavailable (cannot be made or written), conflict (another gateway has it).
+  // Errors: unavailable (cannot be made or written, or others may write), conflict (another gateway has it).
   static Result<DataFolder> open(const std::filesystem::path& root);
 
   DataFolder(DataFolder&& other) noexcept;
@@ -20,12 +22,19 @@ class DataFolder {
 
   std::filesystem::path database() const { return root_ / "gbgreg.sqlite"; }
   std::filesystem::path uploads() const { return root_ / "uploads"; }
-  std::filesystem::path projects() const { return root_ / "projects"; }
-  // Inside the data folder, or in a short temporary folder when the path is too long for a Unix socket.
+  std::filesystem::path reserve() const { return root_ / "reserve"; }
+  // For the workers' sockets: inside the data folder, or in /tmp when that path is too long for a Unix socket. The one
+  // in /tmp has the same name at every start, so that a gateway that was killed leaves nothing for good.
   const std::filesystem::path& run() const { return run_; }
 
  private:
   explicit DataFolder(std::filesystem::path root) : root_(std::move(root)) {}
+
+  // The parts of open().
+  Result<void> make() const;
+  Result<void> lock();
+  void make_database_private() const;
+  Result<void> make_run_folder();
 
   std::filesystem::path root_;
   std::filesystem::path run_;

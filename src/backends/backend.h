@@ -19,6 +19,10 @@ class Backend {
   // Errors: backend_failed, unavailable, timed_out; malformed when the backend says that the request is at fault;
   // cancelled when the sink says so.
   virtual Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) = 0;
+
+  // Asks for a sign of life until `deadline`. A server that works hard gives one at once, a hung one never.
+  // Errors: as generate.
+  virtual Task<Result<void>> check(net::IoThread& io, SteadyTime deadline) = 0;
 };
 
 }  // namespace gbgreg::backends

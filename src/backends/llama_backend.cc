@@ -41,4 +41,16 @@ Task<Result<llm::Completion>> LlamaBackend::generate(net::IoThread& io, const ll
   co_return reader.finish();
 }
 
+// The body is left unread, which closes the connection: a kept one would hold one of the engine's few threads.
+Task<Result<void>> LlamaBackend::check(net::IoThread& io, SteadyTime deadline) {
+  const net::ClientRequest asked{.method = "GET", .target = "/health", .bearer = bearer_, .deadline = deadline};
+  auto answer = co_await net::send(io, address_, asked);
+  if (!answer) co_return std::unexpected(std::move(answer.error()));
+  if ((*answer)->status() != 200) {
+    co_return fail(Kind::backend_failed, "backend_failed", "The model's server is not well.",
+                   "status " + std::to_string((*answer)->status()));
+  }
+  co_return Result<void>{};
+}
+
 }  // namespace gbgreg::backends

@@ -20,6 +20,7 @@ class LlamaBackend final : public Backend {
   LlamaBackend(net::Address address, std::string bearer, const LlamaOptions& options = {});
 
   Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) override;
+  Task<Result<void>> check(net::IoThread& io, SteadyTime deadline) override;
 
  private:
   net::Address address_;

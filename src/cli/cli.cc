@@ -14,13 +14,16 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
   CLI::App* serve = app.add_subcommand("serve", "Run the gateway and its models.");
   serve->footer(
       "Each flag can be set in the environment too: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE,\n"
-      "GBGREG_MODELS, GBGREG_LOG_LEVEL. Flags go over the environment, and that over the file.");
+      "GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_INSECURE=1. Flags go over the environment, and that over the file.");
   serve->add_option("--config", parsed.flags.config, "YAML file with settings; none is needed");
   serve->add_option("--listen", parsed.flags.listen, "Address, or several with commas [127.0.0.1:3333]");
   serve->add_option("--data", parsed.flags.data, "Folder for database and uploads [~/.local/share/gbgreg]");
   serve->add_option("--engine", parsed.flags.engine, "The llama-server program");
   serve->add_option("--models", parsed.flags.models, "Folder in which model files are looked for");
   serve->add_option("--log-level", parsed.flags.log_level, "trace, debug, info, warn, error or off [info]");
+
+  serve->add_flag("--insecure", parsed.flags.insecure,
+                  "Listen on addresses that other machines reach, though whoever reaches them may do everything");
 
   try {
     app.parse(argc, argv);

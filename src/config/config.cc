@@ -2,9 +2,12 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <initializer_list>
-#include <limits>
+#include <ios>
+#include <set>
 
 namespace gbgreg::config {
 namespace {
@@ -14,6 +17,10 @@ namespace fs = std::filesystem;
 constexpr std::string_view kEngineVersion = "v0.5.0";
 constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision"};
 constexpr int kDemoContextTokens = 2048;
+constexpr std::initializer_list<const char*> kLogLevels{"trace", "debug", "info", "warn", "error", "off"};
+constexpr std::size_t kNameBytesMax = 100;  // Of a role or a model: both stand in headers, metrics and tables.
+// Over all slots of a worker: the engine counts them in an int.
+constexpr std::int64_t kContextTokensMax = 100'000'000;
 
 // The one exception of this room: thrown by the readers below, caught by load(). yaml-cpp throws too, so a second way
 // out beside it would only double every line.
@@ -26,8 +33,18 @@ struct BadConfig {
   throw BadConfig{mark.is_null() ? what : "line " + std::to_string(mark.line + 1) + ": " + what};
 }
 
+// YAML takes a key that stands there twice; which of the two is meant nobody can say.
+void check_unique_keys(const YAML::Node& map) {
+  std::set<std::string> seen;
+  for (const auto& entry : map) {
+    const auto key = entry.first.as<std::string>();
+    if (!seen.insert(key).second) bad(entry.first, "`" + key + "` stands there twice.");
+  }
+}
+
 void check_keys(const YAML::Node& map, const std::string& where, std::initializer_list<const char*> known) {
   if (!map.IsMap()) bad(map, where + " must be a map of keys and values.");
+  check_unique_keys(map);
   for (const auto& entry : map) {
     const auto key = entry.first.as<std::string>();
     bool found = false;
@@ -63,6 +80,28 @@ void read_number(const YAML::Node& map, const char* key, std::int64_t min, std::
   out = static_cast<Number>(value);
 }
 
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> items;
+  std::size_t from = 0;
+  while (from <= text.size()) {
+    const std::size_t comma = std::min(text.find(',', from), text.size());
+    std::string item = text.substr(from, comma - from);
+    std::erase(item, ' ');  // No address has one.
+    if (!item.empty()) items.push_back(std::move(item));
+    from = comma + 1;
+  }
+  return items;
+}
+
+// A YAML list, or a text with commas.
+void read_list(const YAML::Node& map, const char* key, std::vector<std::string>& out) {
+  const YAML::Node node = map[key];
+  if (!node) return;
+  if (!node.IsSequence() && !node.IsScalar())
+    bad(node, std::string("`") + key + "` must be a text or a list of texts.");
+  out = node.IsSequence() ? node.as<std::vector<std::string>>() : split_list(node.Scalar());
+}
+
 fs::path home(const Environment& environment) { return environment("HOME").value_or("/"); }
 
 fs::path expand(const std::string& text, const Environment& environment) {
@@ -82,15 +121,13 @@ fs::path data_folder(const Environment& environment) {
   return home(environment) / ".local" / "share" / "gbgreg";
 }
 
-std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> items;
-  std::size_t from = 0;
-  while (from <= text.size()) {
-    const std::size_t comma = std::min(text.find(',', from), text.size());
-    if (comma > from) items.push_back(text.substr(from, comma - from));
-    from = comma + 1;
+// "auto" lets the router choose, so nothing else may be called that.
+void check_name(const YAML::Node& node, const std::string& what, std::string_view name) {
+  const bool is_printable = std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7f && c != '"'; });
+  if (name.empty() || name.size() > kNameBytesMax || !is_printable || name == "auto") {
+    bad(node, what + " must be 1 to " + std::to_string(kNameBytesMax) +
+                  " printable ASCII characters without blanks and quotes, and not `auto`.");
   }
-  return items;
 }
 
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
@@ -107,6 +144,11 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   read_number(node, "threads", 0, 1024, worker.threads);
   read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
+  check_name(node, "`model` of role `" + role + "`", worker.model);
+  if (std::int64_t{worker.context_tokens} * worker.slots > kContextTokensMax) {
+    bad(node,
+        "role `" + role + "`: `context` times `slots` must be at most " + std::to_string(kContextTokensMax) + ".");
+  }
   if (file.empty()) bad(node, "role `" + role + "` needs `file`, the model's GGUF file.");
   // `models / x` is x itself when x is absolute.
   worker.model_file = models / expand(file, environment);
@@ -135,11 +177,11 @@ std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
 void read_file(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
-             {"listen", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
-  if (const YAML::Node listen = root["listen"]; listen && listen.IsSequence()) {
-    config.listen = listen.as<std::vector<std::string>>();
-  } else if (listen) {
-    config.listen = split_list(listen.as<std::string>());
+             {"listen", "hosts", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
+  read_list(root, "listen", config.listen);
+  read_list(root, "hosts", config.http.hosts);
+  for (std::string& host : config.http.hosts) {
+    std::ranges::transform(host, host.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   }
   std::string data, engine, models;
   read_text(root, "data", data);
@@ -175,6 +217,8 @@ Config read_all(const Flags& flags, const Environment& environment) {
       throw BadConfig{"the file cannot be read. Check its path and permissions."};
     } catch (const YAML::Exception& error) {
       throw BadConfig{error.what()};
+    } catch (const std::ios_base::failure&) {  // A folder opens like a file and then cannot be read.
+      throw BadConfig{"the file cannot be read. Is it a folder?"};
     }
   }
 
@@ -186,7 +230,11 @@ Config read_all(const Flags& flags, const Environment& environment) {
   if (const auto set = over(flags.engine, "GBGREG_ENGINE")) config.fleet.engine = expand(*set, environment);
   if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
   if (const auto set = over(flags.log_level, "GBGREG_LOG_LEVEL")) config.log_level = *set;
+  config.insecure = flags.insecure || environment("GBGREG_INSECURE") == "1";
   if (config.listen.empty()) throw BadConfig{"`listen` needs at least one address."};
+  if (std::ranges::find(kLogLevels, config.log_level) == kLogLevels.end()) {
+    throw BadConfig{"`log_level` must be trace, debug, info, warn, error or off."};
+  }
 
   if (!roles.IsDefined() || roles.IsNull()) {
     config.fleet.workers = demo_workers(config.models);
@@ -194,8 +242,10 @@ Config read_all(const Flags& flags, const Environment& environment) {
   }
   try {
     if (!roles.IsMap() || roles.size() == 0) bad(roles, "`roles` must be a map of at least one role.");
+    check_unique_keys(roles);
     for (const auto& entry : roles) {
       const auto role = entry.first.as<std::string>();
+      check_name(entry.first, "the name of a role", role);
       config.fleet.workers.push_back(read_role(role, entry.second, environment, config.models));
     }
   } catch (const YAML::Exception& error) {

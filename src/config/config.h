@@ -7,12 +7,13 @@
 //   data: ~/.local/share/gbgreg     # database, uploads/, projects/
 //   engine: …/bin/llama-server      # the inference engine
 //   models: …/models                # where relative model files are looked for
+//   hosts: [ai.example.org]         # names under which browsers reach it, beside addresses and local names
 //   log_level: info                 # trace, debug, info, warn, error, off
 //   threads: 0                      # I/O threads; 0 is one a core
 //   limits:
 //     upload_bytes_max: 104857600   # of one uploaded file
 //     json_bytes_max: 33554432      # of one JSON body, images included
-//     connections_max: 10000
+//     connections_max: 10000        # fewer where the system allows too few open files
 //     queue_max: 64                 # requests waiting for one worker
 //   roles:                          # any names; the router knows these four
 //     technical:
@@ -24,7 +25,8 @@
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
 //
-// Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE, GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE.
+// Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE, GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE,
+// and GBGREG_INSECURE=1, which as a flag is --insecure.
 #pragma once
 
 #include <filesystem>
@@ -42,6 +44,7 @@ namespace gbgreg::config {
 
 struct Flags {
   std::optional<std::string> config, listen, data, engine, models, log_level;
+  bool insecure = false;
 };
 
 struct Config {
@@ -49,6 +52,7 @@ struct Config {
   std::filesystem::path data;
   std::filesystem::path models;
   std::string log_level = "info";
+  bool insecure = false;  // May listen where others can reach it.
   net::Options net = {};
   http::Options http = {};
   fleet::Options fleet = {};

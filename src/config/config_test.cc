@@ -59,6 +59,7 @@ TEST_F(ConfigTest, FlagsGoOverTheEnvironmentAndThatOverTheFile) {
 TEST_F(ConfigTest, ReadsRolesAndLimits) {
   const auto config = load_text(R"(
 models: /m
+hosts: [AI.example.org]
 limits: { upload_bytes_max: 1000, queue_max: 3 }
 roles:
   technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900 }
@@ -67,6 +68,7 @@ roles:
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->http.upload_bytes_max, 1000U);
   EXPECT_EQ(config->fleet.queue_max, 3);
+  EXPECT_EQ(config->http.hosts, std::vector<std::string>{"ai.example.org"});
   ASSERT_EQ(config->fleet.workers.size(), 2U);
   const auto& technical = config->fleet.workers[0];
   EXPECT_EQ(technical.model_file, "/m/coder.gguf");
@@ -94,6 +96,15 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"roles:\n  a: { model: x, file: y, slots: 0 }\n", "`slots` must be"},
       {"data: [\n", "line"},
       {"listen: []\n", "at least one address"},
+      {"listen: \", ,\"\n", "at least one address"},
+      {"models: a\nmodels: b\n", "line 2: `models` stands there twice"},
+      {"roles:\n  a: { model: x, file: y }\n  a: { model: z, file: y }\n", "line 3: `a` stands there twice"},
+      {"roles:\n  auto: { model: x, file: y }\n", "not `auto`"},
+      {"roles:\n  a: { model: auto, file: y }\n", "not `auto`"},
+      {"roles:\n  a: { model: 'x y', file: y }\n", "`model` of role `a` must be"},
+      {"roles:\n  a: { model: x, file: y, context: 10000000, slots: 256 }\n", "`context` times `slots`"},
+      {"hosts: { a: b }\n", "`hosts` must be a text or a list"},
+      {"log_level: verbose\n", "`log_level` must be trace"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.yaml);
@@ -109,6 +120,18 @@ TEST_F(ConfigTest, SaysThatAFileCannotBeRead) {
   const auto config = load(flags_, environment());
   ASSERT_FALSE(config);
   EXPECT_THAT(config.error().message, HasSubstr("cannot be read"));
+  flags_.config = testing::TempDir();
+  const auto folder = load(flags_, environment());
+  ASSERT_FALSE(folder);
+  EXPECT_THAT(folder.error().message, HasSubstr("cannot be read"));
+}
+
+TEST_F(ConfigTest, TakesAListWithBlanksAndTheWordInsecure) {
+  flags_.listen = "127.0.0.1:1, [::1]:2";
+  EXPECT_EQ(load(flags_, environment())->listen, (std::vector<std::string>{"127.0.0.1:1", "[::1]:2"}));
+  EXPECT_FALSE(load(flags_, environment())->insecure);
+  variables_["GBGREG_INSECURE"] = "1";
+  EXPECT_TRUE(load(flags_, environment())->insecure);
 }
 
 }  // namespace

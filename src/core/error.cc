@@ -14,6 +14,8 @@ int http_status(Kind kind) {
       return 404;
     case Kind::method_not_allowed:
       return 405;
+    case Kind::request_timeout:
+      return 408;
     case Kind::conflict:
       return 409;
     case Kind::length_required:
@@ -22,6 +24,8 @@ int http_status(Kind kind) {
       return 413;
     case Kind::unsupported_type:
       return 415;
+    case Kind::unsatisfiable:
+      return 416;
     case Kind::refused:
       return 422;
     case Kind::head_too_large:
@@ -40,6 +44,8 @@ int http_status(Kind kind) {
       return 503;
     case Kind::timed_out:
       return 504;
+    case Kind::unknown_version:
+      return 505;
   }
   return 500;
 }
@@ -56,6 +62,8 @@ std::string_view kind_name(Kind kind) {
       return "not_found";
     case Kind::method_not_allowed:
       return "method_not_allowed";
+    case Kind::request_timeout:
+      return "request_timeout";
     case Kind::conflict:
       return "conflict";
     case Kind::length_required:
@@ -64,6 +72,8 @@ std::string_view kind_name(Kind kind) {
       return "too_large";
     case Kind::unsupported_type:
       return "unsupported_type";
+    case Kind::unsatisfiable:
+      return "unsatisfiable";
     case Kind::refused:
       return "refused";
     case Kind::head_too_large:
@@ -82,6 +92,8 @@ std::string_view kind_name(Kind kind) {
       return "unavailable";
     case Kind::timed_out:
       return "timed_out";
+    case Kind::unknown_version:
+      return "unknown_version";
   }
   return "internal";
 }

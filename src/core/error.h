@@ -18,10 +18,12 @@ enum class Kind : std::uint8_t {
   forbidden,           // 403
   not_found,           // 404
   method_not_allowed,  // 405
+  request_timeout,     // 408: the client was too slow with its request
   conflict,            // 409
   length_required,     // 411
   too_large,           // 413: the message names the limit
   unsupported_type,    // 415
+  unsatisfiable,       // 416: the range asked for is behind the end
   refused,             // 422: understood, and refused for what it contains
   head_too_large,      // 431
   busy,                // 429: a queue or a quota is full; retry_after_seconds is set
@@ -30,7 +32,8 @@ enum class Kind : std::uint8_t {
   unsupported,         // 501: a transfer coding or method we do not speak
   backend_failed,      // 502: a worker died, or answered what cannot be understood
   unavailable,         // 503: no worker can take it now; retry_after_seconds is set
-  timed_out,           // 504: a deadline passed
+  timed_out,           // 504: a deadline of ours, or of a worker, passed
+  unknown_version,     // 505: a version of HTTP that we do not speak
 };
 
 struct Error {

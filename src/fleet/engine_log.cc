@@ -14,6 +14,7 @@ constexpr std::size_t kFirstErrorsMax = 2;
 constexpr std::size_t kLastWordsLines = 20;  // How far back a complaint still belongs to the end.
 constexpr std::size_t kLastWordsBytesMax = 400;
 constexpr std::size_t kDevicesMax = 64;
+constexpr int kLayersMax = 100'000;
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kBlank = " \t\r\n";
@@ -26,7 +27,7 @@ std::string_view trimmed(std::string_view text) {
 std::string printable(std::string_view text) {
   std::string clean;
   clean.reserve(std::min(text.size(), kLogLineBytesMax));
-  for (std::size_t i = 0; i < text.size() && clean.size() < kLogLineBytesMax;) {
+  for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
     const std::size_t length = lead < 0x80                   ? 1
                                : lead >= 0xc2 && lead < 0xe0 ? 2
@@ -43,6 +44,7 @@ std::string printable(std::string_view text) {
       const auto second = static_cast<unsigned char>(text[i + 1]);
       valid = !(lead == 0xf0 && second < 0x90) && !(lead == 0xf4 && second >= 0x90);
     }
+    if (clean.size() + (valid ? length : 1) > kLogLineBytesMax) break;
     if (!valid) {
       clean.push_back('?');
       ++i;
@@ -65,17 +67,35 @@ LogLevel level_of(std::string_view word) {
   return LogLevel::info;
 }
 
+struct PlainLine {
+  LogLevel level = LogLevel::info;
+  std::string_view text;
+  bool is_entry = false;  // Of the engine's own log.
+};
+
 // "0.00.000.609 I srv  llama_server: initializing ...": what the engine writes before --log-jsonl takes effect. Any
 // other plain line is a complaint: of the argument parser, of the loader of shared libraries, of an assertion.
-LogLine read_plain(std::string_view line) {
+PlainLine read_plain(std::string_view line) {
   const std::size_t space = line.find(' ');
   const bool stamped = space != std::string_view::npos && space > 0 && space + 2 < line.size() &&
                        line.substr(0, space).find_first_not_of("0123456789.") == std::string_view::npos &&
                        line[space + 2] == ' ';
-  if (!stamped) return {.level = LogLevel::error, .text = std::string(line)};
+  // An entry of --log-jsonl that was cut off, being too long.
+  if (line.starts_with('{')) return {.level = LogLevel::error, .text = line, .is_entry = true};
+  if (!stamped) return {.level = LogLevel::error, .text = line};
   const char letter = line[space + 1];
   const LogLevel level = letter == 'E' ? LogLevel::error : letter == 'W' ? LogLevel::warning : LogLevel::info;
-  return {.level = level, .text = std::string(line.substr(space + 3))};
+  return {.level = level, .text = line.substr(space + 3), .is_entry = true};
+}
+
+// "/src/ggml.c:98: GGML_ASSERT(…) failed", or the C++ library's word for an exception that nobody caught.
+bool announces_abort(std::string_view line) {
+  if (line.starts_with("terminate called")) return true;
+  const std::string_view place = line.substr(0, line.find(": "));
+  const std::size_t colon = place.rfind(':');
+  return colon != std::string_view::npos && colon + 1 < place.size() &&
+         place.find_first_not_of("0123456789", colon + 1) == std::string_view::npos &&
+         place.find(' ') == std::string_view::npos;
 }
 
 const json::value* member(const json::value& value, std::string_view name) {
@@ -108,17 +128,16 @@ std::optional<EngineState> read_state(std::string_view text) {
   if (failure) return std::nullopt;
   const std::string_view name = text_of(member(state, "state"));
   if (name == "ready") return EngineState{.stage = EngineStage::ready};
-  if (name == "sleeping") return EngineState{.stage = EngineStage::sleeping};
   if (name != "loading") return std::nullopt;
   const json::value* payload = member(state, "payload");
   return EngineState{.stage = EngineStage::loading, .progress = payload ? read_progress(*payload) : std::nullopt};
 }
 
-std::optional<int> read_number(std::string_view& text) {
+std::optional<int> read_layers(std::string_view& text) {
   text = trimmed(text);
   int number = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (failure != std::errc() || number < 0) return std::nullopt;
+  if (failure != std::errc() || number < 0 || number > kLayersMax) return std::nullopt;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   return number;
 }
@@ -161,14 +180,25 @@ EngineWord EngineLog::take(Stream stream, std::string_view line) {
       if (text_of(member(entry, "type")) != "log") return {};  // Tables for programs; the log repeats them.
       const std::string_view message = trimmed(text_of(member(entry, "msg")));
       if (!was_ready_) read_evidence(message);
-      return {.log_line = keep(level_of(text_of(member(entry, "level"))), message)};
+      const LogLevel level = level_of(text_of(member(entry, "level")));
+      return {.log_line = keep(level, message, may_be_told(stream, true))};
     }
   }
-  const LogLine plain = read_plain(text);
-  return {.log_line = keep(stream == Stream::err ? plain.level : LogLevel::info, plain.text)};
+  const PlainLine plain = read_plain(text);
+  const LogLevel level = stream == Stream::err ? plain.level : LogLevel::info;
+  const LogLine* kept = keep(level, plain.text, may_be_told(stream, plain.is_entry));
+  if (was_ready_ && kept != nullptr && kept->may_be_told && announces_abort(plain.text)) abort_ = kept->text;
+  return {.log_line = kept};
 }
 
-const LogLine* EngineLog::keep(LogLevel level, std::string_view text) {
+// Before it is ready nobody has asked it anything. Afterwards an entry of its own log can quote a request; only what
+// goes to stderr past that log is told: an assertion, a complaint of a loader. And nothing after the word that it
+// aborts, because the exception's text and a debugger's list of calls can quote a request again.
+bool EngineLog::may_be_told(Stream stream, bool is_entry) const {
+  return !was_ready_ || (stream == Stream::err && !is_entry && !abort_);
+}
+
+const LogLine* EngineLog::keep(LogLevel level, std::string_view text, bool may_be_told) {
   if (text.empty()) return nullptr;
   std::string clean = printable(text);
   if (!folder_.empty()) {
@@ -179,7 +209,7 @@ const LogLine* EngineLog::keep(LogLevel level, std::string_view text) {
   if (level == LogLevel::error && !was_ready_ && first_errors_.size() < kFirstErrorsMax) {
     if (std::ranges::find(first_errors_, clean) == first_errors_.end()) first_errors_.push_back(clean);
   }
-  lines_.push_back({.level = level, .text = std::move(clean)});
+  lines_.push_back({.level = level, .text = std::move(clean), .may_be_told = may_be_told});
   if (lines_.size() > lines_max_) lines_.pop_front();
   return &lines_.back();
 }
@@ -198,7 +228,7 @@ void EngineLog::read_evidence(std::string_view text) {
   }
   if (take_prefix(text, "print_info: n_layer ")) {
     text = trimmed(text);
-    if (take_prefix(text, "=")) layers_ = read_number(text);
+    if (take_prefix(text, "=")) layers_ = read_layers(text);
     return;
   }
   if (take_prefix(text, "clip_ctx: CLIP using ")) {
@@ -214,10 +244,10 @@ void EngineLog::read_evidence(std::string_view text) {
     return;
   }
   if (take_prefix(text, "offloaded ")) {
-    const auto offloaded = read_number(text);
+    const auto offloaded = read_layers(text);
     if (!offloaded || !take_prefix(text, "/")) return;
-    const auto offloadable = read_number(text);
-    if (!offloadable || !text.starts_with(" layers to GPU")) return;
+    const auto offloadable = read_layers(text);
+    if (!offloadable || *offloaded > *offloadable || !text.starts_with(" layers to GPU")) return;
     offloaded_ = offloaded;
     offloadable_ = offloadable;
     return;
@@ -260,10 +290,12 @@ std::string EngineLog::last_words() const {
   std::vector<std::string_view> words;
   if (!was_ready_) {
     words.assign(first_errors_.begin(), first_errors_.end());
+  } else if (abort_) {
+    words.push_back(*abort_);  // However long a list of calls came after it.
   } else {
     const std::size_t from = lines_.size() > kLastWordsLines ? lines_.size() - kLastWordsLines : 0;
     for (std::size_t i = from; i < lines_.size() && words.size() < kFirstErrorsMax; ++i) {
-      if (lines_[i].level == LogLevel::error) words.push_back(lines_[i].text);
+      if (lines_[i].level == LogLevel::error && lines_[i].may_be_told) words.push_back(lines_[i].text);
     }
   }
   std::string joined;

@@ -26,10 +26,11 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 struct LogLine {
   LogLevel level = LogLevel::info;
-  std::string text;  // One line of valid printable text, without the engine's own time stamps.
+  std::string text;         // One line of valid printable text, without the engine's own time stamps.
+  bool may_be_told = true;  // To anybody: it cannot quote a request. See EngineLog::may_be_told().
 };
 
-enum class EngineStage : std::uint8_t { loading, ready, sleeping };
+enum class EngineStage : std::uint8_t { loading, ready };
 
 struct EngineState {
   EngineStage stage = EngineStage::loading;
@@ -56,11 +57,12 @@ class EngineLog {
   llm::Placement placement() const;
   const std::deque<LogLine>& lines() const { return lines_; }
   // The complaints that explain an end best, in one line; empty when there are none. While loading these are the
-  // first ones, because the later ones only say that loading failed; after that the newest.
+  // first ones, because the later ones only say that loading failed; after that the newest. None can quote a request.
   std::string last_words() const;
 
  private:
-  const LogLine* keep(LogLevel level, std::string_view text);
+  bool may_be_told(Stream stream, bool is_entry) const;
+  const LogLine* keep(LogLevel level, std::string_view text, bool may_be_told);
   void read_evidence(std::string_view text);
 
   std::size_t lines_max_;
@@ -68,6 +70,7 @@ class EngineLog {
   std::deque<LogLine> lines_;
   std::vector<std::string> first_errors_;
   bool was_ready_ = false;
+  std::optional<std::string> abort_;  // The line that says so, once it is ready.
 
   struct Buffers {
     bool host = false;

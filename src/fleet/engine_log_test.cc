@@ -125,7 +125,8 @@ TEST(EnginePlacement, SaysOnlyWhatTheLogProves) {
        {}},
       {"numbers that are none",
        {kLoading, "load_tensors: offloaded 99999999999/33 layers to GPU", "load_tensors: offloaded -1/33 layers to GPU",
-        "load_tensors: offloaded 3 layers to GPU", "print_info: n_layer = many"},
+        "load_tensors: offloaded 3 layers to GPU", "load_tensors: offloaded 66/33 layers to GPU",
+        "print_info: n_layer = many", "print_info: n_layer = 2147483647"},
        {}},
   };
   for (const auto& c : cases) {
@@ -151,18 +152,15 @@ TEST(EngineLog, BelievesAStateOnStdoutOnly) {
   EXPECT_FALSE(log.take(Stream::err, ready).state);
   EXPECT_FALSE(log.take(Stream::out, log_line(R"(cmd_child_to_router:state:{\"state\":\"ready\"})")).state);
   EXPECT_TRUE(log.take(Stream::out, ready).state);
-  EXPECT_EQ(log.take(Stream::out, R"(cmd_child_to_router:state:{"state":"sleeping"})").state->stage,
-            EngineStage::sleeping);
 }
 
 TEST(EngineLog, IgnoresStatesThatItCannotRead) {
   EngineLog log(10, {});
   for (const char* line : {
-           "cmd_child_to_router:state:",
-           "cmd_child_to_router:state:{",
-           "cmd_child_to_router:state:[]",
+           "cmd_child_to_router:state:", "cmd_child_to_router:state:{", "cmd_child_to_router:state:[]",
            R"(cmd_child_to_router:state:{"state":7})",
            R"(cmd_child_to_router:state:{"state":"downloading","payload":{}})",
+           R"(cmd_child_to_router:state:{"state":"sleeping","payload":{}})",  // We never ask it to.
        }) {
     EXPECT_FALSE(log.take(Stream::out, line).state) << line;
   }
@@ -204,6 +202,43 @@ TEST(EngineLog, RemembersOldComplaintsNoLongerThanTheyMatter) {
   EXPECT_EQ(log.last_words(), "/src/ggml-cuda.cu:98: CUDA error: an illegal memory access was encountered");
 }
 
+TEST(EngineLog, TellsNothingThatMayQuoteARequestOnceItServes) {
+  EngineLog log(200, {});
+  EXPECT_TRUE(log.take(Stream::out, log_line("no request was there yet", "error")).log_line->may_be_told);
+  log.take(Stream::out, R"(cmd_child_to_router:state:{"state":"ready"})");
+  for (int i = 0; i < 30; ++i) log.take(Stream::out, log_line("slot release"));
+  const std::pair<Stream, std::string> lines[] = {
+      {Stream::out, log_line("failed to parse: my secret", "error")},
+      {Stream::err, log_line("failed to parse: my secret", "error")},
+      {Stream::err, R"({"type":"log","time":1,"level":"error","msg":"cut off within my secr)"},
+      {Stream::err, "0.00.000.609 E srv  operator(): got exception: my secret"},
+      {Stream::out, "my secret"},
+  };
+  for (const auto& [stream, line] : lines) {
+    EXPECT_FALSE(log.take(stream, line).log_line->may_be_told) << line;
+    EXPECT_EQ(log.last_words(), "") << line;
+  }
+}
+
+TEST(EngineLog, TellsAnAssertionButNotWhatTheCrashPrintsAfterIt) {
+  struct Case {
+    const char* assertion;
+    const char* after;
+  };
+  const Case cases[] = {
+      {"/src/llama-batch.cpp:98: GGML_ASSERT(batch.n_tokens > 0) failed", R"(#5 f (text=0x1 "my secret") at x.cpp:7)"},
+      {"terminate called after throwing an instance of 'std::runtime_error'", "  what():  cannot parse my secret"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.assertion);
+    EngineLog log(200, {});
+    log.take(Stream::out, R"(cmd_child_to_router:state:{"state":"ready"})");
+    EXPECT_TRUE(log.take(Stream::err, c.assertion).log_line->may_be_told);
+    for (int i = 0; i < 30; ++i) EXPECT_FALSE(log.take(Stream::err, c.after).log_line->may_be_told);
+    EXPECT_EQ(log.last_words(), c.assertion);
+  }
+}
+
 TEST(EngineLog, KeepsABoundedTailOfPrintableLines) {
   EngineLog log(3, {});
   for (int i = 0; i < 10; ++i) log.take(Stream::out, "line " + std::to_string(i));
@@ -215,7 +250,11 @@ TEST(EngineLog, KeepsABoundedTailOfPrintableLines) {
                      "c\xc3\xa4")
                 .log_line->text,
             "a b?c\xc3\xa4");
-  EXPECT_LE(log.take(Stream::out, std::string(60'000, 'x')).log_line->text.size(), kLogLineBytesMax);
+  EXPECT_EQ(log.take(Stream::out, std::string(60'000, 'x')).log_line->text.size(), kLogLineBytesMax);
+  // A character of several bytes is never cut in two, nor does it go over the end.
+  std::string many = "x";
+  while (many.size() < 2 * kLogLineBytesMax) many += "\xc3\xa4";
+  EXPECT_EQ(log.take(Stream::out, many).log_line->text.size(), kLogLineBytesMax - 1);
 }
 
 TEST(EngineLog, SurvivesAnyBytes) {

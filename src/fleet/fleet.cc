@@ -32,7 +32,7 @@ void FleetState::run() {
     ::pthread_setname_np(::pthread_self(), "fleet");
     for (;;) {
       try {
-        io_.run();
+        io_.context().run();
         return;
       } catch (const std::exception& error) {
         spdlog::error("fleet: {}", error.what());
@@ -148,10 +148,14 @@ void Lease::report_success(const llm::Usage& usage, double total_ms) {
   });
 }
 
-void Lease::report_failure() {
+void Lease::report_failure() { report_failure(&Worker::request_failed); }
+
+void Lease::report_repeated_failure() { report_failure(&Worker::request_failed_again); }
+
+void Lease::report_failure(void (Worker::*tell)(std::uint64_t generation)) {
   if (!fleet_) return;
-  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_] {
-    if (Worker* worker = state->worker(id)) worker->request_failed(generation);
+  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_, tell] {
+    if (Worker* worker = state->worker(id)) (worker->*tell)(generation);
   });
   release();
 }

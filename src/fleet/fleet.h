@@ -22,6 +22,7 @@
 namespace gbgreg::fleet {
 
 class FleetState;
+class Worker;
 
 // Makes what speaks to a worker at `address` ("unix:/run/x.sock") with the key `bearer`. Called on the fleet's thread;
 // the result is used, and may be destroyed, on any.
@@ -49,8 +50,11 @@ class Lease {
   // out the next lease on it, and restarts one that fails request after request. The slot is given back, so that the
   // caller may ask for another lease while it still holds this one.
   void report_failure();
+  // As report_failure(), for a further attempt of a request that has been reported: it counts once.
+  void report_repeated_failure();
 
  private:
+  void report_failure(void (Worker::*tell)(std::uint64_t generation));
   void release() noexcept;
 
   std::shared_ptr<FleetState> fleet_;  // Empty when there is nothing to give back.
@@ -81,7 +85,8 @@ class Fleet {
   std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
 
   // Waits until the backend is ready and has a free slot, starting it if it is down. First come, first served;
-  // interactive requests before batch ones. Cancelling the caller leaves the queue at once.
+  // interactive requests before batch ones, which also leave a full queue for them. Cancelling the caller leaves the
+  // queue at once.
   // Errors: not_found, busy (the queue is full; 429), unavailable (it does not start; 503), timed_out (deadline; 504),
   // cancelled (the caller was cancelled).
   Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline);

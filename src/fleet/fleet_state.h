@@ -11,6 +11,7 @@
 
 #include "fleet/fleet.h"
 #include "fleet/worker.h"
+#include "net/io_thread.h"
 
 namespace gbgreg::fleet {
 
@@ -36,7 +37,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   // Any thread: has `work` run on the fleet's thread. Work that comes after close() is never run.
   template <class Work>
   void post(Work work) {
-    asio::post(io_, std::move(work));
+    asio::post(io_.executor(), std::move(work));
   }
 
   // On the fleet's thread only, from here on.
@@ -53,8 +54,9 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   const Options options_;
   const Clock& clock_;
   const BackendFactory make_backend_;
-  IoContext io_{1};
-  asio::executor_work_guard<Executor> guard_{io_.get_executor()};
+  const net::Options net_options_;
+  net::IoThread io_{0, net_options_};
+  asio::executor_work_guard<Executor> guard_{io_.executor()};
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::shared_ptr<std::promise<void>>> stop_waiters_;
   bool publish_is_due_ = false;

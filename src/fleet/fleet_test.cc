@@ -51,11 +51,17 @@ exit 1
 
 class FakeBackend final : public backends::Backend {
  public:
-  FakeBackend(std::string address, std::string bearer) : address(std::move(address)), bearer(std::move(bearer)) {}
+  FakeBackend(std::string address, std::string bearer, bool hangs)
+      : address(std::move(address)), bearer(std::move(bearer)), hangs(hangs) {}
   Task<Result<llm::Completion>> generate(net::IoThread&, const llm::Request&, llm::Sink&) override {
     co_return llm::Completion{};
   }
+  Task<Result<void>> check(net::IoThread&, SteadyTime) override {
+    if (hangs) co_return fail(Kind::timed_out, "backend_silent", "");
+    co_return Result<void>{};
+  }
   std::string address, bearer;
+  bool hangs;
 };
 
 const FakeBackend& fake(const Lease& lease) { return dynamic_cast<const FakeBackend&>(lease.backend()); }
@@ -127,8 +133,9 @@ class FleetTest : public testing::Test {
     options_.workers.push_back(std::move(worker));
   }
   Fleet& make_fleet() {
-    auto make_backend = [](const std::string& address, const std::string& bearer) {
-      return std::make_shared<FakeBackend>(address, bearer);
+    auto make_backend = [this](const std::string& address, const std::string& bearer) {
+      const bool hangs = first_life_hangs_ && address.ends_with("-1.sock");
+      return std::make_shared<FakeBackend>(address, bearer, hangs);
     };
     fleet_ = std::make_unique<Fleet>(options_, clock_, make_backend);
     return *fleet_;
@@ -165,6 +172,7 @@ class FleetTest : public testing::Test {
   fs::path base_;
   SystemClock clock_;
   Options options_;
+  bool first_life_hangs_ = false;
   std::array<IoContext, 2> ios_;
   std::vector<asio::executor_work_guard<Executor>> guards_{asio::make_work_guard(ios_[0]),
                                                            asio::make_work_guard(ios_[1])};
@@ -340,6 +348,35 @@ TEST_F(FleetTest, RestartsAWorkerThatFailsRequestAfterRequest) {
     failed->report_failure();
   }
   EXPECT_TRUE(until([&] { return view().restarts == 1 && view().state == BackendState::ready; }));
+}
+
+TEST_F(FleetTest, RestartsAWorkerThatHangsAndServesTheWaitingWithTheNextLife) {
+  options_.check_interval = milliseconds(1);
+  first_life_hangs_ = true;
+  add_worker("technical", "ready", 1);
+  start_fleet();
+  const auto hanging = lease("technical/model");
+  ASSERT_TRUE(hanging);
+  const auto next = lease("technical/model");
+  ASSERT_TRUE(next) << next.error().message;
+  EXPECT_THAT(fake(*next).address, HasSubstr("w0-2.sock"));
+  EXPECT_TRUE(until([&] { return view().restarts == 1; }));
+}
+
+TEST_F(FleetTest, CountsARequestThatFailedSeveralTimesOnce) {
+  options_.failures_until_restart = 2;
+  add_worker("technical");
+  start_fleet();
+  auto first = lease("technical/model");
+  ASSERT_TRUE(first);
+  first->report_failure();
+  for (int i = 0; i < 3; ++i) {
+    auto again = lease("technical/model");
+    ASSERT_TRUE(again);
+    again->report_repeated_failure();
+  }
+  EXPECT_THAT(fake(*lease("technical/model")).address, HasSubstr("w0-1.sock"));
+  EXPECT_EQ(view().restarts, 0);
 }
 
 TEST_F(FleetTest, ShowsTheFiguresOfItsAnswers) {

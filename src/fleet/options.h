@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -26,10 +27,13 @@ struct Options {
   std::filesystem::path run_folder;  // For sockets: short enough for a Unix socket's 107 bytes, mode 0700.
   std::vector<WorkerOptions> workers = {};
 
+  // The soft limit of open files that a worker gets; 0 is the gateway's own.
+  std::uint64_t worker_open_files_max = 0;
+
   int queue_max = 64;                               // Requests waiting for one worker; past that, busy.
   int log_lines_max = 200;                          // The last lines of a worker's log that are kept.
   std::chrono::milliseconds load_timeout{120'000};  // Without a step forward: a slow disk is not a hang.
-  std::chrono::milliseconds stop_timeout{3'000};
+  std::chrono::milliseconds stop_timeout{3'000};    // To end when asked to; then to be gone when killed.
   // After a crash: at once, then doubling from the first to the second. A worker that lived for
   // restart_forgiven_after, or that answered a request in this life, begins again at none.
   std::chrono::milliseconds restart_delay_min{250};
@@ -38,6 +42,11 @@ struct Options {
   int crashes_until_failed = 5;    // In a row, without having been ready in between: then the state is failed, and a
                                    // request is told so at once while slow retries go on.
   int failures_until_restart = 5;  // Requests that failed in a row on a worker that seems alive: then it is restarted.
+  // While it has requests a worker is asked whether it answers at all, which one that works hard does at once. One that
+  // misses so many checks in a row hangs, and is restarted: after 2 + 3 * 5 s at most.
+  std::chrono::milliseconds check_interval{2'000};
+  std::chrono::milliseconds check_timeout{5'000};
+  int checks_missed_max = 3;
 };
 
 }  // namespace gbgreg::fleet

@@ -96,6 +96,7 @@ struct ChildPlan {
   char* const* environment;
   int input, output, errors, failure;
   pid_t parent;
+  rlimit open_files;
 };
 
 [[noreturn]] void fail_in_child(int failure_fd) {
@@ -123,6 +124,7 @@ void close_all_from(unsigned first) {
     fail_in_child(plan.failure);
   if (::dup3(plan.failure, kChildFailureFd, O_CLOEXEC) < 0) fail_in_child(plan.failure);
   close_all_from(kChildFailureFd + 1);
+  if (::setrlimit(RLIMIT_NOFILE, &plan.open_files) != 0) fail_in_child(kChildFailureFd);
 
   struct sigaction standard{};
   standard.sa_handler = SIG_DFL;
@@ -133,6 +135,14 @@ void close_all_from(unsigned first) {
 
   ::execve(plan.program, plan.arguments, plan.environment);
   fail_in_child(kChildFailureFd);
+}
+
+// The gateway raises its own limit, which programs that use select() could not live with.
+rlimit open_files_limit(std::uint64_t soft) {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  if (soft > 0) limit.rlim_cur = std::min<rlim_t>(soft, limit.rlim_max);
+  return limit;
 }
 
 std::unexpected<Error> cannot_start(const char* step) {
@@ -243,7 +253,8 @@ Result<void> ChildProcess::Impl::start(const Command& command) {
                        .output = output->write.get(),
                        .errors = errors->write.get(),
                        .failure = failure->write.get(),
-                       .parent = ::getpid()};
+                       .parent = ::getpid(),
+                       .open_files = open_files_limit(command.open_files_max)};
 
   // A signal that arrived in the child before exec would run a handler of ours there, on pipes shared with us.
   sigset_t all, before;

@@ -32,6 +32,7 @@ struct Command {
   std::string program;                        // A path; PATH is not searched.
   std::vector<std::string> arguments = {};    // Without the program's own name.
   std::vector<std::string> environment = {};  // "NAME=value".
+  std::uint64_t open_files_max = 0;           // Its soft limit of them; 0 is the gateway's own.
 };
 
 // How a child ended.

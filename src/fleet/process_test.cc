@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -161,6 +162,20 @@ TEST_F(Process, GetsExactlyTheEnvironmentThatItIsGiven) {
   start_command({.program = "/usr/bin/env", .environment = {"NAME=value with spaces"}});
   ASSERT_TRUE(until_end());
   EXPECT_THAT(output_, ElementsAre("NAME=value with spaces", HasSubstr("PATH=")));
+}
+
+TEST_F(Process, GetsTheLimitOfOpenFilesThatItIsGiven) {
+  rlimit own{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &own), 0);
+  const auto child_limit = [this](std::uint64_t open_files_max) {
+    output_.clear();
+    end_.reset();
+    start_command({.program = "/bin/sh", .arguments = {"-c", "ulimit -Sn"}, .open_files_max = open_files_max});
+    EXPECT_TRUE(until_end());
+    return output_.empty() ? "" : output_[0];
+  };
+  EXPECT_EQ(child_limit(0), std::to_string(own.rlim_cur));
+  EXPECT_EQ(child_limit(100), "100");
 }
 
 TEST_F(Process, IsKilledAndReapedWhenItsOwnerGoes) {

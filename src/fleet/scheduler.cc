@@ -36,7 +36,7 @@ Actions Scheduler::stop(SteadyTime now) {
   Actions actions;
   if (closed_) return actions;
   closed_ = true;
-  failed_ = false;
+  failed_ = stuck_ = false;
   refuse_all(now, actions);
   const bool has_process = phase_ == Phase::starting || phase_ == Phase::loading || phase_ == Phase::ready;
   if (!has_process) {
@@ -50,7 +50,7 @@ Actions Scheduler::stop(SteadyTime now) {
   if (listens) {
     actions.push_back(AskToExit{});
   } else {
-    kill_once(actions, "was stopped while loading");
+    kill_once(now, actions, "was stopped while loading");
   }
   return actions;
 }
@@ -90,7 +90,7 @@ void Scheduler::process_loads(SteadyTime now, std::optional<double> progress) {
 
 Actions Scheduler::process_ready(SteadyTime now) {
   Actions actions;
-  if (phase_ != Phase::loading) return actions;
+  if (phase_ != Phase::loading || killed_) return actions;
   phase_ = Phase::ready;
   ready_since_ = now;
   failed_ = false;
@@ -103,8 +103,8 @@ Actions Scheduler::process_ready(SteadyTime now) {
 
 Actions Scheduler::process_ended(SteadyTime now, std::string_view how, std::string_view last_words) {
   Actions actions;
-  busy_ = 0;
-  suspect_until_.reset();
+  forget_life();
+  if (stuck_) stuck_ = failed_ = false;
   if (phase_ == Phase::draining || closed_) {
     phase_ = Phase::stopped;
     return actions;
@@ -141,11 +141,7 @@ Actions Scheduler::ask(SteadyTime now, Waiter waiter) {
   queue.push_back(waiter);
   if (phase_ == Phase::stopped) append(actions, start(now));
   hand_out_slots(now, actions);
-  // The newcomer is the one to go when it is one too many; a free slot would have taken somebody out of the queue.
-  if (queued() > options_.queue_max) {
-    queue.pop_back();
-    actions.push_back(Refuse{.waiter = waiter.id, .error = queue_full()});
-  }
+  if (queued() > options_.queue_max) refuse_one_too_many(actions);
   return actions;
 }
 
@@ -176,7 +172,34 @@ Actions Scheduler::request_failed(SteadyTime now, std::uint64_t generation) {
   if (generation != generation_ || phase_ != Phase::ready) return actions;
   suspect_until_ = now + kSuspicion;
   if (++failed_requests_ >= options_.failures_until_restart) {
-    kill_once(actions, "failed " + std::to_string(failed_requests_) + " requests in a row and was ended");
+    kill_once(now, actions, "failed " + std::to_string(failed_requests_) + " requests in a row and was ended");
+  }
+  return actions;
+}
+
+void Scheduler::request_failed_again(SteadyTime now, std::uint64_t generation) {
+  if (generation == generation_ && phase_ == Phase::ready) suspect_until_ = now + kSuspicion;
+}
+
+Actions Scheduler::engine_answered(SteadyTime now, std::uint64_t generation) {
+  Actions actions;
+  if (generation != generation_ || !checking_) return actions;
+  checking_ = false;
+  checks_missed_ = 0;
+  if (busy_ > 0) check_at_ = now + options_.check_interval;
+  hand_out_slots(now, actions);
+  return actions;
+}
+
+Actions Scheduler::engine_missed_check(SteadyTime now, std::uint64_t generation) {
+  Actions actions;
+  if (generation != generation_ || !checking_) return actions;
+  checking_ = false;
+  if (phase_ != Phase::ready) return actions;
+  if (++checks_missed_ >= options_.checks_missed_max) {
+    kill_once(now, actions, "did not answer " + std::to_string(checks_missed_) + " checks in a row and was ended");
+  } else {
+    check_at_ = std::max(now, checked_at_ + options_.check_interval);
   }
   return actions;
 }
@@ -187,16 +210,19 @@ Actions Scheduler::time_passed(SteadyTime now) {
   expire(batch_, now, actions);
   if (phase_ == Phase::delayed && now >= start_at_) begin_life(actions);
   if (phase_ == Phase::loading && now >= last_progress_ + options_.load_timeout) {
-    kill_once(actions, "did not get on with loading " + options_.model_file_name + " for " +
-                           in_seconds(options_.load_timeout) + " and was ended");
+    kill_once(now, actions,
+              "did not get on with loading " + options_.model_file_name + " for " + in_seconds(options_.load_timeout) +
+                  " and was ended");
   }
+  if (waits_for_its_end() && now >= killed_at_ + options_.stop_timeout) give_up_for_now(now, actions);
   if (phase_ == Phase::draining) {
-    if (now >= stop_asked_ + options_.stop_timeout) kill_once(actions, "did not exit when it was told to");
+    if (now >= stop_asked_ + options_.stop_timeout) kill_once(now, actions, "did not exit when it was told to");
     if (now >= stop_asked_ + 2 * options_.stop_timeout) {
       phase_ = Phase::stopped;
       actions.push_back(AbandonProcess{});
     }
   }
+  if (check_at_ && now >= *check_at_) check_engine(now, actions);
   if (suspect_until_ && now >= *suspect_until_) {
     suspect_until_.reset();
     hand_out_slots(now, actions);
@@ -211,7 +237,9 @@ std::optional<SteadyTime> Scheduler::next_event() const {
   }
   if (phase_ == Phase::delayed) next = std::min(next, start_at_);
   if (phase_ == Phase::loading && !killed_) next = std::min(next, last_progress_ + options_.load_timeout);
+  if (waits_for_its_end()) next = std::min(next, killed_at_ + options_.stop_timeout);
   if (phase_ == Phase::draining) next = std::min(next, stop_asked_ + (killed_ ? 2 : 1) * options_.stop_timeout);
+  if (check_at_) next = std::min(next, *check_at_);
   if (suspect_until_) next = std::min(next, *suspect_until_);
   if (next == SteadyTime::max()) return std::nullopt;
   return next;
@@ -227,17 +255,19 @@ llm::BackendState Scheduler::state() const {
     case Phase::loading:
       return llm::BackendState::loading;
     case Phase::ready:
-      return llm::BackendState::ready;
+      return killed_ ? llm::BackendState::loading : llm::BackendState::ready;
     case Phase::draining:
       return llm::BackendState::draining;
   }
   return llm::BackendState::stopped;
 }
 
-int Scheduler::slots_free() const { return phase_ == Phase::ready ? options_.slots - busy_ : 0; }
+int Scheduler::slots_free() const { return phase_ == Phase::ready && !killed_ ? options_.slots - busy_ : 0; }
 
 std::string Scheduler::detail() const {
   if (!trouble_.empty()) return trouble_;
+  if (checks_missed_ == 1) return "The engine has not answered the last check.";
+  if (checks_missed_ > 1) return "The engine has not answered the last " + std::to_string(checks_missed_) + " checks.";
   if (phase_ == Phase::loading && progress_) {
     return options_.model_file_name + " is loading: " + std::to_string(static_cast<int>(*progress_ * 100)) + " %.";
   }
@@ -247,12 +277,19 @@ std::string Scheduler::detail() const {
 void Scheduler::begin_life(Actions& actions) {
   phase_ = Phase::starting;
   ++generation_;
-  busy_ = 0;
+  forget_life();
   killed_ = false;
   killed_why_.clear();
   progress_.reset();
-  suspect_until_.reset();
   actions.push_back(StartProcess{});
+}
+
+void Scheduler::forget_life() {
+  busy_ = 0;
+  suspect_until_.reset();
+  check_at_.reset();
+  checking_ = false;
+  checks_missed_ = 0;
 }
 
 void Scheduler::begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions) {
@@ -261,9 +298,19 @@ void Scheduler::begin_life_after(SteadyTime now, std::chrono::milliseconds delay
   start_at_ = now + delay;
 }
 
-// The first in line, interactive before batch.
+// Only while it has something to do: an idle engine that hangs harms nobody until then. But once it missed a check the
+// next ones follow even if its clients have left, or impatient clients would hide that it hangs.
+void Scheduler::check_engine(SteadyTime now, Actions& actions) {
+  check_at_.reset();
+  if (phase_ != Phase::ready || killed_ || (busy_ == 0 && checks_missed_ == 0)) return;
+  checking_ = true;
+  checked_at_ = now;
+  actions.push_back(CheckEngine{});
+}
+
+// The first in line, interactive before batch. None to an engine that is dying or hangs, by what is known.
 void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
-  if (phase_ != Phase::ready || suspect_until_ || killed_) return;
+  if (phase_ != Phase::ready || suspect_until_ || killed_ || checks_missed_ > 0) return;
   while (busy_ < options_.slots && queued() > 0) {
     auto& queue = interactive_.empty() ? batch_ : interactive_;
     const Waiter waiter = queue.front();
@@ -273,9 +320,17 @@ void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
       continue;
     }
     ++busy_;
+    if (!checking_ && !check_at_) check_at_ = now + options_.check_interval;
     const auto queue_ms = static_cast<int>(milliseconds_between(waiter.arrived, now));
     actions.push_back(Grant{.waiter = waiter.id, .queue_ms = queue_ms});
   }
+}
+
+// The newest one goes, and batch before interactive: work that can wait must not shut out people who wait.
+void Scheduler::refuse_one_too_many(Actions& actions) {
+  auto& queue = batch_.empty() ? interactive_ : batch_;
+  actions.push_back(Refuse{.waiter = queue.back().id, .error = queue_full()});
+  queue.pop_back();
 }
 
 void Scheduler::expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions) {
@@ -294,11 +349,27 @@ void Scheduler::refuse_all(SteadyTime now, Actions& actions) {
   }
 }
 
-void Scheduler::kill_once(Actions& actions, std::string why) {
+void Scheduler::kill_once(SteadyTime now, Actions& actions, std::string why) {
   if (killed_) return;
   killed_ = true;
+  killed_at_ = now;
   killed_why_ = std::move(why);
   actions.push_back(KillProcess{});
+}
+
+// Killed, and not seen dead yet, in a life that another is to follow.
+bool Scheduler::waits_for_its_end() const {
+  return killed_ && !stuck_ && (phase_ == Phase::loading || phase_ == Phase::ready);
+}
+
+// A process that is stuck in a driver keeps the memory of its device, so no other is started beside it. Should it end
+// after all, process_ended() starts the next life.
+void Scheduler::give_up_for_now(SteadyTime now, Actions& actions) {
+  stuck_ = failed_ = true;
+  trouble_ = "The engine " + killed_why_ + "; its process has not ended " + in_seconds(options_.stop_timeout) +
+             " later, so it is stuck, perhaps in a driver. It is started again when it is gone; a restart of the "
+             "machine may be needed.";
+  refuse_all(now, actions);
 }
 
 // At once, then doubling from the least to the longest delay.
@@ -316,10 +387,12 @@ Error Scheduler::unavailable(SteadyTime now) const {
     error.retry_after_seconds = 1;
     return error;
   }
-  error.message = "The model " + options_.model + " cannot be started at present; GET /health says why.";
+  error.message = stuck_ ? "The model " + options_.model +
+                               " hangs and its process does not end; GET /health says more. Try another model."
+                         : "The model " + options_.model + " cannot be started at present; GET /health says why.";
   error.detail = trouble_;
   const auto wait = phase_ == Phase::delayed ? milliseconds_between(now, start_at_) : 0;
-  error.retry_after_seconds = retry_after_seconds(static_cast<double>(wait));
+  error.retry_after_seconds = stuck_ ? kRetryAfterSecondsMax : retry_after_seconds(static_cast<double>(wait));
   return error;
 }
 
@@ -327,7 +400,8 @@ Error Scheduler::queue_full() const {
   Error error{.kind = Kind::busy,
               .code = "queue_full",
               .message = "Too many requests wait for the model " + options_.model + "; try again in a moment."};
-  error.retry_after_seconds = retry_after_seconds(slot_ms_ * queued() / std::max(1, options_.slots));
+  const int waiting = std::min(queued(), options_.queue_max);  // Without the one that is too many.
+  error.retry_after_seconds = retry_after_seconds(slot_ms_ * waiting / std::max(1, options_.slots));
   return error;
 }
 

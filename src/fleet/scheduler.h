@@ -2,8 +2,10 @@
 //
 //   stopped ──start──► loading ──ready──► ready ──stop──► draining ──ended──► stopped
 //                       ▲   │ ended/timed out │ ended
-//                       └───┴── after a delay ┘          too many ends without having been ready: failed, and slow
-//                       retries
+//                       └───┴── after a delay ┘
+//
+// It is failed after too many ends without having been ready, though slow retries go on, and when its process does not
+// end though it was killed.
 //
 // Each event comes with the time and returns the actions to take, in order; Worker (worker.h) takes them. Events of an
 // earlier life of the worker carry its generation and change nothing in the present one.
@@ -39,6 +41,7 @@ struct StartProcess {
 struct AskToExit {};
 struct KillProcess {};
 struct AbandonProcess {};  // It does not end even when killed: stop waiting for it.
+struct CheckEngine {};     // Ask it for a sign of life, then tell engine_answered or engine_missed_check.
 struct Grant {
   WaiterId waiter = 0;
   int queue_ms = 0;
@@ -47,7 +50,7 @@ struct Refuse {
   WaiterId waiter = 0;
   Error error = {};
 };
-using Action = std::variant<StartProcess, AskToExit, KillProcess, AbandonProcess, Grant, Refuse>;
+using Action = std::variant<StartProcess, AskToExit, KillProcess, AbandonProcess, CheckEngine, Grant, Refuse>;
 using Actions = std::vector<Action>;
 
 struct SchedulerOptions {
@@ -62,6 +65,8 @@ struct SchedulerOptions {
   std::chrono::milliseconds restart_forgiven_after{60'000};
   int crashes_until_failed = 5;
   int failures_until_restart = 5;
+  std::chrono::milliseconds check_interval{2'000};
+  int checks_missed_max = 3;
 };
 
 class Scheduler {
@@ -86,12 +91,18 @@ class Scheduler {
   // `how` is ProcessEnd::sentence(), `last_words` are the engine's own, or empty.
   Actions process_ended(SteadyTime now, std::string_view how, std::string_view last_words);
 
+  // When the queue is full, the newest batch request that waits is refused for an interactive one; else the newcomer.
   Actions ask(SteadyTime now, Waiter waiter);
   // The request went away; it is told nothing.
   void withdraw(WaiterId waiter);
   Actions release(SteadyTime now, std::uint64_t generation);
   void request_succeeded(std::uint64_t generation, double total_ms);
   Actions request_failed(SteadyTime now, std::uint64_t generation);
+  // A further attempt of a request that request_failed has told: as bad a sign, but one request counts once.
+  void request_failed_again(SteadyTime now, std::uint64_t generation);
+
+  Actions engine_answered(SteadyTime now, std::uint64_t generation);
+  Actions engine_missed_check(SteadyTime now, std::uint64_t generation);
 
   // Deadlines, delays, timeouts. To be called at next_event() at the latest.
   Actions time_passed(SteadyTime now);
@@ -109,11 +120,16 @@ class Scheduler {
   enum class Phase : std::uint8_t { stopped, delayed, starting, loading, ready, draining };
 
   void begin_life(Actions& actions);
+  void forget_life();
   void begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions);
+  void check_engine(SteadyTime now, Actions& actions);
   void hand_out_slots(SteadyTime now, Actions& actions);
+  void refuse_one_too_many(Actions& actions);
   void expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions);
   void refuse_all(SteadyTime now, Actions& actions);
-  void kill_once(Actions& actions, std::string why);
+  void kill_once(SteadyTime now, Actions& actions, std::string why);
+  bool waits_for_its_end() const;
+  void give_up_for_now(SteadyTime now, Actions& actions);
   std::chrono::milliseconds restart_delay() const;
   Error unavailable(SteadyTime now) const;
   Error queue_full() const;
@@ -124,7 +140,8 @@ class Scheduler {
   bool closed_ = false;     // stop() was called.
   bool failed_ = false;     // Requests are told so at once, whatever the phase.
   bool not_begun_ = false;  // …because its files were missing, which the next start may find mended.
-  bool killed_ = false;     // In this life, by us.
+  bool killed_ = false;     // In this life, by us …
+  bool stuck_ = false;      // … and it did not end: failed, until it does.
   std::string killed_why_;  // "did not become ready within 120 s"
   std::string trouble_;     // The sentence about the last end; cleared when ready.
   std::uint64_t generation_ = 0;
@@ -139,6 +156,11 @@ class Scheduler {
   SteadyTime last_progress_ = {};
   SteadyTime ready_since_ = {};
   SteadyTime stop_asked_ = {};
+  SteadyTime killed_at_ = {};
+  std::optional<SteadyTime> check_at_;  // The next one; none while one is under way.
+  bool checking_ = false;
+  SteadyTime checked_at_ = {};  // When the one under way, or the last one, began.
+  int checks_missed_ = 0;       // In a row.
   std::optional<SteadyTime> suspect_until_;
   std::deque<Waiter> interactive_, batch_;  // Each in the order of arrival.
 };

@@ -21,6 +21,7 @@ std::vector<std::string> words(const Actions& actions) {
     if (std::holds_alternative<AskToExit>(action)) all.emplace_back("ask to exit");
     if (std::holds_alternative<KillProcess>(action)) all.emplace_back("kill");
     if (std::holds_alternative<AbandonProcess>(action)) all.emplace_back("abandon");
+    if (std::holds_alternative<CheckEngine>(action)) all.emplace_back("check");
     if (const auto* grant = std::get_if<Grant>(&action)) all.push_back("grant " + std::to_string(grant->waiter));
     if (const auto* refuse = std::get_if<Refuse>(&action)) {
       all.push_back("refuse " + std::to_string(refuse->waiter) + " " + std::string(kind_name(refuse->error.kind)));
@@ -121,6 +122,22 @@ TEST_F(SchedulerTest, RefusesOneRequestTooManyAndSaysWhenToComeBack) {
   EXPECT_THAT(words(actions), ElementsAre("refuse 6 busy"));
   EXPECT_EQ(error_of(actions).retry_after_seconds, 6);  // Three of 4 s wait for two slots.
   EXPECT_EQ(scheduler_.queued(), 3);
+}
+
+TEST_F(SchedulerTest, LetsAnInteractiveRequestTakeThePlaceOfTheNewestBatchOneInAFullQueue) {
+  become_ready();
+  ask(1);
+  ask(2);
+  for (WaiterId id = 3; id <= 5; ++id) ask(id, Priority::batch);
+  EXPECT_THAT(words(ask(6, Priority::batch)), ElementsAre("refuse 6 busy"));
+  const Actions actions = ask(7);
+  EXPECT_THAT(words(actions), ElementsAre("refuse 5 busy"));
+  EXPECT_TRUE(error_of(actions).retry_after_seconds);
+  EXPECT_THAT(words(ask(8)), ElementsAre("refuse 4 busy"));
+  EXPECT_THAT(words(ask(9)), ElementsAre("refuse 3 busy"));
+  EXPECT_THAT(words(ask(10)), ElementsAre("refuse 10 busy"));
+  EXPECT_EQ(scheduler_.queued(), 3);
+  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 7"));
 }
 
 TEST_F(SchedulerTest, NeedsNoQueueWhereASlotIsFree) {
@@ -312,6 +329,116 @@ TEST_F(SchedulerTest, RestartsAWorkerThatOnlyFails) {
   EXPECT_THAT(words(ask(1)), IsEmpty());  // Nothing more for one that is about to end.
   crash();
   EXPECT_EQ(scheduler_.detail(), "The engine failed 5 requests in a row and was ended.");
+}
+
+TEST_F(SchedulerTest, ChecksTheEngineWhileItHasRequests) {
+  become_ready();
+  EXPECT_FALSE(scheduler_.next_event());
+  ask(1);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_THAT(words(pass(milliseconds(1'999))), IsEmpty());
+    EXPECT_THAT(words(pass(milliseconds(1))), ElementsAre("check"));
+    EXPECT_FALSE(scheduler_.next_event());  // One at a time.
+    EXPECT_THAT(words(scheduler_.engine_answered(now_, 1)), IsEmpty());
+  }
+  scheduler_.release(now_, 1);
+  EXPECT_THAT(words(pass(seconds(60))), IsEmpty());
+  EXPECT_FALSE(scheduler_.next_event());
+}
+
+TEST_F(SchedulerTest, RestartsAnEngineThatMissesItsChecks) {
+  become_ready();
+  ask(1);
+  EXPECT_THAT(words(pass(seconds(2))), ElementsAre("check"));
+  now_ += seconds(5);
+  EXPECT_THAT(words(scheduler_.engine_missed_check(now_, 1)), IsEmpty());
+  EXPECT_EQ(scheduler_.detail(), "The engine has not answered the last check.");
+  // Perhaps it hangs: nothing more for it, and the next check at once.
+  EXPECT_THAT(words(ask(2)), IsEmpty());
+  EXPECT_THAT(words(pass(milliseconds(0))), ElementsAre("check"));
+  EXPECT_THAT(words(scheduler_.engine_answered(now_, 1)), ElementsAre("grant 2"));  // It does not.
+  EXPECT_EQ(scheduler_.detail(), "");
+
+  // Its clients may lose patience meanwhile: that changes nothing.
+  EXPECT_THAT(words(pass(seconds(2))), ElementsAre("check"));
+  scheduler_.release(now_, 1);
+  scheduler_.release(now_, 1);
+  scheduler_.engine_missed_check(now_, 1);  // Refused at once: then the next one keeps its distance.
+  EXPECT_THAT(words(pass(milliseconds(1'999))), IsEmpty());
+  EXPECT_THAT(words(pass(milliseconds(1))), ElementsAre("check"));
+  scheduler_.engine_missed_check(now_, 1);
+  EXPECT_THAT(words(pass(seconds(2))), ElementsAre("check"));
+  EXPECT_THAT(words(scheduler_.engine_missed_check(now_, 1)), ElementsAre("kill"));
+  EXPECT_THAT(words(ask(3)), IsEmpty());
+  EXPECT_THAT(words(crash()), ElementsAre("start"));
+  EXPECT_EQ(scheduler_.detail(), "The engine did not answer 3 checks in a row and was ended.");
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 3"));
+}
+
+TEST_F(SchedulerTest, TakesNoCheckOfAnEarlierLifeForTheNextOne) {
+  become_ready();
+  ask(1);
+  EXPECT_THAT(words(pass(seconds(2))), ElementsAre("check"));
+  crash();
+  EXPECT_THAT(words(scheduler_.engine_missed_check(now_, 1)), IsEmpty());
+  become_ready();
+  ask(2);
+  for (int i = 0; i < 5; ++i) scheduler_.engine_missed_check(now_, 1);
+  EXPECT_EQ(scheduler_.detail(), "");
+  EXPECT_THAT(words(pass(seconds(2))), ElementsAre("check"));
+  scheduler_.engine_answered(now_, 1);
+  EXPECT_FALSE(scheduler_.next_event());  // Its own answer has not come yet.
+}
+
+TEST_F(SchedulerTest, CountsARequestThatFailedSeveralTimesOnce) {
+  become_ready();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
+    scheduler_.request_failed_again(now_, 1);
+    scheduler_.request_failed_again(now_, 1);
+  }
+  EXPECT_THAT(words(ask(1)), IsEmpty());  // It is suspected all the same.
+  EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), ElementsAre("kill"));
+}
+
+TEST_F(SchedulerTest, GivesUpOnAProcessThatStaysAfterItWasKilled) {
+  become_ready();
+  ask(1);
+  for (int i = 0; i < 5; ++i) scheduler_.request_failed(now_, 1);
+  EXPECT_THAT(words(ask(2)), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::loading);  // It is about to be started again.
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  EXPECT_THAT(words(pass(milliseconds(2'999))), IsEmpty());
+  const Actions actions = pass(milliseconds(1));
+  EXPECT_THAT(words(actions), ElementsAre("refuse 2 unavailable"));
+  EXPECT_THAT(error_of(actions).message, HasSubstr("does not end"));
+  EXPECT_THAT(error_of(actions).detail, HasSubstr("failed 5 requests in a row"));
+  EXPECT_TRUE(error_of(actions).retry_after_seconds);
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_THAT(scheduler_.detail(), HasSubstr("its process has not ended"));
+  EXPECT_THAT(words(ask(3)), ElementsAre("refuse 3 unavailable"));
+  EXPECT_FALSE(scheduler_.next_event());
+
+  // It came out of the driver after all.
+  EXPECT_THAT(words(crash()), ElementsAre("start"));
+  EXPECT_EQ(scheduler_.state(), BackendState::loading);
+  EXPECT_THAT(words(ask(4)), IsEmpty());
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 4"));
+}
+
+TEST_F(SchedulerTest, GivesUpOnALoadThatStaysAfterItWasKilled) {
+  ask(1);
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(pass(seconds(123))), ElementsAre("kill", "refuse 1 unavailable"));
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  // It said that it was ready before it was gone: that is no longer true.
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_THAT(words(scheduler_.stop(now_)), IsEmpty());
+  EXPECT_THAT(words(pass(seconds(6))), ElementsAre("abandon"));
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
 }
 
 TEST_F(SchedulerTest, RefusesEverybodyWhenItStops) {

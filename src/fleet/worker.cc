@@ -25,7 +25,9 @@ SchedulerOptions scheduler_options(const Options& fleet, const WorkerOptions& wo
           .restart_delay_max = fleet.restart_delay_max,
           .restart_forgiven_after = fleet.restart_forgiven_after,
           .crashes_until_failed = fleet.crashes_until_failed,
-          .failures_until_restart = fleet.failures_until_restart};
+          .failures_until_restart = fleet.failures_until_restart,
+          .check_interval = fleet.check_interval,
+          .checks_missed_max = fleet.checks_missed_max};
 }
 
 std::vector<std::string> own_environment() {
@@ -45,10 +47,9 @@ std::unexpected<Error> missing(std::string sentence) {
   return fail(Kind::unavailable, "worker_not_started", std::move(sentence));
 }
 
-spdlog::level::level_enum level_for(LogLevel level, bool is_loading) {
-  // While it serves, a complaint can quote a request, and what people ask is not logged unless the owner wants it.
-  if (!is_loading) return spdlog::level::debug;
-  return level == LogLevel::error ? spdlog::level::warn : spdlog::level::debug;
+spdlog::level::level_enum level_for(const LogLine& line) {
+  // What people ask is not logged unless the owner wants it.
+  return line.level == LogLevel::error && line.may_be_told ? spdlog::level::warn : spdlog::level::debug;
 }
 
 }  // namespace
@@ -60,7 +61,7 @@ Worker::Worker(WorkerSurroundings surroundings, int index, const WorkerOptions& 
       id_(options.role + "/" + options.model),
       scheduler_(scheduler_options(surroundings_.options, options)),
       log_(0, {}),
-      timer_(surroundings_.io) {}
+      timer_(surroundings_.io.executor()) {}
 
 Worker::~Worker() = default;
 
@@ -89,6 +90,11 @@ void Worker::request_succeeded(std::uint64_t generation, const llm::Usage& usage
 
 void Worker::request_failed(std::uint64_t generation) { act(scheduler_.request_failed(now(), generation)); }
 
+void Worker::request_failed_again(std::uint64_t generation) {
+  scheduler_.request_failed_again(now(), generation);
+  act({});
+}
+
 // The one place where decisions become deeds. Starting a process can be a decision's next event (its files are
 // missing), so this may call itself, once.
 void Worker::act(Actions actions) {
@@ -102,6 +108,8 @@ void Worker::act(Actions actions) {
     } else if (std::holds_alternative<AbandonProcess>(action)) {
       spdlog::error("worker {}: process {} does not end, even when killed", id_, process_ ? process_->id() : 0);
       process_.reset();
+    } else if (std::holds_alternative<CheckEngine>(action)) {
+      spawn(surroundings_.io.executor(), "check an engine", check_engine(backend_, scheduler_.generation()));
     } else if (const auto* grant = std::get_if<Grant>(&action)) {
       answer(grant->waiter,
              Slot{.generation = scheduler_.generation(), .backend = backend_, .queue_ms = grant->queue_ms});
@@ -128,10 +136,11 @@ void Worker::start_process() {
 
   const EngineLife life{.socket = socket_, .key = random_hex(kKeyBytes)};
   const std::vector<std::string> environment = own_environment();
-  const Command command = engine_command(surroundings_.options.engine, options_, life, environment);
+  Command command = engine_command(surroundings_.options.engine, options_, life, environment);
+  command.open_files_max = surroundings_.options.worker_open_files_max;
   auto on_line = [this](ChildProcess::Stream stream, std::string_view line) { take_line(stream, line); };
   auto on_end = [this](const ProcessEnd& end) { end_life(end); };
-  auto process = ChildProcess::start(surroundings_.io, command, std::move(on_line), std::move(on_end));
+  auto process = ChildProcess::start(surroundings_.io.context(), command, std::move(on_line), std::move(on_end));
   if (!process) {
     spdlog::error("worker {}: {}", id_, process.error().detail);
     act(scheduler_.process_not_started(now(), "The engine's process could not be made (" + process.error().detail +
@@ -166,16 +175,15 @@ Result<void> Worker::check_files() const {
 
 void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
   const auto from = stream == ChildProcess::Stream::out ? EngineLog::Stream::out : EngineLog::Stream::err;
-  const bool is_loading = scheduler_.state() != llm::BackendState::ready;
   const EngineWord word = log_.take(from, line);
   if (word.log_line != nullptr) {
-    spdlog::log(level_for(word.log_line->level, is_loading), "engine {}: {}", id_, word.log_line->text);
+    spdlog::log(level_for(*word.log_line), "engine {}: {}", id_, word.log_line->text);
   }
   if (!word.state) return;
   if (word.state->stage == EngineStage::loading) {
     scheduler_.process_loads(now(), word.state->progress);
     act({});
-  } else if (word.state->stage == EngineStage::ready) {
+  } else {
     spdlog::info("worker {}: ready after {} ms on {}", id_, milliseconds_between(started_at_, now()),
                  log_.placement().device);
     act(scheduler_.process_ready(now()));
@@ -203,6 +211,18 @@ void Worker::end_life(const ProcessEnd& end) {
   act(std::move(actions));
 }
 
+// Bounded by its deadline, so the fleet's thread, which ends when all its work is done, ends before this worker goes.
+Task<void> Worker::check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation) {
+  const SteadyTime deadline = now() + surroundings_.options.check_timeout;
+  const auto alive = co_await backend->check(surroundings_.io, deadline);
+  if (alive) {
+    act(scheduler_.engine_answered(now(), generation));
+    co_return;
+  }
+  spdlog::debug("worker {}: missed a check ({} {})", id_, alive.error().code, alive.error().detail);
+  act(scheduler_.engine_missed_check(now(), generation));
+}
+
 void Worker::answer(WaiterId waiter, Result<Slot> result) {
   const auto found = waiting_.find(waiter);
   if (found == waiting_.end()) return;
@@ -226,7 +246,11 @@ void Worker::set_timer() {
   timer_.async_wait([this](const boost::system::error_code& failure) {
     if (failure) return;  // Moved, cancelled, or the worker is gone.
     timer_set_for_ = SteadyTime::max();
-    act(scheduler_.time_passed(now()));
+    const llm::BackendState before = scheduler_.state();
+    Actions actions = scheduler_.time_passed(now());
+    const bool gave_up = before != scheduler_.state() && scheduler_.state() == llm::BackendState::failed;
+    if (gave_up) spdlog::error("worker {}: {}", id_, scheduler_.detail());
+    act(std::move(actions));
   });
 }
 

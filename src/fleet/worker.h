@@ -23,6 +23,7 @@
 #include "fleet/process.h"
 #include "fleet/scheduler.h"
 #include "llm/llm.h"
+#include "net/io_thread.h"
 
 namespace gbgreg::fleet {
 
@@ -35,7 +36,7 @@ struct Slot {
 
 // What the worker shares with its fleet; all of it outlives the worker.
 struct WorkerSurroundings {
-  IoContext& io;
+  net::IoThread& io;
   const Clock& clock;
   const Options& options;
   const BackendFactory& make_backend;
@@ -64,6 +65,7 @@ class Worker {
   void release(std::uint64_t generation);
   void request_succeeded(std::uint64_t generation, const llm::Usage& usage, double total_ms);
   void request_failed(std::uint64_t generation);
+  void request_failed_again(std::uint64_t generation);
 
   llm::BackendState state() const { return scheduler_.state(); }
   llm::BackendView view() const;
@@ -75,6 +77,7 @@ class Worker {
   void act(Actions actions);
   void start_process();
   void end_life(const ProcessEnd& end);
+  Task<void> check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
   Result<void> check_files() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/core.h"
+#include "http/body_budget.h"
 #include "net/exchange.h"
 
 namespace gbgreg::http {
@@ -29,9 +30,18 @@ using Handle = std::function<Task<Result<void>>(Call&)>;
 inline constexpr std::string_view kJson = "application/json; charset=utf-8";
 inline constexpr std::string_view kNdjson = "application/x-ndjson";
 
+// The body of a request whose route takes JSON, and its share of the memory for all of them.
+struct JsonBody {
+  std::string text = {};
+  BodyBudget::Share share = {};
+
+  // Once it is parsed. The share stays, as large as the text was: what was parsed from it is held on and is as large.
+  void drop_text();
+};
+
 // The whole body of a request whose route takes JSON, which is parsed in one pass and so held in memory, up to
 // `bytes_max`. A declared length over the bound is refused before a byte is read.
-// Errors: too_large, and what Exchange::read_body says.
-Task<Result<std::string>> read_json_body(net::Exchange& exchange, std::uint64_t bytes_max);
+// Errors: too_large, unavailable (the budget is spent), and what Exchange::read_body says.
+Task<Result<JsonBody>> read_json_body(net::Exchange& exchange, std::uint64_t bytes_max, BodyBudget& budget);
 
 }  // namespace gbgreg::http

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "net/grammar.h"
 #include "net/http_head.h"
 
 namespace gbgreg::http {
 namespace {
+
+using net::hex_digit;
+using net::is_token;
+using net::trim_blanks;
 
 constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::string_view kBlankLine = "\r\n\r\n";
@@ -19,29 +24,10 @@ std::unexpected<Error> malformed(std::string message) {
 
 bool is_letter_or_digit(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) {
-    return is_letter_or_digit(c) || std::string_view("!#$%&'*+-.^_`|~").contains(c);
-  });
-}
-
 bool is_boundary(std::string_view text) {
   return !text.empty() && text.size() <= kBoundaryCharactersMax && text.back() != ' ' &&
          std::ranges::all_of(
              text, [](char c) { return is_letter_or_digit(c) || std::string_view("'()+_,-./:=? ").contains(c); });
-}
-
-std::string_view trim_blanks(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
 }
 
 struct Parameter {

@@ -7,14 +7,15 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
 
+#include "http/web_guard.h"
 #include "net/io_thread.h"
 #include "protocols/native.h"
 
 namespace gbgreg::http {
 namespace {
 
-constexpr std::array kStatuses{200, 206, 304, 400, 404, 405, 413, 415, 416,
-                               422, 429, 431, 499, 500, 501, 502, 503, 504};
+constexpr std::array kStatuses{200, 202, 206, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413,
+                               415, 416, 422, 429, 431, 499, 500, 501, 502, 503, 504, 505};
 
 // What escaped a handler, as an error. Cancellation arrives as an exception when a task went on after its client left.
 Error from_exception(const std::exception_ptr& escaped, const std::string& request_id) {
@@ -38,34 +39,42 @@ Error from_exception(const std::exception_ptr& escaped, const std::string& reque
           .detail = detail};
 }
 
+// What every answer carries, a refusal included.
+void add_common_fields(const Call& call) {
+  call.exchange.add_field("X-Request-Id", call.request_id);
+  call.exchange.add_field("X-Content-Type-Options", "nosniff");
+}
+
 }  // namespace
 
-Pipeline::Pipeline(std::vector<Route> routes, metrics::Registry& registry, const Clock& clock)
+Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::Registry& registry, const Clock& clock)
     : routes_(std::move(routes)),
+      options_(options),
       clock_(clock),
       bytes_in_(registry.counter("gbgreg_http_request_body_bytes_total", "Bytes of request bodies read.")),
-      bytes_out_(registry.counter("gbgreg_http_response_body_bytes_total", "Bytes of answers' bodies written.")) {
-  for (const Route& route : routes_) figures_.push_back(make_figures(registry, route.pattern));
-  figures_.push_back(make_figures(registry, "none"));
+      bytes_out_(registry.counter("gbgreg_http_response_body_bytes_total", "Bytes of answers' bodies written.")),
+      broken_(registry.counter("gbgreg_answers_broken_total", "Answers that ended early after they had begun.")) {
+  for (const Route& route : routes_) figures_.push_back(make_figures(registry, route.method, route.pattern));
+  figures_.push_back(make_figures(registry, "any", "none"));
 }
 
 // The concerns, in order:
 //   1. request id   first, so that everything after it, an error included, can name the request
-//   2. route        404 and 405 before anything is read
-//   3. limits       the handler's reader refuses a declared length over its bound before a byte of the body
-//   4. handler      the only step that differs between routes
-//   5. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
-//   6. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
-//   7. access log   last, with everything known
-// Keys and quotas will stand between 2 and 3: after the route, which says what they apply to; before the body is read.
+//   2. web guard    web pages of strangers are turned away before they learn anything, even which paths there are
+//   3. route        404 and 405 before anything is read
+//   4. limits       the handler's reader refuses a declared length over its bound before a byte of the body
+//   5. handler      the only step that differs between routes
+//   6. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
+//   7. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
+//   8. access log   last, with everything known
+// Keys and quotas will stand between 3 and 4: after the route, which says what they apply to; before the body is read.
 Task<void> Pipeline::handle(net::Exchange& exchange) {
   const auto sent_id = exchange.head().field("x-request-id");
   const bool usable = sent_id && is_valid_request_id(*sent_id);
   Call call{.exchange = exchange,
             .request_id = usable ? std::string(*sent_id) : new_uuid(clock_.wall()),
             .arrived = clock_.steady()};
-  exchange.add_field("X-Request-Id", call.request_id);
-  exchange.add_field("X-Content-Type-Options", "nosniff");
+  add_common_fields(call);
 
   const Route* route = nullptr;
   Result<void> outcome;
@@ -84,13 +93,14 @@ Task<void> Pipeline::handle(net::Exchange& exchange) {
 
 Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
   Call call{.exchange = exchange, .request_id = new_uuid(clock_.wall()), .arrived = clock_.steady()};
-  exchange.add_field("X-Request-Id", call.request_id);
+  add_common_fields(call);
   co_await write_error(call, error);
   record(call, nullptr, std::unexpected(std::move(error)));
 }
 
 Task<Result<void>> Pipeline::dispatch(Call& call, const Route*& route) {
   const net::RequestHead& head = call.exchange.head();
+  if (auto allowed = check_web_caller(head, options_.hosts); !allowed) co_return allowed;
   auto match = find_route(routes_, head.method, head.path);
   if (!match) co_return std::unexpected(std::move(match.error()));
   route = match->route;
@@ -111,18 +121,20 @@ Task<void> Pipeline::write_error(Call& call, const Error& error) {
   (void)co_await call.exchange.respond(http_status(error.kind), kJson, body, std::move(fields));
 }
 
-Pipeline::RouteFigures Pipeline::make_figures(metrics::Registry& registry, std::string_view pattern) {
+Pipeline::RouteFigures Pipeline::make_figures(metrics::Registry& registry, std::string_view method,
+                                              std::string_view pattern) {
   RouteFigures figures;
-  const std::string route = metrics::label("route", pattern);
+  const std::string route = metrics::label("method", method) + "," + metrics::label("route", pattern);
   const auto counter = [&](const std::string& status) {
-    figures.by_status.push_back(&registry.counter("gbgreg_http_requests_total",
-                                                  "Requests answered, by route and status.",
-                                                  route + "," + metrics::label("status", status)));
+    figures.by_status.push_back(
+        &registry.counter("gbgreg_http_requests_total", "Requests answered, by route and status.",
+                          route + "," + metrics::label("status", status), metrics::Shown::once_counted));
   };
   for (const int status : kStatuses) counter(std::to_string(status));
   counter("other");
   figures.duration =
-      &registry.histogram("gbgreg_http_request_seconds", "From the head of a request to the end of its answer.", route);
+      &registry.histogram("gbgreg_http_request_seconds", "From the head of a request to the end of its answer.", route,
+                          metrics::Shown::once_counted);
   return figures;
 }
 
@@ -138,6 +150,7 @@ void Pipeline::record(const Call& call, const Route* route, const Result<void>& 
   const auto known = std::ranges::find(kStatuses, status) - kStatuses.begin();
   figures.by_status[static_cast<std::size_t>(known)]->add(lane);
   figures.duration->observe(lane, seconds);
+  if (!outcome && !left && exchange.begun() && status < 400) broken_.add(lane);
   bytes_in_.add(lane, exchange.body_bytes_read());
   bytes_out_.add(lane, exchange.body_bytes_written());
 

@@ -8,6 +8,7 @@
 
 #include "core/core.h"
 #include "http/call.h"
+#include "http/options.h"
 #include "http/routes.h"
 #include "metrics/metrics.h"
 #include "net/exchange.h"
@@ -16,7 +17,7 @@ namespace gbgreg::http {
 
 class Pipeline final : public net::Handler {
  public:
-  Pipeline(std::vector<Route> routes, metrics::Registry& registry, const Clock& clock);
+  Pipeline(std::vector<Route> routes, const Options& options, metrics::Registry& registry, const Clock& clock);
 
   Task<void> handle(net::Exchange& exchange) override;
   Task<void> refuse(net::Exchange& exchange, Error error) override;
@@ -27,16 +28,18 @@ class Pipeline final : public net::Handler {
     std::vector<metrics::Counter*> by_status;  // In the order of kStatuses; the last is for any other.
     metrics::Histogram* duration = nullptr;
   };
-  RouteFigures make_figures(metrics::Registry& registry, std::string_view pattern);
+  RouteFigures make_figures(metrics::Registry& registry, std::string_view method, std::string_view pattern);
   Task<Result<void>> dispatch(Call& call, const Route*& route);
   Task<void> write_error(Call& call, const Error& error);
   void record(const Call& call, const Route* route, const Result<void>& outcome);
 
   std::vector<Route> routes_;
+  Options options_;
   const Clock& clock_;
   std::vector<RouteFigures> figures_;  // One for each route, and one more for requests of no route.
   metrics::Counter& bytes_in_;
   metrics::Counter& bytes_out_;
+  metrics::Counter& broken_;
 };
 
 }  // namespace gbgreg::http

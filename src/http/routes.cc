@@ -75,7 +75,7 @@ Result<Match> find_route(std::span<const Route> routes, std::string_view method,
     return fail(Kind::not_found, "unknown_path", "There is nothing at this path. GET /health shows what is running.");
   }
   return fail(Kind::method_not_allowed, "method_not_allowed",
-              "This path does not take this method; the Allow header lists those it takes.");
+              "This path does not take this method; it takes " + allowed_methods(routes, path) + ".");
 }
 
 std::string allowed_methods(std::span<const Route> routes, std::string_view path) {

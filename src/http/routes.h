@@ -35,7 +35,7 @@ struct Match {
 };
 
 // Finds the route of a request; HEAD goes where GET goes. `path` is not yet decoded.
-// Errors: not_found; method_not_allowed, with the methods that would do in `details`; malformed (a broken escape).
+// Errors: not_found; method_not_allowed, whose message names the methods that would do; malformed (a broken escape).
 Result<Match> find_route(std::span<const Route> routes, std::string_view method, std::string_view path);
 
 // "GET, HEAD, POST": for the Allow field of a 405.

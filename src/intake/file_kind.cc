@@ -10,8 +10,8 @@
 #include <array>
 #include <memory>
 
+#include "core/utf8.h"
 #include "intake/languages.h"
-#include "intake/utf8.h"
 
 namespace gbgreg::intake {
 namespace {

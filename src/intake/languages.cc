@@ -262,14 +262,6 @@ std::optional<Language> look_up(const Entry (&table)[size], std::string_view key
   return found->language;
 }
 
-std::string lower(std::string_view text) {
-  std::string lowered(text);
-  for (char& c : lowered) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lowered;
-}
-
 std::string_view next_word(std::string_view& line) {
   const std::size_t begin = line.find_first_not_of(" \t");
   line.remove_prefix(std::min(begin, line.size()));

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "intake/utf8.h"
+#include "core/utf8.h"
 
 namespace gbgreg::intake {
 namespace {
@@ -29,14 +29,6 @@ bool is_invisible(char32_t value) {
 
 bool is_reserved(char32_t value) {
   return value < 0x80 && std::string_view("<>:\"|?*").contains(static_cast<char>(value));
-}
-
-char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string lower(std::string_view text) {
-  std::string lowered(text);
-  std::ranges::transform(lowered, lowered.begin(), to_lower);
-  return lowered;
 }
 
 // Both separators, because a browser of another system may have sent a whole path.
@@ -96,6 +88,13 @@ std::string original_filename(std::string_view name) {
   // Each broken byte may become three, so what is cut first is only work saved.
   const std::string valid = to_valid_utf8(name.substr(0, kOriginalNameBytesMax + 4));
   return std::string(cut_utf8(valid, kOriginalNameBytesMax));
+}
+
+std::string lower(std::string_view text) {
+  std::string lowered(text);
+  std::ranges::transform(lowered, lowered.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return lowered;
 }
 
 std::string extension_of(std::string_view filename) {

@@ -22,6 +22,9 @@ std::string safe_filename(std::string_view name);
 // The name as data: valid UTF-8 without NUL, at most 1024 bytes, else as it came.
 std::string original_filename(std::string_view name);
 
+// A to Z become a to z; everything else stays.
+std::string lower(std::string_view text);
+
 // ".tar.gz" gives "gz"; lower case; empty when there is none. ".bashrc" has none.
 std::string extension_of(std::string_view filename);
 

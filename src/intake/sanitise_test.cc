@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "intake/utf8.h"
+#include "core/utf8.h"
 
 namespace gbgreg::intake {
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <stdexcept>
 
 namespace gbgreg::metrics {
 namespace {
@@ -22,8 +23,7 @@ void append_sample(std::string& out, std::string_view name, std::string_view lab
 }
 
 void append_histogram(std::string& out, const std::string& name, const std::string& labels,
-                      const Histogram& histogram) {
-  const Histogram::Totals totals = histogram.totals();
+                      const Histogram::Totals& totals) {
   const std::string comma = labels.empty() ? "" : ",";
   std::uint64_t below = 0;
   for (std::size_t i = 0; i < totals.buckets.size(); ++i) {
@@ -89,6 +89,17 @@ std::string label(std::string_view name, std::string_view value) {
   return text;
 }
 
+namespace {
+
+// Prometheus drops or refuses a series that stands there twice.
+void check_new(const auto& series, const std::string& name, const std::string& labels) {
+  for (const auto& one : series) {
+    if (one.labels == labels) throw std::logic_error("a series of " + name + " is made twice");
+  }
+}
+
+}  // namespace
+
 Registry::Family& Registry::family(std::string name, std::string help, std::string_view type) {
   for (Family& family : families_) {
     if (family.name == name) return family;
@@ -102,16 +113,20 @@ Registry::Family& Registry::family(std::string name, std::string help, std::stri
   return families_.back();
 }
 
-Counter& Registry::counter(std::string name, std::string help, std::string labels) {
-  auto& counters = family(std::move(name), std::move(help), "counter").counters;
-  counters.emplace_back(std::move(labels), std::make_unique<Counter>(lanes_));
-  return *counters.back().second;
+Counter& Registry::counter(std::string name, std::string help, std::string labels, Shown shown) {
+  Family& owner = family(std::move(name), std::move(help), "counter");
+  check_new(owner.counters, owner.name, labels);
+  auto& counters = owner.counters;
+  counters.push_back({.labels = std::move(labels), .shown = shown, .cells = std::make_unique<Counter>(lanes_)});
+  return *counters.back().cells;
 }
 
-Histogram& Registry::histogram(std::string name, std::string help, std::string labels) {
-  auto& histograms = family(std::move(name), std::move(help), "histogram").histograms;
-  histograms.emplace_back(std::move(labels), std::make_unique<Histogram>(lanes_));
-  return *histograms.back().second;
+Histogram& Registry::histogram(std::string name, std::string help, std::string labels, Shown shown) {
+  Family& owner = family(std::move(name), std::move(help), "histogram");
+  check_new(owner.histograms, owner.name, labels);
+  auto& histograms = owner.histograms;
+  histograms.push_back({.labels = std::move(labels), .shown = shown, .cells = std::make_unique<Histogram>(lanes_)});
+  return *histograms.back().cells;
 }
 
 void Registry::sampled(std::string name, std::string help, std::string_view type,
@@ -124,10 +139,14 @@ std::string Registry::prometheus_text() const {
   for (const Family& family : families_) {
     out.append("# HELP ").append(family.name).append(" ").append(family.help).append("\n");
     out.append("# TYPE ").append(family.name).append(" ").append(family.type).append("\n");
-    for (const auto& [labels, counter] : family.counters) {
-      append_sample(out, family.name, labels, static_cast<double>(counter->total()));
+    for (const auto& [labels, shown, counter] : family.counters) {
+      const std::uint64_t total = counter->total();
+      if (total > 0 || shown == Shown::always) append_sample(out, family.name, labels, static_cast<double>(total));
     }
-    for (const auto& [labels, histogram] : family.histograms) append_histogram(out, family.name, labels, *histogram);
+    for (const auto& [labels, shown, histogram] : family.histograms) {
+      const Histogram::Totals totals = histogram->totals();
+      if (totals.count > 0 || shown == Shown::always) append_histogram(out, family.name, labels, totals);
+    }
     if (!family.read) continue;
     for (const Sample& sample : family.read()) append_sample(out, family.name, sample.labels, sample.value);
   }

@@ -40,8 +40,8 @@ class Counter {
 // Seconds, in buckets from 1 ms to 300 s.
 class Histogram {
  public:
-  static constexpr std::array<double, 14> kBounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-                                                  0.25,  0.5,    1,     5,    30,    60,   300};
+  static constexpr std::array<double, 18> kBounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                                  1,     2,      3,     5,    10,    15,   30,  60,   300};
   explicit Histogram(int lanes);
   void observe(int lane, double seconds);
 
@@ -69,6 +69,10 @@ struct Sample {
 // `name="value"` with the value escaped.
 std::string label(std::string_view name, std::string_view value);
 
+// Whether a series stands in the text from the start, or only once it has counted something: for the many combinations
+// of route and status, most of which never come.
+enum class Shown : std::uint8_t { always, once_counted };
+
 class Registry {
  public:
   // `lanes`: how many I/O threads will count.
@@ -76,9 +80,10 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  // Counters and histograms of one name stand together in the text; help and name are those of the first call.
-  Counter& counter(std::string name, std::string help, std::string labels = {});
-  Histogram& histogram(std::string name, std::string help, std::string labels = {});
+  // Counters and histograms of one name stand together in the text; help and name are those of the first call. Labels
+  // of one name that come twice are a mistake of ours: std::logic_error.
+  Counter& counter(std::string name, std::string help, std::string labels = {}, Shown shown = Shown::always);
+  Histogram& histogram(std::string name, std::string help, std::string labels = {}, Shown shown = Shown::always);
   // `read` is called by whoever asks for the text.
   void sampled(std::string name, std::string help, std::string_view type, std::function<std::vector<Sample>()> read);
 
@@ -86,10 +91,16 @@ class Registry {
   std::string prometheus_text() const;
 
  private:
+  template <class Cells>
+  struct Series {
+    std::string labels;
+    Shown shown = Shown::always;
+    std::unique_ptr<Cells> cells;
+  };
   struct Family {
     std::string name, help, type;
-    std::vector<std::pair<std::string, std::unique_ptr<Counter>>> counters;
-    std::vector<std::pair<std::string, std::unique_ptr<Histogram>>> histograms;
+    std::vector<Series<Counter>> counters;
+    std::vector<Series<Histogram>> histograms;
     std::function<std::vector<Sample>()> read;
   };
   Family& family(std::string name, std::string help, std::string_view type);

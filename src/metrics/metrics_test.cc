@@ -54,6 +54,27 @@ TEST(PrometheusText, HasHelpTypeAndCumulativeBuckets) {
   EXPECT_THAT(text, HasSubstr("gbgreg_free 1.5\n"));
 }
 
+TEST(PrometheusText, LeavesOutWhatIsOnlyShownOnceItCounted) {
+  Registry registry(1);
+  Counter& counter = registry.counter("gbgreg_things_total", "Things.", label("kind", "a"), Shown::once_counted);
+  Histogram& histogram = registry.histogram("gbgreg_wait_seconds", "Waiting.", {}, Shown::once_counted);
+  EXPECT_EQ(registry.prometheus_text(),
+            "# HELP gbgreg_things_total Things.\n# TYPE gbgreg_things_total counter\n"
+            "# HELP gbgreg_wait_seconds Waiting.\n# TYPE gbgreg_wait_seconds histogram\n");
+  counter.add(0);
+  histogram.observe(0, 1);
+  EXPECT_THAT(registry.prometheus_text(), HasSubstr("gbgreg_things_total{kind=\"a\"} 1\n"));
+  EXPECT_THAT(registry.prometheus_text(), HasSubstr("gbgreg_wait_seconds_count 1\n"));
+}
+
+TEST(Registry, RefusesASeriesThatIsMadeTwice) {
+  Registry registry(1);
+  registry.counter("gbgreg_things_total", "Things.", label("kind", "a"));
+  EXPECT_THROW(registry.counter("gbgreg_things_total", "Things.", label("kind", "a")), std::logic_error);
+  registry.histogram("gbgreg_wait_seconds", "Waiting.");
+  EXPECT_THROW(registry.histogram("gbgreg_wait_seconds", "Waiting."), std::logic_error);
+}
+
 TEST(Label, EscapesWhatWouldEndIt) { EXPECT_EQ(label("a", "x\"y\\z\n"), "a=\"x\\\"y\\\\z\\n\""); }
 
 }  // namespace

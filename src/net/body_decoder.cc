@@ -2,18 +2,13 @@
 
 #include <algorithm>
 
+#include "net/grammar.h"
+
 namespace gbgreg::net {
 namespace {
 
 // 2^60 is far beyond any limit of ours and far from overflow.
 constexpr int kChunkSizeDigitsMax = 15;
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 bool is_extension_byte(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -63,6 +58,23 @@ Result<BodyDecoder::Step> BodyDecoder::decode(std::string_view bytes) {
   }
 }
 
+// A byte behind a chunk's size. Blanks may stand there only before the ';' of an extension (RFC 9112, 7.1.1); whatever
+// is not known to be framing could be read differently by somebody else.
+Result<void> BodyDecoder::take_extension_byte(char c) {
+  if (state_ == State::chunk_size_blanks) {
+    if (c == ';') {
+      state_ = State::chunk_extension;
+    } else if (c != ' ' && c != '\t') {
+      return malformed(
+          "A chunk size must be hexadecimal digits, and behind them only an extension, which begins with ';'.");
+    }
+  } else if (!is_extension_byte(c)) {
+    return malformed("A chunk extension has control characters.");
+  }
+  if (++extension_bytes_ > extension_bytes_max_) return malformed("The chunk extensions of a body are too long.");
+  return {};
+}
+
 // Walks over framing bytes up to the next chunk's first data byte, or the end of the body.
 Result<BodyDecoder::Step> BodyDecoder::decode_chunk_framing(std::string_view bytes) {
   std::size_t at = 0;
@@ -78,18 +90,20 @@ Result<BodyDecoder::Step> BodyDecoder::decode_chunk_framing(std::string_view byt
           return malformed("A chunk must begin with its size in hexadecimal digits.");
         } else if (c == '\r') {
           state_ = State::chunk_size_lf;
-        } else if (c == ';' || c == ' ' || c == '\t') {
-          state_ = State::chunk_extension;
         } else {
-          return malformed("A chunk size must be hexadecimal digits.");
+          state_ = State::chunk_size_blanks;
+          if (auto taken = take_extension_byte(c); !taken) return std::unexpected(std::move(taken.error()));
         }
         break;
       }
+      case State::chunk_size_blanks:
+        if (auto taken = take_extension_byte(c); !taken) return std::unexpected(std::move(taken.error()));
+        break;
       case State::chunk_extension:
         if (c == '\r') {
           state_ = State::chunk_size_lf;
-        } else if (!is_extension_byte(c) || ++extension_bytes_ > extension_bytes_max_) {
-          return malformed("A chunk extension is too long or has control characters.");
+        } else if (auto taken = take_extension_byte(c); !taken) {
+          return std::unexpected(std::move(taken.error()));
         }
         break;
       case State::chunk_size_lf:

@@ -29,14 +29,13 @@ class BodyDecoder {
   bool done() const { return state_ == State::done; }
   // The peer closed. True when that is a proper end of this body.
   bool close_ends_body() const { return state_ == State::done || state_ == State::until_close; }
-  // Bytes still to come when that is known (a declared length).
-  std::uint64_t remaining() const { return remaining_; }
 
  private:
   enum class State : std::uint8_t {
     length,
     until_close,
     chunk_size,
+    chunk_size_blanks,
     chunk_extension,
     chunk_size_lf,
     chunk_data,
@@ -49,6 +48,7 @@ class BodyDecoder {
     done
   };
   Result<Step> decode_chunk_framing(std::string_view bytes);
+  Result<void> take_extension_byte(char c);
 
   State state_ = State::done;
   std::uint64_t remaining_ = 0;

@@ -50,6 +50,19 @@ TEST(BodyDecoder, StripsChunksWhereverTheyAreCut) {
   }
 }
 
+TEST(BodyDecoder, TakesBlanksBeforeAnExtension) {
+  const Decoded out = decode(chunked(), "4 \t ; a=b\r\nWiki\r\n0;c\r\n\r\n", 1);
+  EXPECT_TRUE(out.done);
+  EXPECT_EQ(out.body, "Wiki");
+}
+
+TEST(BodyDecoder, CountsEveryByteOfTheExtensionsOfABody) {
+  const std::string largest = std::string(kOptions.chunk_extension_bytes_max - 3, ' ') + ";a";
+  EXPECT_TRUE(decode(chunked(), "0" + largest + "b\r\n\r\n", 100).done);
+  EXPECT_TRUE(decode(chunked(), "0" + largest + "bc\r\n\r\n", 100).failed);
+  EXPECT_TRUE(decode(chunked(), "1;\r\na\r\n0" + largest + "b\r\n\r\n", 100).failed);
+}
+
 TEST(BodyDecoder, StopsAtTheDeclaredLength) {
   Head head;
   head.framing = Framing::length;
@@ -76,6 +89,12 @@ TEST(BodyDecoder, RefusesFramingThatIsNotExact) {
       "4;a\nb\r\nWiki\r\n",
       "0\r\nTrailer: x\n\r\n",
       "4;" + std::string(5000, 'a') + "\r\n",
+      "4" + std::string(5000, ' ') + ";a\r\n",
+      "4 \r\nWiki\r\n",
+      "4 9\r\nWiki\r\n",
+      "4 \t9;a\r\nWiki\r\n",
+      "4 a=b\r\nWiki\r\n",
+      "4,\r\nWiki\r\n",
       "0\r\n" + std::string(9000, 'a') + "\r\n\r\n",
   };
   for (const std::string& bytes : cases) {

@@ -1,7 +1,6 @@
 #include "net/client.h"
 
 #include <algorithm>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 
@@ -15,9 +14,29 @@ namespace {
 
 constexpr std::size_t kAnswerBufferBytes = 16 * 1024;
 
-std::chrono::milliseconds bounded(std::chrono::milliseconds timeout, SteadyTime deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-  return std::clamp(left, std::chrono::milliseconds{1}, timeout);
+Error deadline_passed() {
+  return {.kind = Kind::timed_out,
+          .code = "deadline_passed",
+          .message = "The answer was not complete when the request's time was up; allow it more time or ask for less."};
+}
+
+// How long the next wait may take. Asked before each wait and each piece, so that bytes that keep coming do not carry
+// an answer past its deadline. Errors: timed_out when the deadline is here.
+Result<std::chrono::milliseconds> next_wait(std::chrono::milliseconds timeout, SteadyTime deadline) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (now >= deadline) return std::unexpected(deadline_passed());
+  return std::min(timeout, std::chrono::ceil<std::chrono::milliseconds>(deadline - now));
+}
+
+SteadyTime after(std::chrono::milliseconds duration) { return std::chrono::steady_clock::now() + duration; }
+
+// Why a wait failed: a deadline that passed is the request's own, silence until a timeout is the backend's fault.
+Error explained(Error error, SteadyTime deadline) {
+  if (error.kind != Kind::timed_out) return error;
+  if (std::chrono::steady_clock::now() >= deadline) return deadline_passed();
+  return {.kind = Kind::timed_out,
+          .code = "backend_silent",
+          .message = "The model's server said nothing for too long; try again later."};
 }
 
 Error unreachable(std::string detail) {
@@ -47,13 +66,17 @@ class PooledAnswer final : public ClientAnswer {
   // Reads heads until one that is not informational.
   Task<Result<void>> read_head(std::string_view method, std::chrono::milliseconds timeout) {
     const Options& options = connection_->io().options();
+    // For the head as a whole: one that comes byte by byte gets no more time than another.
+    const SteadyTime head_until = after(timeout);
     while (true) {
       std::size_t searched = 0;
       std::size_t end = 0;
       while ((end = find_head_end(connection_->unread(), searched)) == std::string_view::npos) {
         searched = connection_->unread().size();
-        auto size = co_await connection_->fill(options.head_bytes_max, bounded(timeout, deadline_));
-        if (!size) co_return std::unexpected(std::move(size.error()));
+        auto wait = next_wait(timeout, std::min(head_until, deadline_));
+        if (!wait) co_return std::unexpected(explained(std::move(wait.error()), deadline_));
+        auto size = co_await connection_->fill(options.head_bytes_max, *wait);
+        if (!size) co_return std::unexpected(explained(std::move(size.error()), deadline_));
         if (*size == 0) {
           got_bytes_ |= searched > 0;
           co_return fail(Kind::backend_failed, "backend_failed", "The model's server closed without an answer.",
@@ -83,6 +106,8 @@ class PooledAnswer final : public ClientAnswer {
     connection_->consume(handed_out_);
     handed_out_ = 0;
     while (!decoder_.done()) {
+      auto wait = next_wait(body_idle_timeout_, deadline_);
+      if (!wait) co_return std::unexpected(std::move(wait.error()));
       auto step = decoder_.decode(connection_->unread());
       if (!step) {
         co_return fail(Kind::backend_failed, "backend_failed", "The model's server broke off its answer.",
@@ -94,8 +119,8 @@ class PooledAnswer final : public ClientAnswer {
       }
       connection_->consume(step->consumed);
       if (decoder_.done() || step->consumed > 0) continue;
-      auto size = co_await connection_->fill(kAnswerBufferBytes, bounded(body_idle_timeout_, deadline_));
-      if (!size) co_return std::unexpected(std::move(size.error()));
+      auto size = co_await connection_->fill(kAnswerBufferBytes, *wait);
+      if (!size) co_return std::unexpected(explained(std::move(size.error()), deadline_));
       if (*size > 0) continue;
       if (decoder_.close_ends_body()) break;
       co_return fail(Kind::backend_failed, "backend_failed", "The model's server broke off its answer.",
@@ -117,7 +142,7 @@ class PooledAnswer final : public ClientAnswer {
   bool headed_ = false;
 };
 
-Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address) {
+Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address, SteadyTime deadline) {
   auto endpoint = parse_endpoint(address.text);
   if (!endpoint) co_return std::unexpected(unreachable(endpoint.error().message));
   Socket socket(io.executor());
@@ -125,8 +150,16 @@ Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& addr
   socket.open(endpoint->protocol(), opened);
   if (opened) co_return std::unexpected(unreachable(opened.message()));
   auto connection = std::make_unique<Connection>(io, std::move(socket));
-  auto [error] = co_await connection->socket().async_connect(*endpoint, use_tuple);
-  if (error) co_return std::unexpected(unreachable(error.message()));
+  auto wait = next_wait(io.options().connect_timeout, deadline);
+  if (!wait) co_return std::unexpected(std::move(wait.error()));
+  auto connected = co_await connection->connect(*endpoint, *wait);
+  if (!connected) {
+    Error error = explained(std::move(connected.error()), deadline);
+    // Whoever does not take a connection is as good as not there; the request itself has not been sent.
+    const bool is_absent = error.kind == Kind::backend_failed || error.code == "backend_silent";
+    co_return std::unexpected(is_absent ? unreachable(error.detail.empty() ? error.message : error.detail)
+                                        : std::move(error));
+  }
   set_no_delay(connection->socket());
   co_return connection;
 }
@@ -163,17 +196,19 @@ Task<Result<std::string>> ClientAnswer::read_all(std::size_t bytes_max) {
 Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request) {
   const std::string head = write_head(request);
   const std::array<asio::const_buffer, 2> pieces{asio::buffer(head), asio::buffer(request.body)};
-  while (true) {
-    auto connection = io.idle_connections().take(address.text);
+  for (bool may_be_kept = true;; may_be_kept = false) {
+    auto connection = may_be_kept ? io.idle_connections().take(address.text) : nullptr;
     const bool was_kept = connection != nullptr;
     if (!was_kept) {
-      auto opened = co_await open(io, address);
+      auto opened = co_await open(io, address, request.deadline);
       if (!opened) co_return std::unexpected(std::move(opened.error()));
       connection = std::move(*opened);
     }
-    auto written = co_await connection->write(pieces, bounded(io.options().write_timeout, request.deadline));
+    auto wait = next_wait(io.options().write_timeout, request.deadline);
+    if (!wait) co_return std::unexpected(std::move(wait.error()));
+    Result<void> headed = co_await connection->write(pieces, *wait);
+    if (!headed) headed = std::unexpected(explained(std::move(headed.error()), request.deadline));
     auto answer = std::make_unique<PooledAnswer>(std::move(connection), address.text, request);
-    Result<void> headed = std::move(written);
     if (headed) headed = co_await answer->read_head(request.method, request.head_timeout);
     if (headed) co_return std::unique_ptr<ClientAnswer>(std::move(answer));
     // A kept connection may have been closed by the other side meanwhile; the request never reached it then.

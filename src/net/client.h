@@ -26,10 +26,11 @@ struct ClientRequest {
   std::string_view target;
   std::string_view bearer = {};  // Sent as Authorization when not empty.
   std::string_view body = {};
-  // Until the head of the answer is there, and between two pieces of its body.
+  // Until the whole head of the answer is there, and between two pieces of its body: the error's code is then
+  // "backend_silent".
   std::chrono::milliseconds head_timeout{300'000};
   std::chrono::milliseconds body_idle_timeout{60'000};
-  // No wait goes past this point.
+  // The whole answer must have been read by then, or it is timed_out with the code "deadline_passed".
   SteadyTime deadline = SteadyTime::max();
 };
 
@@ -47,7 +48,8 @@ class ClientAnswer {
 };
 
 // Sends a request and waits for the head of its answer. A kept connection that turns out to be closed is replaced once,
-// and only when no byte of an answer came. Errors: unavailable (nobody listens), backend_failed, timed_out.
+// and only when no byte of an answer came. Errors: unavailable (nobody takes the connection), backend_failed,
+// timed_out.
 Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request);
 
 }  // namespace gbgreg::net

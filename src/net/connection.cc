@@ -1,10 +1,25 @@
 #include "net/connection.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
 #include <boost/asio/error.hpp>
 #include <cstring>
 #include <vector>
 
 namespace gbgreg::net {
+namespace {
+
+// A session has words of its own for a slow client, so whoever reads this one waits for a model's server.
+Error too_slow() {
+  return {.kind = Kind::timed_out,
+          .code = "timed_out",
+          .message = "The model's server did not answer in time. Try again; GET /health says how it is.",
+          .detail = "the other side of a connection was too slow"};
+}
+
+}  // namespace
 
 Connection::Connection(IoThread& io, Socket socket) : io_(io), socket_(std::move(socket)) {}
 
@@ -22,6 +37,14 @@ void Connection::Timer::expired() {
 void Connection::start_timer(std::chrono::milliseconds timeout) {
   timer_.fired = false;
   io_.deadlines().arm(timer_, timeout);
+}
+
+Task<Result<void>> Connection::connect(Socket::endpoint_type peer, std::chrono::milliseconds timeout) {
+  start_timer(timeout);
+  auto [error] = co_await socket_.async_connect(peer, use_tuple);
+  timer_.disarm();
+  if (error) co_return std::unexpected(to_error(error));
+  co_return Result<void>{};
 }
 
 void Connection::consume(std::size_t size) {
@@ -80,7 +103,20 @@ Task<Result<std::size_t>> Connection::fill(std::size_t capacity_max, std::chrono
   co_return size;
 }
 
+Task<Result<std::size_t>> Connection::fill(std::size_t capacity_max, Patience& patience) {
+  if (patience.used_up()) co_return std::unexpected(too_slow());
+  const SteadyTime began = std::chrono::steady_clock::now();
+  auto size = co_await fill(capacity_max, patience.left());
+  patience.waited(std::chrono::steady_clock::now() - began, size.value_or(0));
+  co_return size;
+}
+
 Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces, std::chrono::milliseconds timeout) {
+  Patience patience(timeout);
+  co_return co_await write(pieces, patience);
+}
+
+Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces, Patience& patience) {
   constexpr std::size_t kPiecesMax = 8;
   std::array<asio::const_buffer, kPiecesMax> left{};
   std::size_t count = 0;
@@ -89,10 +125,17 @@ Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces,
   }
   std::size_t first = 0;
   while (first < count) {
-    start_timer(timeout);
+    if (patience.used_up()) co_return std::unexpected(too_slow());
+    start_timer(patience.left());
+    const SteadyTime began = std::chrono::steady_clock::now();
     const std::span<const asio::const_buffer> rest(left.data() + first, count - first);
     auto [error, size] = co_await socket_.async_write_some(rest, use_tuple);
     timer_.disarm();
+    patience.waited(std::chrono::steady_clock::now() - began, taken_since(size));
+    // The system lets us write again only when a good part of its queue is gone, and that can be megabytes: when the
+    // time is up before, what the peer took of the queue decides.
+    const bool is_time_up = error == asio::error::operation_aborted && timer_.fired;
+    if (is_time_up) continue;
     if (error) co_return std::unexpected(to_error(error));
     while (first < count && size >= left[first].size()) size -= left[first++].size();
     if (first < count) left[first] += size;
@@ -100,8 +143,18 @@ Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces,
   co_return Result<void>{};
 }
 
+// How many bytes went over to the peer since the last call, after which `written` more were put into the system's
+// queue. Over to its system, that is, which takes no more when nobody reads there.
+std::size_t Connection::taken_since(std::size_t written) {
+  int bytes = 0;
+  const bool is_known = ioctl(socket_.native_handle(), SIOCOUTQ, &bytes) == 0 && bytes > 0;
+  const std::size_t before = queued_ + written;
+  queued_ = is_known ? static_cast<std::size_t>(bytes) : 0;
+  return before - std::min(before, queued_);  // A Unix socket counts what its queue costs, which may be a little more.
+}
+
 Error Connection::to_error(const boost::system::error_code& error) const {
-  if (timer_.fired) return {.kind = Kind::timed_out, .code = "timed_out", .message = "The other side was too slow."};
+  if (timer_.fired) return too_slow();
   if (error == asio::error::operation_aborted) {
     return {.kind = Kind::cancelled, .code = "cancelled", .message = "The request was cancelled."};
   }
@@ -109,6 +162,12 @@ Error Connection::to_error(const boost::system::error_code& error) const {
           .code = "connection_lost",
           .message = "The connection was lost.",
           .detail = error.message()};
+}
+
+bool Connection::is_quiet() {
+  char byte = 0;
+  const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && begin_ == end_;
 }
 
 void Connection::close() noexcept {

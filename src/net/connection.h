@@ -15,6 +15,7 @@
 #include "core/core.h"
 #include "net/deadline_wheel.h"
 #include "net/io_thread.h"
+#include "net/patience.h"
 
 namespace gbgreg::net {
 
@@ -30,9 +31,15 @@ class Connection {
   Socket& socket() { return socket_; }
   IoThread& io() { return io_; }
 
+  // Errors: timed_out, cancelled, backend_failed (refused).
+  Task<Result<void>> connect(Socket::endpoint_type peer, std::chrono::milliseconds timeout);
+
   // Bytes that arrived and were not consumed. The view holds until the next fill.
   std::string_view unread() const { return {buffer_.get() + begin_, end_ - begin_}; }
   void consume(std::size_t size);
+
+  // Of the buffer; zero when there is none.
+  std::size_t capacity() const { return capacity_; }
 
   // Gives an empty buffer back, so that an idle connection costs little; the next fill takes one when bytes are there.
   void release_buffer();
@@ -41,10 +48,17 @@ class Connection {
   // here has `capacity_max` bytes when that is more than a pooled one's. Errors: timed_out, cancelled, backend_failed
   // (reset by the peer), too_large when `capacity_max` bytes are unread already.
   Task<Result<std::size_t>> fill(std::size_t capacity_max, std::chrono::milliseconds timeout);
+  // The same, and the wait is taken off `patience`, which bounds it.
+  Task<Result<std::size_t>> fill(std::size_t capacity_max, Patience& patience);
 
-  // Writes all of it. The timeout is for each piece that the peer takes, so that a slow but living reader is served.
+  // Writes all of it. What the peer lets us wait is taken off `patience`, which bounds it.
   // Errors: timed_out, cancelled, backend_failed (the peer is gone).
+  Task<Result<void>> write(std::span<const asio::const_buffer> pieces, Patience& patience);
+  // The same with a timeout for each piece that the peer takes, for peers that we chose ourselves.
   Task<Result<void>> write(std::span<const asio::const_buffer> pieces, std::chrono::milliseconds timeout);
+
+  // True when the peer has neither closed nor said anything that nobody asked for.
+  bool is_quiet();
 
   void close() noexcept;
 
@@ -59,6 +73,7 @@ class Connection {
     Connection& connection_;
   };
 
+  std::size_t taken_since(std::size_t written);
   void start_timer(std::chrono::milliseconds timeout);
   Error to_error(const boost::system::error_code& error) const;
   void make_room(std::size_t capacity_max);
@@ -70,6 +85,7 @@ class Connection {
   std::size_t capacity_ = 0;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
+  std::size_t queued_ = 0;  // Bytes that were written and not taken by the peer, when it was last looked.
 };
 
 }  // namespace gbgreg::net

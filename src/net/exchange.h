@@ -35,8 +35,12 @@ class Exchange {
   virtual std::string_view peer() const = 0;
 
   // The next piece of the decoded body; empty at its end. The view holds until the next call. A waiting
-  // `100 Continue` is sent by the first call. Errors: malformed, timed_out, cancelled (the client left).
+  // `100 Continue` is sent by the first call. Errors: malformed, request_timeout, cancelled (the client left).
   virtual Task<Result<std::string_view>> read_body() = 0;
+
+  // From here on the pieces of the body may be large (options.h): fewer hops for what goes to a disk, and more memory
+  // for each client that is slow. An exchange may not care.
+  virtual void want_large_pieces() {}
 
   // From here on a client that leaves cancels the task of this exchange. Call it once, when the body has been read.
   virtual void cancel_when_client_leaves() = 0;
@@ -48,7 +52,8 @@ class Exchange {
   virtual Task<Result<void>> respond(int status, std::string_view content_type, std::string_view body,
                                      HeaderFields fields = {}) = 0;
 
-  // An answer whose length is known and whose bytes follow by write().
+  // An answer whose length is known and whose bytes follow by write(). Nothing leaves before the first of them, so that
+  // until then another answer may still take its place.
   virtual Task<Result<void>> begin_sized(int status, std::string_view content_type, std::uint64_t length,
                                          HeaderFields fields = {}) = 0;
   // An answer of unknown length: chunked, or ended by closing for HTTP/1.0.

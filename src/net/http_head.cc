@@ -1,24 +1,12 @@
 #include "net/http_head.h"
 
 #include <algorithm>
-#include <limits>
+
+#include "core/utf8.h"
+#include "net/grammar.h"
 
 namespace gbgreg::net {
 namespace {
-
-constexpr std::array<bool, 256> kTokenCharacters = [] {
-  std::array<bool, 256> table{};
-  for (const char c :
-       std::string_view("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
-    table[static_cast<unsigned char>(c)] = true;
-  }
-  return table;
-}();
-
-bool is_token(std::string_view text) {
-  return !text.empty() &&
-         std::ranges::all_of(text, [](char c) { return kTokenCharacters[static_cast<unsigned char>(c)]; });
-}
 
 // Blank, tab, visible ASCII and obs-text: no control character, so no NUL and no line break in disguise.
 bool is_field_value(std::string_view text) {
@@ -32,16 +20,18 @@ bool is_target(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
+// A registered name or an IPv4 address, perhaps empty (RFC 3986, 3.2.2). Nothing that could end it or begin a port.
 bool is_host(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) {
-    return c > 0x20 && c < 0x7f && c != '/' && c != '?' && c != '#' && c != '@' && c != ',' && c != '\\';
-  });
+  return std::ranges::all_of(
+      text, [](char c) { return c > 0x20 && c < 0x7f && !std::string_view("/?#@,\\:[]\"<>").contains(c); });
 }
 
-std::string_view trim_blanks(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
+char lower_case(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), [](char c) { return lower_case(c); });
+  return lower;
 }
 
 // A cursor over the lines of a head. A line ends with CR LF and nothing else.
@@ -118,20 +108,6 @@ void read_connection(Head& head) {
   }
 }
 
-// 1*DIGIT that fits into 64 bits; absent for anything else.
-std::optional<std::uint64_t> parse_length(std::string_view text) {
-  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
-  if (text.empty()) return std::nullopt;
-  std::uint64_t length = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return std::nullopt;
-    const auto digit = static_cast<std::uint64_t>(c - '0');
-    if (length > (kMax - digit) / 10) return std::nullopt;
-    length = length * 10 + digit;
-  }
-  return length;
-}
-
 // RFC 9112, 6.3, with every doubt resolved by refusing: a length that two parties read differently is how requests are
 // smuggled.
 Result<void> read_framing(Head& head) {
@@ -155,7 +131,7 @@ Result<void> read_framing(Head& head) {
     return {};
   }
   if (length) {
-    const auto parsed = parse_length(*length);
+    const auto parsed = parse_decimal(*length);
     if (!parsed) return malformed("Content-Length must be a decimal number.");
     head.content_length = *parsed;
     head.framing = head.content_length > 0 ? Framing::length : Framing::none;
@@ -163,20 +139,65 @@ Result<void> read_framing(Head& head) {
   return {};
 }
 
-// "HTTP/1.x": the minor version, or absent.
-std::optional<int> parse_version(std::string_view text) {
-  if (text.size() != 8 || !text.starts_with("HTTP/1.") || text[7] < '0' || text[7] > '9') return std::nullopt;
-  return text[7] == '0' ? 0 : 1;
+struct Version {
+  int major = 1;
+  int minor = 1;
+};
+
+// "HTTP/" DIGIT "." DIGIT, or absent.
+std::optional<Version> parse_version(std::string_view text) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const bool is_version =
+      text.size() == 8 && text.starts_with("HTTP/") && is_digit(text[5]) && text[6] == '.' && is_digit(text[7]);
+  if (!is_version) return std::nullopt;
+  return Version{.major = text[5] - '0', .minor = text[7] - '0'};
+}
+
+// A later minor version is read as 1.1 (RFC 9110, 2.5).
+int minor_read(const Version& version) { return std::min(version.minor, 1); }
+
+constexpr std::uint64_t kPortMax = 65'535;
+
+bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
+  return equal_ignoring_case(text.substr(0, prefix.size()), prefix);
+}
+
+// "name:80", "10.0.0.1" or "[::1]:80": the lower-cased host without its port, an IPv6 address in its brackets. Absent
+// when it is none of these.
+std::optional<std::string> host_of(std::string_view authority) {
+  const bool is_bracketed = authority.starts_with('[');
+  const std::size_t host_end = is_bracketed ? authority.find(']') + 1 : std::min(authority.find(':'), authority.size());
+  const std::string_view host = authority.substr(0, host_end);
+  std::string_view port = authority.substr(host_end);
+  if (is_bracketed) {
+    const auto is_address = [](char c) { return hex_digit(c) >= 0 || c == ':' || c == '.'; };
+    if (host.size() <= 2 || !std::ranges::all_of(host.substr(1, host.size() - 2), is_address)) return std::nullopt;
+  } else if (!is_host(host)) {
+    return std::nullopt;
+  }
+  if (!port.empty()) {
+    if (host.empty() || !port.starts_with(':')) return std::nullopt;
+    port.remove_prefix(1);
+    // RFC 3986 lets the digits behind the colon be missing.
+    if (!port.empty() && parse_decimal(port).value_or(kPortMax + 1) > kPortMax) return std::nullopt;
+  }
+  return lower_case(host);
 }
 
 Result<void> read_target(RequestHead& head) {
   std::string_view rest = head.target;
   if (rest.front() != '/' && rest != "*") {
-    // Absolute form, as a proxy's client sends it: what stands before the path is of no interest to us.
-    const std::size_t scheme = rest.find("://");
-    if (scheme == std::string_view::npos) return malformed("The request target must begin with '/'.");
-    const std::size_t slash = rest.find_first_of("/?", scheme + 3);
-    rest = slash == std::string_view::npos ? std::string_view("/") : rest.substr(slash);
+    // Absolute form, as a proxy's client sends it. Its authority counts and not the Host field (RFC 9112, 3.2.2).
+    const std::size_t scheme_size = starts_with_ignoring_case(rest, "http://")    ? 7
+                                    : starts_with_ignoring_case(rest, "https://") ? 8
+                                                                                  : 0;
+    if (scheme_size == 0) return malformed("The request target must begin with '/'.");
+    rest.remove_prefix(scheme_size);
+    const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
+    head.host = host_of(authority);
+    if (authority.empty() || !head.host)
+      return malformed("The request target must name a host, like http://host/path.");
+    rest.remove_prefix(authority.size());
   }
   const std::size_t question = rest.find('?');
   head.path = rest.substr(0, question);
@@ -185,15 +206,21 @@ Result<void> read_target(RequestHead& head) {
   return {};
 }
 
+// To be called after read_target, whose authority goes before the field.
 Result<void> read_host(RequestHead& head) {
-  int hosts = 0;
+  std::optional<std::string_view> sent;
   for (const Field& field : head.fields) {
     if (!equal_ignoring_case(field.name, "host")) continue;
-    ++hosts;
-    head.host = field.value;
+    if (sent) return malformed("Host must be sent once.");
+    sent = field.value;
   }
-  if (hosts > 1 || (hosts == 0 && head.minor_version >= 1)) return malformed("Host must be sent once.");
-  if (!is_host(head.host)) return malformed("Host must be a name or an address, with a port if need be.");
+  if (!sent) {
+    if (head.minor_version >= 1) return malformed("Host must be sent once.");
+    return {};
+  }
+  auto host = host_of(*sent);
+  if (!host) return malformed("Host must be a name or an address, with a port if need be.");
+  if (!head.host) head.host = std::move(host);
   return {};
 }
 
@@ -242,7 +269,11 @@ Result<RequestHead> parse_request_head(std::string_view bytes, const Options& op
     return fail(Kind::head_too_large, "target_too_long",
                 "The request target may have at most " + std::to_string(options.target_bytes_max) + " bytes.");
   }
-  head.minor_version = *version;
+  if (version->major != 1) {
+    return fail(Kind::unknown_version, "unknown_http_version",
+                "The only version of HTTP understood is 1. Use HTTP/1.1.");
+  }
+  head.minor_version = minor_read(*version);
   auto target = read_target(head);
   if (!target) return std::unexpected(std::move(target.error()));
 
@@ -275,12 +306,13 @@ Result<ResponseHead> parse_response_head(std::string_view bytes, std::string_vie
   if (!line || line->size() < 12 || (line->size() > 12 && (*line)[12] != ' ')) return bad("no status line");
   const auto version = parse_version(line->substr(0, 8));
   const std::string_view code = line->substr(9, 3);
-  if (!version || (*line)[8] != ' ' || !std::ranges::all_of(code, [](char c) { return c >= '0' && c <= '9'; })) {
+  if (!version || version->major != 1 || (*line)[8] != ' ' ||
+      !std::ranges::all_of(code, [](char c) { return c >= '0' && c <= '9'; })) {
     return bad("broken status line");
   }
 
   ResponseHead head;
-  head.minor_version = *version;
+  head.minor_version = minor_read(*version);
   head.status = (code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0');
   if (head.status < 100 || head.status > 599) return bad("status out of range");
   auto fields = parse_fields(lines, options);
@@ -303,48 +335,10 @@ Result<ResponseHead> parse_response_head(std::string_view bytes, std::string_vie
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    if (lower(a[i]) != lower(b[i])) return false;
+    if (lower_case(a[i]) != lower_case(b[i])) return false;
   }
   return true;
 }
-
-namespace {
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// Well-formed UTF-8 without overlong forms, surrogates or NUL.
-bool is_clean_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    if (lead == 0) return false;
-    const std::size_t length = lead < 0x80   ? 1
-                               : lead < 0xc2 ? 0
-                               : lead < 0xe0 ? 2
-                               : lead < 0xf0 ? 3
-                               : lead < 0xf5 ? 4
-                                             : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    for (std::size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
-    }
-    const auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
-        (lead == 0xf4 && second > 0x8f)) {
-      return false;
-    }
-    i += length;
-  }
-  return true;
-}
-
-}  // namespace
 
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_blank) {
   std::string decoded;
@@ -352,8 +346,8 @@ std::optional<std::string> percent_decode(std::string_view text, bool plus_is_bl
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '%') {
       if (i + 2 >= text.size()) return std::nullopt;
-      const int high = hex_value(text[i + 1]);
-      const int low = hex_value(text[i + 2]);
+      const int high = hex_digit(text[i + 1]);
+      const int low = hex_digit(text[i + 2]);
       if (high < 0 || low < 0) return std::nullopt;
       decoded.push_back(static_cast<char>(high * 16 + low));
       i += 2;
@@ -361,7 +355,7 @@ std::optional<std::string> percent_decode(std::string_view text, bool plus_is_bl
       decoded.push_back(plus_is_blank && text[i] == '+' ? ' ' : text[i]);
     }
   }
-  if (!is_clean_utf8(decoded)) return std::nullopt;
+  if (!is_valid_utf8(decoded) || decoded.contains('\0')) return std::nullopt;
   return decoded;
 }
 
@@ -411,6 +405,8 @@ std::string_view reason_phrase(int status) {
       return "Not Found";
     case 405:
       return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
     case 409:
       return "Conflict";
     case 411:
@@ -439,6 +435,8 @@ std::string_view reason_phrase(int status) {
       return "Service Unavailable";
     case 504:
       return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
     default:
       return "Status";
   }

@@ -3,7 +3,6 @@
 // Pure: bytes in, a struct of views into those bytes out. The bytes must outlive the struct. Fuzzed (fuzz/http_head).
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -41,7 +40,9 @@ struct RequestHead : Head {
   std::string_view target;  // As sent.
   std::string_view path;    // The target's path, not decoded.
   std::string_view query;   // Behind '?', or empty.
-  std::string_view host;
+  // Whom the client means: of the target in absolute form, else of the Host field. Lower case, without the port, an
+  // IPv6 address in its brackets. Absent when neither was sent, which only HTTP/1.0 may do.
+  std::optional<std::string> host;
   bool expects_continue = false;
 };
 
@@ -53,7 +54,7 @@ struct ResponseHead : Head {
 std::size_t find_head_end(std::string_view bytes, std::size_t searched);
 
 // `bytes` is exactly one head with its blank line. Errors: malformed (400), head_too_large (431), unsupported (501: an
-// unknown transfer coding or version). A malformed head always means that the connection must be closed.
+// unknown transfer coding), unknown_version (505). A malformed head always means that the connection must be closed.
 Result<RequestHead> parse_request_head(std::string_view bytes, const Options& options);
 
 // `request_method` decides about bodies (HEAD has none). Errors: backend_failed.

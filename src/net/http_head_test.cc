@@ -16,7 +16,7 @@ TEST(ParseRequestHead, ReadsAnOrdinaryRequest) {
   EXPECT_EQ(head->method, "POST");
   EXPECT_EQ(head->path, "/api/generate");
   EXPECT_EQ(head->query, "a=1");
-  EXPECT_EQ(head->host, "localhost:3333");
+  EXPECT_EQ(head->host, "localhost");
   EXPECT_EQ(head->framing, Framing::length);
   EXPECT_EQ(head->content_length, 12U);
   EXPECT_TRUE(head->keep_alive);
@@ -46,10 +46,49 @@ TEST(ParseRequestHead, KnowsWhetherTheConnectionStays) {
 }
 
 TEST(ParseRequestHead, TakesTheAbsoluteFormOfAProxysClient) {
-  const auto head = parse("GET http://host:1/x?y HTTP/1.1\r\nHost: host:1\r\n\r\n");
-  ASSERT_TRUE(head);
-  EXPECT_EQ(head->path, "/x");
-  EXPECT_EQ(head->query, "y");
+  struct Case {
+    const char* target;
+    const char* path;
+    const char* query;
+  };
+  const Case cases[] = {
+      {"http://host:1/x?y", "/x", "y"},
+      {"HTTPS://HOST/x", "/x", ""},
+      {"http://host", "/", ""},
+      {"http://host?y=http://b/c", "/", "y=http://b/c"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.target);
+    const std::string bytes = "GET " + std::string(c.target) + " HTTP/1.1\r\nHost: other\r\n\r\n";
+    const auto head = parse(bytes);
+    ASSERT_TRUE(head) << head.error().message;
+    EXPECT_EQ(head->path, c.path);
+    EXPECT_EQ(head->query, c.query);
+    EXPECT_EQ(head->host, "host") << "the authority of the target goes before the Host field";
+  }
+}
+
+TEST(ParseRequestHead, KnowsTheHostWithoutItsPortInLowerCase) {
+  struct Case {
+    const char* field;
+    const char* want;
+  };
+  const Case cases[] = {{"A", "a"},
+                        {"LocalHost:3333", "localhost"},
+                        {"10.0.0.1:80", "10.0.0.1"},
+                        {"[::1]", "[::1]"},
+                        {"[FE80::1]:3333", "[fe80::1]"},
+                        {"a:", "a"},
+                        {"a_b-c.d", "a_b-c.d"},
+                        {"", ""}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.field);
+    const std::string bytes = "GET / HTTP/1.1\r\nHost: " + std::string(c.field) + "\r\n\r\n";
+    const auto head = parse(bytes);
+    ASSERT_TRUE(head) << head.error().message;
+    EXPECT_EQ(head->host, c.want);
+  }
+  EXPECT_EQ(parse("GET / HTTP/1.0\r\n\r\n")->host, std::nullopt);
 }
 
 TEST(ParseRequestHead, RefusesWhatTwoParsersCouldReadDifferently) {
@@ -81,11 +120,25 @@ TEST(ParseRequestHead, RefusesWhatTwoParsersCouldReadDifferently) {
       {"two codings", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"},
       {"coding in 1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"},
       {"unknown coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Kind::unsupported},
-      {"other version", "GET / HTTP/2.0\r\nHost: a\r\n\r\n"},
+      {"other version", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", Kind::unknown_version},
+      {"no digits in the version", "GET / HTTP/x.1\r\nHost: a\r\n\r\n"},
+      {"long version", "GET / HTTP/1.10\r\nHost: a\r\n\r\n"},
       {"no version", "GET /\r\nHost: a\r\n\r\n"},
       {"two blanks", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"},
       {"raw bytes in the target", "GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n"},
       {"relative target", "GET x HTTP/1.1\r\nHost: a\r\n\r\n"},
+      {"an address inside a relative target", "GET evil?x=http://h/api/version HTTP/1.1\r\nHost: a\r\n\r\n"},
+      {"another scheme", "GET ftp://h/api/version HTTP/1.1\r\nHost: a\r\n\r\n"},
+      {"a target without its host", "GET http:///api/version HTTP/1.1\r\nHost: a\r\n\r\n"},
+      {"a target with a user", "GET http://a@b/ HTTP/1.1\r\nHost: a\r\n\r\n"},
+      {"a target with a host, and no Host", "GET http://a/ HTTP/1.1\r\n\r\n"},
+      {"host with letters for a port", "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n"},
+      {"host with a port over the bound", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n"},
+      {"host of a port only", "GET / HTTP/1.1\r\nHost: :80\r\n\r\n"},
+      {"host with an open bracket", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"},
+      {"host with an empty bracket", "GET / HTTP/1.1\r\nHost: []\r\n\r\n"},
+      {"host with bytes behind the bracket", "GET / HTTP/1.1\r\nHost: [::1]a\r\n\r\n"},
+      {"two ports", "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n"},
       {"unknown expectation", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: tea\r\n\r\n"},
       {"target too long", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", Kind::head_too_large},
   };

@@ -18,27 +18,37 @@ void BufferPool::give_back(std::unique_ptr<char[]> buffer) {
   if (kept_.size() < kKeptMax) kept_.push_back(std::move(buffer));
 }
 
-IdleConnections::IdleConnections(std::size_t per_backend_max) : per_backend_max_(per_backend_max) {}
+IdleConnections::IdleConnections(std::size_t per_backend_max, std::chrono::milliseconds kept_max)
+    : per_backend_max_(per_backend_max), kept_max_(kept_max) {}
 
 IdleConnections::~IdleConnections() = default;
 
 std::unique_ptr<Connection> IdleConnections::take(const std::string& address) {
   const auto found = by_address_.find(address);
-  if (found == by_address_.end() || found->second.empty()) return nullptr;
-  auto connection = std::move(found->second.back());
-  found->second.pop_back();
-  if (found->second.empty()) by_address_.erase(found);  // Workers' addresses change with every life of theirs.
-  return connection;
+  if (found == by_address_.end()) return nullptr;
+  const SteadyTime oldest = std::chrono::steady_clock::now() - kept_max_;
+  std::unique_ptr<Connection> fit;
+  while (!fit && !found->second.empty()) {
+    Idle idle = std::move(found->second.back());
+    found->second.pop_back();
+    if (idle.since >= oldest && idle.connection->is_quiet()) fit = std::move(idle.connection);
+  }
+  if (found->second.empty()) by_address_.erase(found);
+  return fit;
 }
 
 void IdleConnections::keep(const std::string& address, std::unique_ptr<Connection> connection) {
   if (by_address_.size() >= kAddressesMax && !by_address_.contains(address)) by_address_.clear();
   auto& kept = by_address_[address];
-  if (kept.size() < per_backend_max_) kept.push_back(std::move(connection));
+  if (kept.size() >= per_backend_max_) return;
+  connection->release_buffer();
+  kept.push_back({.connection = std::move(connection), .since = std::chrono::steady_clock::now()});
 }
 
 IoThread::IoThread(int index, const Options& options)
-    : index_(index), options_(options), idle_connections_(options.idle_connections_per_backend_max) {}
+    : index_(index),
+      options_(options),
+      idle_connections_(options.idle_connections_per_backend_max, options.idle_connection_kept_max) {}
 
 IoThread::~IoThread() = default;
 

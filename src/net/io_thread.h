@@ -1,6 +1,7 @@
 // One I/O thread: its event loop, its deadlines, its connections to backends, its read buffers.
 //
-// Nothing in it is shared with another thread, so nothing in it is locked. Server (server.h) owns one per core.
+// Nothing in it is shared with another thread, so nothing in it is locked. Server (server.h) owns one per core, and the
+// fleet has one to ask its workers for signs of life.
 #pragma once
 
 #include <memory>
@@ -28,20 +29,26 @@ class BufferPool {
   std::vector<std::unique_ptr<char[]>> kept_;
 };
 
-// Idle connections to backends, by address. A worker's address changes with every life of it, so addresses that nobody
-// asks for any more are forgotten when there are too many.
+// Idle connections to backends, by address, each kept for a few seconds. A worker's address changes with every life of
+// it, so addresses that nobody asks for any more are forgotten when there are too many.
 class IdleConnections {
  public:
   static constexpr std::size_t kAddressesMax = 64;
-  explicit IdleConnections(std::size_t per_backend_max);
+  IdleConnections(std::size_t per_backend_max, std::chrono::milliseconds kept_max);
   ~IdleConnections();
-  // Null when there is none.
+  // Null when there is none that is fit for a request: not too old, not closed by the backend, and without bytes that
+  // nobody asked for, which the next request would take for its answer.
   std::unique_ptr<Connection> take(const std::string& address);
   void keep(const std::string& address, std::unique_ptr<Connection> connection);
 
  private:
+  struct Idle {
+    std::unique_ptr<Connection> connection;
+    SteadyTime since;
+  };
   std::size_t per_backend_max_;
-  std::unordered_map<std::string, std::vector<std::unique_ptr<Connection>>> by_address_;
+  std::chrono::milliseconds kept_max_;
+  std::unordered_map<std::string, std::vector<Idle>> by_address_;
 };
 
 class IoThread {

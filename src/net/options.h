@@ -18,18 +18,29 @@ struct Options {
   std::size_t chunk_extension_bytes_max = 4 * 1024;
   std::size_t trailer_bytes_max = 8 * 1024;
 
-  std::chrono::milliseconds head_timeout{15'000};
+  std::size_t empty_lines_max = 8;  // Before a request line, where some old clients leave them.
+
+  // What a read of a body takes at most; the second for bodies that go to the disk (Exchange::want_large_pieces).
+  std::size_t piece_bytes_max = 16 * 1024;
+  std::size_t large_piece_bytes_max = 256 * 1024;
+
+  std::chrono::milliseconds head_timeout{15'000};  // From a head's first byte to its last.
   std::chrono::milliseconds idle_timeout{75'000};  // Between requests on a kept connection.
-  std::chrono::milliseconds body_idle_timeout{30'000};
-  std::chrono::milliseconds write_timeout{30'000};  // A reader that takes nothing for so long is left.
+  // A client keeps this rate, with its body and with reading its answer, or makes up for it within the grace
+  // (patience.h). So the grace is also the longest wait in which nothing moves at all.
+  std::uint64_t client_bytes_per_second_min = 1024;
+  std::chrono::milliseconds body_grace{30'000};
+  std::chrono::milliseconds write_grace{30'000};
+  std::chrono::milliseconds write_timeout{30'000};  // A backend that takes nothing for so long is left.
   // After a refusal what still comes in is read and dropped, so that the client gets to see the answer: until nothing
   // comes for the first time, and never longer than the second.
   std::chrono::milliseconds linger_timeout{2'000};
   std::chrono::milliseconds linger_total_max{30'000};
   std::chrono::milliseconds drain_timeout{10'000};  // At shutdown, for answers under way.
 
-  std::chrono::milliseconds connect_timeout{2'000};
+  std::chrono::milliseconds connect_timeout{2'000};  // To a backend.
   std::size_t idle_connections_per_backend_max = 16;
+  std::chrono::milliseconds idle_connection_kept_max{4'000};  // llama-server closes its side after 5 s.
 };
 
 }  // namespace gbgreg::net

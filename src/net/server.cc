@@ -1,5 +1,6 @@
 #include "net/server.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
@@ -8,31 +9,45 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/system/system_error.hpp>
+#include <cerrno>
 #include <condition_variable>
 #include <list>
 #include <mutex>
 #include <thread>
 #include <unordered_set>
 
+#include "net/rounds.h"
 #include "net/session.h"
 
 namespace gbgreg::net {
 namespace {
 
 using Acceptor = asio::basic_socket_acceptor<asio::generic::stream_protocol, Executor>;
-using Timer =
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 // When the process is out of descriptors, accepting again at once would spin.
 constexpr std::chrono::milliseconds kAcceptPause{100};
 constexpr int kBacklog = 1024;
+
+// For a client that there is no place for. This room knows no dialect and the request is not read, so the text is
+// fixed.
+constexpr std::string_view kNoPlace =
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    "Content-Type: application/json; charset=utf-8\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Retry-After: 1\r\n"
+    "Connection: close\r\n"
+    "Content-Length: 142\r\n"
+    "\r\n"
+    R"({"error":{"code":"too_many_connections","message":"There are as many connections as may be )"
+    R"((limits.connections_max). Try again in a moment."}})";
+static_assert(kNoPlace.size() - kNoPlace.find("\r\n\r\n") - 4 == 142, "the length that it declares");
 
 std::unexpected<Error> cannot_listen(const Endpoint& address, const boost::system::error_code& error) {
   const std::string text = endpoint_text(address);
@@ -43,13 +58,65 @@ std::unexpected<Error> cannot_listen(const Endpoint& address, const boost::syste
   return fail(Kind::unavailable, "cannot_listen", "Cannot listen on " + text + ": " + error.message() + ".");
 }
 
+boost::system::error_code last_error() { return {errno, boost::system::system_category()}; }
+
+const char* path_of(const Endpoint& unix_address) {
+  return static_cast<const char*>(reinterpret_cast<const sockaddr_un*>(unix_address.data())->sun_path);
+}
+
+// Makes way for a Unix socket: takes away the file of a gateway that is gone, and leaves every other file where it is.
+// Who it belongs to is found out by knocking. Errors: conflict (somebody answers), unavailable.
+Result<void> clear_stale_socket(const Endpoint& address) {
+  const int knocking = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (knocking < 0) return cannot_listen(address, last_error());
+  const bool is_open = connect(knocking, address.data(), static_cast<socklen_t>(address.size())) == 0;
+  const int refusal = is_open ? 0 : errno;
+  close(knocking);
+  // A listener whose queue is full lets nobody in at this moment, and lives.
+  if (is_open || refusal == EAGAIN) return cannot_listen(address, asio::error::address_in_use);
+  struct stat found{};
+  const bool is_stale =
+      refusal == ECONNREFUSED && lstat(path_of(address), &found) == 0 && S_ISSOCK(found.st_mode);  // Not a mere file.
+  if (is_stale) unlink(path_of(address));
+  return {};
+}
+
 }  // namespace
+
+// How many connections there are, over all lanes, against the most that there may be. Any thread.
+class Server::Places {
+ public:
+  explicit Places(int places_max) : places_max_(places_max) {}
+  bool take() {
+    if (taken_.fetch_add(1, std::memory_order_relaxed) < places_max_) return true;
+    give_back();
+    return false;
+  }
+  void give_back() { taken_.fetch_sub(1, std::memory_order_relaxed); }
+
+ private:
+  int places_max_;
+  std::atomic<int> taken_{0};
+};
+
+// The file of a Unix socket that we listen on. Which one it is tells whether the file there is still ours.
+struct Server::SocketFile {
+  std::string path;
+  dev_t device = 0;
+  ino_t inode = 0;
+
+  void remove() const {
+    struct stat found{};
+    const bool is_ours = lstat(path.c_str(), &found) == 0 && found.st_dev == device && found.st_ino == inode;
+    if (is_ours) unlink(path.c_str());
+  }
+};
 
 // One I/O thread with its acceptors and sessions. Everything but figures and the drain hand-shake runs on that thread.
 class Server::Lane {
  public:
-  Lane(int index, const Options& options, Handler& handler, int connections_max)
-      : io_(index, options), handler_(handler), connections_max_(connections_max) {}
+  Lane(int index, const Options& options, Handler& handler, Places& places)
+      : io_(index, options), handler_(handler), places_(places) {}
 
   IoThread& io() { return io_; }
 
@@ -71,15 +138,26 @@ class Server::Lane {
   }
 
   // A listening Unix socket cannot be bound twice, so the other lanes listen on a copy of the first one's descriptor.
-  void share(int descriptor, const Endpoint& address) {
+  Result<void> share(int descriptor, const Endpoint& address) {
+    const int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) return cannot_listen(address, last_error());
+    boost::system::error_code error;
     Acceptor acceptor(io_.executor());
-    acceptor.assign(address.protocol(), dup(descriptor));
+    acceptor.assign(address.protocol(), copy, error);
+    if (error) {
+      close(copy);
+      return cannot_listen(address, error);
+    }
     acceptors_.push_back(std::move(acceptor));
+    return {};
   }
   int last_descriptor() { return acceptors_.back().native_handle(); }
 
   void start() {
-    for (Acceptor& acceptor : acceptors_) spawn(io_.executor(), "accept", accept(acceptor));
+    for (Acceptor& acceptor : acceptors_) {
+      auto accept_next = [this, &acceptor] { return accept(acceptor); };
+      spawn(io_.executor(), "accept", run_rounds(io_.executor(), "accepting", kAcceptPause, std::move(accept_next)));
+    }
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), ("gbgreg-io" + std::to_string(io_.index())).c_str());
       run();
@@ -136,38 +214,62 @@ class Server::Lane {
     }
   }
 
-  Task<void> accept(Acceptor& acceptor) {
-    Timer pause(io_.executor());
-    while (acceptor.is_open()) {
-      Endpoint peer;
-      Socket socket(io_.executor());
-      auto [error] = co_await acceptor.async_accept(socket, peer, use_tuple);
-      if (error == asio::error::operation_aborted || drain_.draining) co_return;
-      if (error) {
-        spdlog::warn("accepting a connection failed: {}", error.message());
-        pause.expires_after(kAcceptPause);
-        co_await pause.async_wait(use_tuple);
-        continue;
-      }
-      if (connections_.load(std::memory_order_relaxed) >= connections_max_) {
-        refused_.fetch_add(1, std::memory_order_relaxed);
-        continue;  // The socket closes as it goes out of scope.
-      }
-      set_no_delay(socket);
-      serve(std::move(socket), peer);
+  Task<NextRound> accept(Acceptor& acceptor) {
+    if (!acceptor.is_open()) co_return NextRound::never;
+    Endpoint peer;
+    Socket socket(io_.executor());
+    auto [error] = co_await acceptor.async_accept(socket, peer, use_tuple);
+    if (error == asio::error::operation_aborted || drain_.draining) co_return NextRound::never;
+    if (error) {
+      spdlog::warn("accepting a connection failed: {}", error.message());
+      co_return NextRound::after_pause;
     }
+    if (!places_.take()) {
+      refuse(socket);
+      co_return NextRound::at_once;
+    }
+    try {
+      serve(std::move(socket), peer);
+    } catch (...) {
+      places_.give_back();
+      throw;
+    }
+    co_return NextRound::at_once;
   }
 
+  // Says why, if that can be said without waiting. The socket closes as it goes out of scope.
+  void refuse(Socket& socket) {
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    ::send(socket.native_handle(), kNoPlace.data(), kNoPlace.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    // Closing over bytes that nobody read would reset the connection, and the answer could be lost.
+    std::array<char, 4096> request;
+    (void)recv(socket.native_handle(), request.data(), request.size(), MSG_DONTWAIT);
+  }
+
+  // Its place is taken already. When this throws, nothing of the session is left.
   void serve(Socket socket, const Endpoint& peer) {
+    set_no_delay(socket);
     std::string peer_text = peer.protocol().family() == AF_UNIX ? "unix" : endpoint_text(peer).substr(7);
     auto session = std::make_shared<Session>(io_, std::move(socket), std::move(peer_text), handler_, drain_);
+    // Before it runs, so that no session runs that a drain would not find.
     sessions_.insert(session.get());
+    try {
+      run_session(session);
+    } catch (...) {
+      sessions_.erase(session.get());
+      throw;
+    }
     connections_.fetch_add(1, std::memory_order_relaxed);
     accepted_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // The end of a session never comes before this returns.
+  void run_session(const std::shared_ptr<Session>& session) {
     auto ended = [this, session](const std::exception_ptr& failure) {
       log_escaped(failure);
       session->close();
       sessions_.erase(session.get());
+      places_.give_back();  // First: whoever sees fewer connections may count on a place.
       connections_.fetch_sub(1, std::memory_order_relaxed);
       gone_.notify_one();
     };
@@ -189,7 +291,7 @@ class Server::Lane {
 
   IoThread io_;
   Handler& handler_;
-  int connections_max_;
+  Places& places_;
   asio::executor_work_guard<Executor> work_{io_.executor()};
   std::list<Acceptor> acceptors_;
   std::unordered_set<Session*> sessions_;
@@ -205,24 +307,14 @@ class Server::Lane {
 Server::Server(const Options& options, Handler& handler) {
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const int threads = options.threads > 0 ? options.threads : cores;
-  const int connections_max = std::max(1, options.connections_max / threads);
-  for (int i = 0; i < threads; ++i) lanes_.push_back(std::make_unique<Lane>(i, options, handler, connections_max));
+  places_ = std::make_unique<Places>(options.connections_max);
+  for (int i = 0; i < threads; ++i) lanes_.push_back(std::make_unique<Lane>(i, options, handler, *places_));
 }
 
 Server::~Server() { stop(); }
 
 Result<Endpoint> Server::listen(const Endpoint& address) {
-  if (address.protocol().family() == AF_UNIX) {
-    const auto* unix_address = reinterpret_cast<const sockaddr_un*>(address.data());
-    struct stat found{};
-    if (stat(static_cast<const char*>(unix_address->sun_path), &found) == 0 && S_ISSOCK(found.st_mode)) {
-      unlink(static_cast<const char*>(unix_address->sun_path));
-    }
-    auto bound = lanes_.front()->bind(address, false);
-    if (!bound) return bound;
-    for (std::size_t i = 1; i < lanes_.size(); ++i) lanes_[i]->share(lanes_.front()->last_descriptor(), address);
-    return bound;
-  }
+  if (address.protocol().family() == AF_UNIX) return listen_unix(address);
   // With SO_REUSEPORT a second gateway of the same user would silently share the port: look first without it.
   {
     IoContext probe_context;
@@ -243,12 +335,33 @@ Result<Endpoint> Server::listen(const Endpoint& address) {
   return bound;
 }
 
+Result<Endpoint> Server::listen_unix(const Endpoint& address) {
+  auto cleared = clear_stale_socket(address);
+  if (!cleared) return std::unexpected(std::move(cleared.error()));
+  auto bound = lanes_.front()->bind(address, false);
+  if (!bound) return bound;
+  SocketFile file{.path = path_of(address)};
+  struct stat made{};
+  if (lstat(file.path.c_str(), &made) == 0) {
+    file.device = made.st_dev;
+    file.inode = made.st_ino;
+    socket_files_.push_back(std::move(file));
+  }
+  for (std::size_t i = 1; i < lanes_.size(); ++i) {
+    auto shared = lanes_[i]->share(lanes_.front()->last_descriptor(), address);
+    if (!shared) return std::unexpected(std::move(shared.error()));
+  }
+  return bound;
+}
+
 void Server::start() {
   for (auto& lane : lanes_) lane->start();
 }
 
 void Server::stop() {
   if (lanes_.empty()) return;
+  for (const SocketFile& file : socket_files_) file.remove();
+  socket_files_.clear();
   const SteadyTime until = std::chrono::steady_clock::now() + lanes_.front()->io().options().drain_timeout;
   for (auto& lane : lanes_) lane->begin_drain();
   for (auto& lane : lanes_) lane->end(until);

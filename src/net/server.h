@@ -29,7 +29,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Binds an address on every I/O thread; port 0 takes a free one. Before start(). Returns the address bound.
-  // Errors: conflict (the port is taken), unavailable (any other refusal of the system).
+  // A Unix socket's file that nobody listens behind any more is replaced; our own goes at stop().
+  // Errors: conflict (somebody listens there), unavailable (any other refusal of the system).
   Result<Endpoint> listen(const Endpoint& address);
 
   void start();
@@ -44,7 +45,13 @@ class Server {
 
  private:
   class Lane;
+  class Places;
+  struct SocketFile;
+  Result<Endpoint> listen_unix(const Endpoint& address);
+
+  std::unique_ptr<Places> places_;  // Shared by the lanes, so it goes after them.
   std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<SocketFile> socket_files_;
 };
 
 }  // namespace gbgreg::net

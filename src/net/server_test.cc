@@ -2,14 +2,21 @@
 #include "net/server.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
+#include <filesystem>
+#include <fstream>
 #include <semaphore>
+#include <thread>
 
 #include "net/client.h"
 #include "net/io_thread.h"
@@ -19,12 +26,14 @@ namespace {
 
 using asio::ip::tcp;
 
-// Answers by path: /echo gives the body back, /stream three pieces, /wait hangs until the client leaves, /relay asks
+// Answers by path: /echo gives the body back, /stream three pieces, /wait hangs until the client leaves, /flood writes
+// for as long as it is read, /sized_then_error and /stream_then_error think again before their first byte, /relay asks
 // the address in its body for /echo through the client.
 class TestHandler final : public Handler {
  public:
   std::counting_semaphore<> waiting{0};
   std::counting_semaphore<> left{0};
+  std::atomic<std::size_t> largest_piece{0};
 
   Task<void> handle(Exchange& exchange) override {
     const std::string_view path = exchange.head().path;
@@ -38,12 +47,29 @@ class TestHandler final : public Handler {
       (void)co_await exchange.respond(413, "text/plain", "too much");
       co_return;
     }
+    if (path.ends_with("_then_error")) {
+      const HeaderFields fields{{.name = "ETag", .value = "first"}};
+      if (path == "/sized_then_error") (void)co_await exchange.begin_sized(200, "text/plain", 3, fields);
+      if (path == "/stream_then_error") (void)co_await exchange.begin_stream(200, "text/plain", fields);
+      EXPECT_FALSE(exchange.begun());
+      (void)co_await exchange.respond(500, "text/plain", "instead");
+      co_return;
+    }
+    if (path == "/flood") {
+      co_await flood(exchange);
+      co_return;
+    }
+    if (path == "/large_pieces") exchange.want_large_pieces();
     std::string body;
     while (true) {
       auto piece = co_await exchange.read_body();
-      if (!piece) co_return;
+      if (!piece) {
+        (void)co_await exchange.respond(http_status(piece.error().kind), "text/plain", piece.error().code);
+        co_return;
+      }
       if (piece->empty()) break;
       body.append(*piece);
+      largest_piece = std::max(largest_piece.load(), piece->size());
     }
     if (path == "/wait") {
       co_await wait_for_client_to_leave(exchange);
@@ -60,6 +86,14 @@ class TestHandler final : public Handler {
   }
 
  private:
+  Task<void> flood(Exchange& exchange) {
+    const std::string piece(64 * 1024, 'x');
+    auto written = co_await exchange.begin_stream(200, "text/plain");
+    while (written) written = co_await exchange.write(piece);
+    EXPECT_EQ(written.error().kind, Kind::cancelled);
+    left.release();
+  }
+
   Task<void> wait_for_client_to_leave(Exchange& exchange) {
     exchange.cancel_when_client_leaves();
     asio::steady_timer timer(exchange.io().context(), std::chrono::minutes{1});
@@ -88,6 +122,11 @@ class ServerTest : public testing::Test {
     options_.threads = 2;
     options_.head_timeout = std::chrono::milliseconds{200};
     options_.linger_timeout = std::chrono::milliseconds{200};
+    start();
+  }
+
+  // Starts a server with the options as they are now.
+  void start() {
     server_ = std::make_unique<Server>(options_, handler_);
     const auto bound = server_->listen(*parse_endpoint("127.0.0.1:0"));
     ASSERT_TRUE(bound) << bound.error().message;
@@ -114,6 +153,22 @@ class ServerTest : public testing::Test {
     boost::system::error_code error;
     asio::read(socket, asio::dynamic_buffer(answer), error);
     return answer;
+  }
+
+  // Sends `bytes`, and then one byte more each time that no answer has come yet, until the connection ends.
+  std::string trickle(std::string_view bytes) {
+    tcp::socket socket = connect();
+    asio::write(socket, asio::buffer(bytes));
+    pollfd answer{.fd = socket.native_handle(), .events = POLLIN, .revents = 0};
+    boost::system::error_code error;
+    while (!error && poll(&answer, 1, 20) == 0) asio::write(socket, asio::buffer("a", 1), error);
+    return read_to_end(socket);
+  }
+
+  // Waits for a condition that another thread brings about.
+  template <class Condition>
+  static void wait_until(Condition condition) {
+    while (!condition()) std::this_thread::yield();
   }
 
   static std::string body_of(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
@@ -187,6 +242,118 @@ TEST_F(ServerTest, RefusesAMalformedHeadAndCloses) {
 
 TEST_F(ServerTest, ClosesOnAHeadThatDoesNotArrive) { EXPECT_EQ(talk("GET / HT"), ""); }
 
+TEST_F(ServerTest, ClosesOnAHeadThatComesByteByByteForTooLong) { EXPECT_EQ(trickle("GET / HTTP/1.1\r\nX: "), ""); }
+
+TEST_F(ServerTest, RefusesABodyThatStopsAndSaysThatTheClientWasTooSlow) {
+  options_.body_grace = std::chrono::milliseconds{100};
+  start();
+  const std::string answer = talk("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhi");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n")) << answer;
+  EXPECT_NE(answer.find("Connection: close\r\n"), std::string::npos) << answer;
+  EXPECT_EQ(body_of(answer), "body_timeout");
+}
+
+TEST_F(ServerTest, RefusesABodyThatNeverStopsAndNeverComes) {
+  options_.body_grace = std::chrono::milliseconds{300};
+  start();
+  const std::string answer = trickle("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 408")) << answer;
+}
+
+TEST_F(ServerTest, LeavesAClientThatReadsNothing) {
+  options_.write_grace = std::chrono::milliseconds{100};
+  start();
+  tcp::socket socket = connect();
+  asio::write(socket, asio::buffer(std::string_view("GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")));
+  EXPECT_TRUE(handler_.left.try_acquire_for(std::chrono::seconds{30}));
+}
+
+TEST_F(ServerTest, LeavesAClientThatReadsTooSlowly) {
+  options_.write_grace = std::chrono::milliseconds{100};
+  options_.client_bytes_per_second_min = std::uint64_t{1} << 40;
+  start();
+  tcp::socket socket = connect();
+  asio::write(socket, asio::buffer(std::string_view("GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")));
+  // However much is read, it is never fast enough: without a least rate this would go on for ever.
+  std::string read(1024 * 1024, '\0');
+  boost::system::error_code error;
+  while (!error) socket.read_some(asio::buffer(read), error);
+  EXPECT_TRUE(handler_.left.try_acquire_for(std::chrono::seconds{30}));
+}
+
+TEST_F(ServerTest, ReadsABodyInSmallPiecesUnlessAskedForLargeOnes) {
+  const std::string body(2'000'000, 'x');
+  const std::string head = " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n";
+  EXPECT_EQ(body_of(talk("POST /echo" + head + body)), body);
+  EXPECT_LE(handler_.largest_piece, options_.piece_bytes_max);
+  EXPECT_EQ(body_of(talk("POST /large_pieces" + head + body)), body);
+  EXPECT_GT(handler_.largest_piece, options_.piece_bytes_max);
+  EXPECT_LE(handler_.largest_piece, options_.large_piece_bytes_max);
+}
+
+TEST_F(ServerTest, SendsOneHeadWhenAnAnswerIsReplacedBeforeItsFirstByte) {
+  for (const char* path : {"/sized_then_error", "/stream_then_error"}) {
+    for (const char* method : {"GET", "HEAD"}) {
+      SCOPED_TRACE(std::string(method) + path);
+      const std::string answer =
+          talk(std::string(method) + " " + path + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+      EXPECT_TRUE(answer.starts_with("HTTP/1.1 500")) << answer;
+      EXPECT_EQ(answer.find("HTTP/1.1", 1), std::string::npos) << answer;
+      EXPECT_EQ(answer.find("ETag"), std::string::npos) << answer;
+      EXPECT_EQ(answer.find("Transfer-Encoding"), std::string::npos) << answer;
+      EXPECT_EQ(body_of(answer), std::string_view(method) == "GET" ? "instead" : "");
+    }
+  }
+}
+
+TEST_F(ServerTest, RefusesAHeadOverItsBoundAlsoBehindABody) {
+  const std::string large = "GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(40'000, 'a') + "\r\n\r\n";
+  const std::string answer = talk("POST /large_pieces HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n" +
+                                  std::string(600'000, 'b') + large);
+  const std::size_t second = answer.rfind("HTTP/1.1 ");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(answer.substr(second).starts_with("HTTP/1.1 431")) << answer.substr(second);
+}
+
+TEST_F(ServerTest, PassesAFewEmptyLinesBeforeARequestWhereverTheyAreCut) {
+  const std::string request = "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  tcp::socket socket = connect();
+  socket.set_option(tcp::no_delay(true));
+  for (std::size_t i = 0; i < options_.empty_lines_max; ++i) {
+    for (const char c : std::string_view("\r\n")) asio::write(socket, asio::buffer(&c, 1));
+  }
+  asio::write(socket, asio::buffer(request));
+  EXPECT_TRUE(read_to_end(socket).starts_with("HTTP/1.1 200"));
+
+  std::string too_many;
+  for (std::size_t i = 0; i <= options_.empty_lines_max; ++i) too_many += "\r\n";
+  EXPECT_TRUE(talk(too_many + request).starts_with("HTTP/1.1 400"));
+}
+
+TEST_F(ServerTest, HasOneBoundOnConnectionsForAllThreads) {
+  options_.threads = 4;
+  options_.connections_max = 4;
+  start();
+  std::vector<tcp::socket> clients;
+  for (int i = 0; i < options_.connections_max; ++i) {
+    clients.push_back(connect());
+    asio::write(clients.back(), asio::buffer(std::string_view("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n")));
+    std::string answer;
+    asio::read_until(clients.back(), asio::dynamic_buffer(answer), "\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << "client " << i << ": " << answer;
+  }
+  tcp::socket one_more = connect();
+  const std::string refused = read_to_end(one_more);
+  EXPECT_TRUE(refused.starts_with("HTTP/1.1 503")) << refused;
+  EXPECT_NE(refused.find("Retry-After: 1\r\n"), std::string::npos) << refused;
+  EXPECT_EQ(server_->figures().refused, 1U);
+  EXPECT_EQ(server_->figures().connections, 4);
+
+  clients.pop_back();
+  wait_until([this] { return server_->figures().connections == 3; });
+  EXPECT_TRUE(talk("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
 TEST_F(ServerTest, CancelsTheTaskOfAClientThatLeaves) {
   tcp::socket socket = connect();
   asio::write(socket, asio::buffer(std::string_view("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")));
@@ -232,6 +399,105 @@ TEST_F(ServerTest, RefusesAPortThatIsTaken) {
   const auto bound = second.listen(*parse_endpoint(address_));
   ASSERT_FALSE(bound);
   EXPECT_EQ(bound.error().kind, Kind::conflict);
+}
+
+class UnixSocketTest : public testing::Test {
+ protected:
+  void SetUp() override { options_.threads = 2; }
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  // Binds a socket to the path as a gateway does that is killed later: nobody listens, the file stays.
+  void leave_stale_socket() {
+    asio::local::stream_protocol::acceptor gone(context_, asio::local::stream_protocol::endpoint(path_));
+  }
+
+  bool answers() {
+    asio::local::stream_protocol::socket socket(context_);
+    boost::system::error_code error;
+    socket.connect(asio::local::stream_protocol::endpoint(path_), error);
+    if (error) return false;
+    asio::write(socket, asio::buffer(std::string_view("GET /echo HTTP/1.0\r\n\r\n")));
+    std::string answer;
+    asio::read(socket, asio::dynamic_buffer(answer), error);
+    return answer.starts_with("HTTP/1.0 200");
+  }
+
+  const std::string path_ = testing::TempDir() + "gbgreg_server_test_" + std::to_string(getpid()) + ".sock";
+  const Endpoint address_ = *parse_endpoint("unix:" + path_);
+  Options options_;
+  TestHandler handler_;
+  IoContext context_;
+};
+
+TEST_F(UnixSocketTest, IsNotTakenFromAGatewayThatLives) {
+  Server first(options_, handler_);
+  ASSERT_TRUE(first.listen(address_));
+  first.start();
+  {
+    Server second(options_, handler_);
+    const auto bound = second.listen(address_);
+    ASSERT_FALSE(bound);
+    EXPECT_EQ(bound.error().kind, Kind::conflict);
+    EXPECT_EQ(bound.error().code, "address_in_use");
+  }
+  EXPECT_TRUE(answers());
+}
+
+TEST_F(UnixSocketTest, IsTakenOverWhenItsGatewayIsGone) {
+  leave_stale_socket();
+  ASSERT_TRUE(std::filesystem::exists(path_));
+  Server server(options_, handler_);
+  ASSERT_TRUE(server.listen(address_));
+  server.start();
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(answers()) << i;
+}
+
+TEST_F(UnixSocketTest, TakesNoOtherFileAway) {
+  std::ofstream(path_) << "somebody's notes";
+  Server server(options_, handler_);
+  EXPECT_FALSE(server.listen(address_));
+  EXPECT_EQ(std::filesystem::file_size(path_), 16U);
+}
+
+TEST_F(UnixSocketTest, ServesAClientThatReadsSlowlyAndFastEnough) {
+  // A socket of this kind holds about 200 KB and takes more only when a quarter of it is left: longer than the grace.
+  options_.write_grace = std::chrono::milliseconds{500};
+  Server server(options_, handler_);
+  ASSERT_TRUE(server.listen(address_));
+  server.start();
+  {
+    asio::local::stream_protocol::socket socket(context_);
+    socket.connect(asio::local::stream_protocol::endpoint(path_));
+    asio::write(socket, asio::buffer(std::string_view("GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")));
+    std::string piece(66'000, '\0');
+    pollfd hang_up{.fd = socket.native_handle(), .events = POLLRDHUP, .revents = 0};
+    for (int i = 0; i < 10; ++i) {
+      asio::read(socket, asio::buffer(piece));
+      ASSERT_EQ(poll(&hang_up, 1, 250), 0) << "hung up on after piece " << i;
+    }
+  }
+  EXPECT_TRUE(handler_.left.try_acquire_for(std::chrono::seconds{30}));
+}
+
+TEST_F(UnixSocketTest, IsGoneAfterTheStop) {
+  Server server(options_, handler_);
+  ASSERT_TRUE(server.listen(address_));
+  server.start();
+  server.stop();
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(UnixSocketTest, StaysWhenItIsAnothersByThen) {
+  Server server(options_, handler_);
+  ASSERT_TRUE(server.listen(address_));
+  server.start();
+  // The first file is kept under another name, so that the second cannot be given its number.
+  const std::string kept = path_ + ".kept";
+  std::filesystem::rename(path_, kept);
+  leave_stale_socket();
+  server.stop();
+  EXPECT_TRUE(std::filesystem::exists(path_));
+  std::filesystem::remove(kept);
 }
 
 TEST_F(ServerTest, StopsWhileAClientWaits) {

@@ -7,17 +7,30 @@
 #include <array>
 #include <boost/system/system_error.hpp>
 #include <charconv>
+#include <optional>
 
 namespace gbgreg::net {
 namespace {
 
-constexpr std::size_t kSmallBodyBytes = 64 * 1024;
-constexpr std::size_t kBodyBufferBytes = 256 * 1024;
+Error head_too_large(std::size_t bytes_max) {
+  return {.kind = Kind::head_too_large,
+          .code = "head_too_large",
+          .message = "The request's head may have at most " + std::to_string(bytes_max) + " bytes."};
+}
+
+Patience new_patience(std::chrono::milliseconds grace, const Options& options) {
+  return {grace, options.client_bytes_per_second_min};
+}
 
 }  // namespace
 
 Session::Session(IoThread& io, Socket socket, std::string peer, Handler& handler, const DrainFlag& drain)
-    : connection_(io, std::move(socket)), peer_(std::move(peer)), handler_(handler), drain_(drain) {}
+    : connection_(io, std::move(socket)),
+      peer_(std::move(peer)),
+      handler_(handler),
+      drain_(drain),
+      write_patience_(new_patience(io.options().write_grace, io.options())),
+      body_patience_(new_patience(io.options().body_grace, io.options())) {}
 
 Task<void> Session::run() {
   // The server holds this session only as long as it runs.
@@ -49,6 +62,8 @@ Task<void> Session::run() {
 void Session::reset_for_next_request() {
   head_ = RequestHead{};
   decoder_ = BodyDecoder{};
+  body_patience_ = new_patience(io().options().body_grace, io().options());
+  large_pieces_ = false;
   fields_.clear();
   out_.clear();
   answer_ = Answer::none;
@@ -58,38 +73,18 @@ void Session::reset_for_next_request() {
   body_bytes_read_ = body_bytes_written_ = 0;
 }
 
+Session::HeadRead Session::refuse_head(Error error) {
+  head_error_ = std::move(error);
+  return HeadRead::refused;
+}
+
 Task<Session::HeadRead> Session::read_head() {
   reset_for_next_request();
+  const HeadRead found = co_await find_head();
+  if (found != HeadRead::request) co_return found;
   const Options& options = connection_.io().options();
-  std::size_t searched = 0;
-  std::size_t end = 0;
-  while (true) {
-    // Empty lines before a request are left over by some old clients (RFC 9112, 2.2).
-    while (searched == 0 && connection_.unread().starts_with("\r\n")) connection_.consume(2);
-    end = find_head_end(connection_.unread(), searched);
-    if (end != std::string_view::npos) break;
-    searched = connection_.unread().size();
-    idle_ = searched == 0;
-    if (idle_ && drain_.draining) co_return HeadRead::closed;
-    if (idle_) connection_.release_buffer();
-    auto size = co_await connection_.fill(options.head_bytes_max, idle_ ? options.idle_timeout : options.head_timeout);
-    idle_ = false;
-    if (!size && size.error().kind == Kind::too_large) {
-      head_error_ = {
-          .kind = Kind::head_too_large,
-          .code = "head_too_large",
-          .message = "The request's head may have at most " + std::to_string(options.head_bytes_max) + " bytes."};
-      co_return HeadRead::refused;
-    }
-    if (!size || *size == 0) co_return HeadRead::closed;
-  }
-  head_bytes_.assign(connection_.unread().substr(0, end));
-  connection_.consume(end);
   auto head = parse_request_head(head_bytes_, options);
-  if (!head) {
-    head_error_ = std::move(head.error());
-    co_return HeadRead::refused;
-  }
+  if (!head) co_return refuse_head(std::move(head.error()));
   head_ = std::move(*head);
   is_head_request_ = head_.method == "HEAD";
   keep_alive_ = head_.keep_alive;
@@ -98,10 +93,52 @@ Task<Session::HeadRead> Session::read_head() {
   co_return HeadRead::request;
 }
 
+// Waits for a whole head and moves it to head_bytes_. Its time runs from its first byte and not anew for each.
+Task<Session::HeadRead> Session::find_head() {
+  const Options& options = connection_.io().options();
+  std::optional<SteadyTime> until;
+  std::size_t empty_lines = 0;
+  std::size_t searched = 0;
+  std::size_t end = 0;
+  while (true) {
+    // Empty lines before a request are left over by some old clients (RFC 9112, 2.2).
+    while (connection_.unread().starts_with("\r\n")) {
+      connection_.consume(2);
+      searched = 0;
+      if (++empty_lines > options.empty_lines_max) {
+        co_return refuse_head({.kind = Kind::malformed,
+                               .code = "malformed_http",
+                               .message = "Too many empty lines stand before the request line."});
+      }
+    }
+    end = find_head_end(connection_.unread(), searched);
+    if (end != std::string_view::npos) break;
+    searched = connection_.unread().size();
+    idle_ = searched == 0;
+    if (idle_ && drain_.draining) co_return HeadRead::closed;
+    if (idle_) {
+      connection_.release_buffer();
+      until.reset();
+    }
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (!idle_ && !until) until = now + options.head_timeout;
+    if (!idle_ && now >= *until) co_return HeadRead::closed;
+    const auto timeout = idle_ ? options.idle_timeout : std::chrono::ceil<std::chrono::milliseconds>(*until - now);
+    auto size = co_await connection_.fill(options.head_bytes_max, timeout);
+    idle_ = false;
+    if (!size && size.error().kind == Kind::too_large) co_return refuse_head(head_too_large(options.head_bytes_max));
+    if (!size || *size == 0) co_return HeadRead::closed;
+  }
+  // A head that came together with the body before it was not bounded by the reading.
+  if (end > options.head_bytes_max) co_return refuse_head(head_too_large(options.head_bytes_max));
+  head_bytes_.assign(connection_.unread().substr(0, end));
+  connection_.consume(end);
+  co_return HeadRead::request;
+}
+
 Task<Result<std::string_view>> Session::read_body() {
   connection_.consume(handed_out_);
   handed_out_ = 0;
-  const Options& options = connection_.io().options();
   if (continue_owed_ && !begun_ && connection_.unread().empty()) {
     constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     const std::array<asio::const_buffer, 1> pieces{asio::buffer(kContinue)};
@@ -122,22 +159,33 @@ Task<Result<std::string_view>> Session::read_body() {
     }
     connection_.consume(step->consumed);
     if (decoder_.done() || step->consumed > 0) continue;
-    // A large body gets a large buffer: fewer system calls, fewer hops to the disk's thread.
-    const bool large = head_.framing == Framing::chunked || decoder_.remaining() > kSmallBodyBytes;
-    if (large && body_bytes_read_ == 0) connection_.release_buffer();
-    auto size = co_await connection_.fill(large ? kBodyBufferBytes : kSmallBodyBytes, options.body_idle_timeout);
-    if (!size && size.error().kind == Kind::timed_out) {
+    auto filled = co_await fill_body();
+    if (!filled) {
       keep_alive_ = false;
-      co_return fail(Kind::timed_out, "body_timeout",
-                     "No byte of the body came for " + std::to_string(options.body_idle_timeout.count() / 1000) +
-                         " s. Send the request again.");
-    }
-    if (!size || *size == 0) {
-      keep_alive_ = false;
-      co_return fail(Kind::cancelled, "client_left", "The client left before its request was complete.");
+      co_return std::unexpected(std::move(filled.error()));
     }
   }
   co_return std::string_view{};
+}
+
+// Waits for more bytes of the body. Nothing is unread now: the decoder takes whatever there is.
+Task<Result<void>> Session::fill_body() {
+  const Options& options = connection_.io().options();
+  const bool is_small = head_.framing == Framing::length && head_.content_length <= options.piece_bytes_max;
+  const bool large = large_pieces_ && !is_small;
+  const std::size_t piece_bytes_max = large ? options.large_piece_bytes_max : options.piece_bytes_max;
+  if (connection_.capacity() < piece_bytes_max) connection_.release_buffer();
+  auto size = co_await connection_.fill(piece_bytes_max, body_patience_);
+  if (!size && size.error().kind == Kind::timed_out) {
+    co_return fail(Kind::request_timeout, "body_timeout",
+                   "The body came too slowly: " + std::to_string(options.client_bytes_per_second_min) +
+                       " bytes a second are the least, after " + std::to_string(options.body_grace.count() / 1000) +
+                       " s of grace. Send the request again.");
+  }
+  if (!size || *size == 0) {
+    co_return fail(Kind::cancelled, "client_left", "The client left before its request was complete.");
+  }
+  co_return Result<void>{};
 }
 
 void Session::cancel_when_client_leaves() {
@@ -168,6 +216,9 @@ void Session::add_field(std::string_view name, std::string value) {
 
 void Session::write_head(int status, std::string_view content_type, const HeaderFields& fields) {
   status_ = status;
+  // A head that was begun and never left gives way to this one, which is then that of an error.
+  out_.clear();
+  answer_ = Answer::none;
   // What is left of an unread body would be taken for the next request.
   if (!decoder_.done()) keep_alive_ = false;
   if (drain_.draining) keep_alive_ = false;
@@ -189,10 +240,12 @@ void Session::write_head(int status, std::string_view content_type, const Header
 }
 
 Task<Result<void>> Session::send(std::span<const asio::const_buffer> pieces) {
-  auto sent = co_await connection_.write(pieces, io().options().write_timeout);
+  auto sent = co_await connection_.write(pieces, write_patience_);
   if (!sent) {
     keep_alive_ = false;
-    co_return fail(Kind::cancelled, "client_left", "The client left before it had its answer.", sent.error().message);
+    const bool slow = sent.error().kind == Kind::timed_out;
+    co_return fail(Kind::cancelled, "client_left", "The client left before it had its answer.",
+                   slow ? "it read its answer too slowly" : sent.error().message);
   }
   co_return Result<void>{};
 }
@@ -224,9 +277,10 @@ Task<Result<void>> Session::begin_sized(int status, std::string_view content_typ
 }
 
 Task<Result<void>> Session::begin_stream(int status, std::string_view content_type, HeaderFields fields) {
-  answer_ = head_.minor_version == 0 ? Answer::until_close : Answer::chunked;
-  if (answer_ == Answer::until_close) keep_alive_ = false;
+  const Answer answer = head_.minor_version == 0 ? Answer::until_close : Answer::chunked;
+  if (answer == Answer::until_close) keep_alive_ = false;
   write_head(status, content_type, fields);
+  answer_ = answer;
   out_.append(answer_ == Answer::chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
   co_return Result<void>{};
 }
@@ -277,7 +331,7 @@ Task<void> Session::linger() {
   handed_out_ = 0;
   const SteadyTime until = std::chrono::steady_clock::now() + options.linger_total_max;
   while (std::chrono::steady_clock::now() < until) {
-    auto size = co_await connection_.fill(kSmallBodyBytes, options.linger_timeout);
+    auto size = co_await connection_.fill(options.piece_bytes_max, options.linger_timeout);
     if (!size || *size == 0) break;
     connection_.consume(*size);
   }

@@ -36,6 +36,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   const RequestHead& head() const override { return head_; }
   std::string_view peer() const override { return peer_; }
   Task<Result<std::string_view>> read_body() override;
+  void want_large_pieces() override { large_pieces_ = true; }
   void cancel_when_client_leaves() override;
   void add_field(std::string_view name, std::string value) override;
   Task<Result<void>> respond(int status, std::string_view content_type, std::string_view body,
@@ -55,6 +56,9 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   enum class HeadRead : std::uint8_t { request, refused, closed };
 
   Task<HeadRead> read_head();
+  Task<HeadRead> find_head();
+  HeadRead refuse_head(Error error);
+  Task<Result<void>> fill_body();
   void reset_for_next_request();
   void write_head(int status, std::string_view content_type, const HeaderFields& fields);
   Task<Result<void>> send(std::span<const asio::const_buffer> pieces);
@@ -65,6 +69,9 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   std::string peer_;
   Handler& handler_;
   const DrainFlag& drain_;
+  // For reading what we write. It lasts as long as the connection: a new one for each answer would let a client that
+  // reads nothing ask for ever.
+  Patience write_patience_;
   asio::cancellation_signal cancel_;
 
   // Of the request under way.
@@ -72,6 +79,8 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   RequestHead head_;
   Error head_error_;
   BodyDecoder decoder_;
+  Patience body_patience_;
+  bool large_pieces_ = false;
   std::size_t handed_out_ = 0;
   bool continue_owed_ = false;
   HeaderFields fields_;

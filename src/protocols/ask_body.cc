@@ -64,7 +64,7 @@ Result<void> read_keep_alive(JsonValue& value, std::optional<std::chrono::millis
 }
 
 std::unexpected<Error> field_not_supported(std::string_view name, std::string_view instead) {
-  return fail(Kind::unsupported, "field_not_supported",
+  return fail(Kind::refused, "field_not_supported",
               "\"" + std::string(name) + "\" is not supported: " + std::string(instead) + ".");
 }
 
@@ -94,7 +94,7 @@ Result<void> read_think(JsonValue& value) {
     return read;
   }
   if (!think.value_or(false) && level.empty()) return {};
-  return fail(Kind::malformed, "thinking_not_supported",
+  return fail(Kind::refused, "thinking_not_supported",
               "The models here do not think aloud: leave \"think\" out or set it to false.");
 }
 
@@ -123,8 +123,11 @@ Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm f
     if (name == "upload_ids" || name == "project_id") return read_not_yet(value);
     if (name == "raw" || name == "suffix" || name == "template") return read_unsupported(name, value);
     if (name == "think") return read_think(value);
-    if (name == "messages" && form == AskForm::prompt_or_messages) {
+    if (name == "messages") {
       if (value.type() == JsonType::null) return value.skip();
+      if (form == AskForm::prompt)
+        return fail(Kind::malformed, "invalid_field",
+                    "Put the text into \"prompt\": \"messages\" belong to /api/chat.");
       has_messages = true;
       return read_messages(value, limits, request.messages);
     }

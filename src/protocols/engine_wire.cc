@@ -4,6 +4,7 @@
 #include <cctype>
 #include <optional>
 
+#include "core/utf8.h"
 #include "protocols/json_reader.h"
 #include "protocols/json_writer.h"
 

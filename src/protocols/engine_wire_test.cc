@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <string>
 
+#include "core/utf8.h"
 #include "protocols/json_writer.h"
 
 namespace gbgreg::protocols::engine_wire {
@@ -100,7 +101,7 @@ TEST(StreamReader, TextIsAlwaysWholeUtf8) {
   EXPECT_EQ(lone.text, "a\uFFFD b\uFFFD c😀 \\ud83d");
   EXPECT_TRUE(lone.completion);
   const auto raw = read_in_pieces(event("\"x\xE7\x8C\"") + event("\"\xFFy\"") + std::string(kEnd), 3);
-  EXPECT_EQ(raw.text, "x\uFFFD\uFFFD\uFFFDy");
+  EXPECT_EQ(raw.text, "x\uFFFD\uFFFDy");
   EXPECT_TRUE(raw.completion);
   EXPECT_EQ(read_in_pieces(event("\"\uFFFD\"") + std::string(kEnd), 3).text, "\uFFFD") << "random models say it often";
 }

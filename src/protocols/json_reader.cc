@@ -156,8 +156,10 @@ Result<void> JsonScratch::start(std::string_view json, const JsonBounds& bounds,
         std::string(bounds.what) + " is larger than the limit of " + std::to_string(bounds.bytes_max) + " bytes.");
   }
   if (state_.capacity < json.size() + simdjson::SIMDJSON_PADDING) {
-    state_.capacity = std::max<std::size_t>(4096, json.size() + json.size() / 4 + simdjson::SIMDJSON_PADDING);
-    state_.padded = std::make_unique_for_overwrite<char[]>(state_.capacity);
+    // The capacity is raised when the memory is there: this state outlives a bad_alloc.
+    const std::size_t wanted = std::max<std::size_t>(4096, json.size() + json.size() / 4 + simdjson::SIMDJSON_PADDING);
+    state_.padded = std::make_unique_for_overwrite<char[]>(wanted);
+    state_.capacity = wanted;
   }
   std::memcpy(state_.padded.get(), json.data(), json.size());
   std::memset(state_.padded.get() + json.size(), ' ', simdjson::SIMDJSON_PADDING);

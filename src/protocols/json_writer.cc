@@ -1,17 +1,15 @@
 #include "protocols/json_writer.h"
 
-#include <simdjson.h>
-
 #include <array>
 #include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
 
+#include "core/utf8.h"
+
 namespace gbgreg::protocols {
 namespace {
-
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
 constexpr bool must_escape(unsigned char byte) { return byte < 0x20 || byte == '"' || byte == '\\'; }
 
@@ -81,48 +79,7 @@ void append_escaped(std::string& out, std::string_view text) {
   out.append(text, copied);
 }
 
-// Length of the UTF-8 character at the beginning of `text`, or 0 when there is none.
-std::size_t character_length(std::string_view text) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  const auto continues = [&](std::size_t at, unsigned low = 0x80, unsigned high = 0xBF) {
-    return at < text.size() && byte(at) >= low && byte(at) <= high;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    // No overlong forms, no surrogates.
-    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;
-    const unsigned high = first == 0xED ? 0x9F : 0xBF;
-    return continues(1, low, high) && continues(2) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
-    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;
-    return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0;
-  }
-  return 0;
-}
-
 }  // namespace
-
-bool is_valid_utf8(std::string_view text) { return simdjson::validate_utf8(text); }
-
-void append_valid_utf8(std::string& out, std::string_view text) {
-  while (!text.empty()) {
-    std::size_t good = 0;
-    while (good < text.size()) {
-      const std::size_t length = character_length(text.substr(good));
-      if (length == 0) break;
-      good += length;
-    }
-    out.append(text.substr(0, good));
-    text.remove_prefix(good);
-    if (text.empty()) return;
-    out += kReplacement;
-    text.remove_prefix(1);
-  }
-}
 
 void append_json_text(std::string& out, std::string_view text) {
   out += '"';

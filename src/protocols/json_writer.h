@@ -62,8 +62,4 @@ class JsonWriter {
 // Appends `text` in quotes, escaped, repaired to UTF-8.
 void append_json_text(std::string& out, std::string_view text);
 
-// Appends the same text with every byte that is not part of a UTF-8 character replaced by U+FFFD.
-void append_valid_utf8(std::string& out, std::string_view text);
-bool is_valid_utf8(std::string_view text);
-
 }  // namespace gbgreg::protocols

@@ -6,6 +6,8 @@
 #include <limits>
 #include <string>
 
+#include "core/utf8.h"
+
 namespace gbgreg::protocols {
 namespace {
 
@@ -42,7 +44,7 @@ TEST(AppendJsonText, ReplacesWhatIsNotUtf8) {
   };
   const Case cases[] = {
       {"lone continuation", "a\x80z", "\"a\uFFFDz\""},
-      {"cut character", "\xE7\x8C", "\"\uFFFD\uFFFD\""},
+      {"cut character", "\xE7\x8C", "\"\uFFFD\""},
       {"overlong slash", "\xC0\xAF", "\"\uFFFD\uFFFD\""},
       {"surrogate", "\xED\xA0\x80", "\"\uFFFD\uFFFD\uFFFD\""},
       {"past the end", "\xF4\x90\x80\x80", "\"\uFFFD\uFFFD\uFFFD\uFFFD\""},

@@ -157,7 +157,7 @@ std::string write_decision(const llm::Decision& decision) {
 }
 
 bool is_operational(const llm::BackendView& backend) {
-  return backend.state != llm::BackendState::failed && backend.state != llm::BackendState::draining;
+  return backend.state == llm::BackendState::ready || backend.state == llm::BackendState::stopped;
 }
 
 std::string write_health(const HealthReport& report) {

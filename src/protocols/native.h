@@ -61,7 +61,7 @@ struct HealthReport {
   } gpu = {};
 };
 
-// A backend that can take a request now or after it has been started by one: everything but failed and draining.
+// A backend that answers: it is ready, or a request starts it. One that is being loaded is not there yet.
 bool is_operational(const llm::BackendView& backend);
 
 // The body of GET /health. What was not measured is null, but for `objective_met`: no answer, no objective missed.

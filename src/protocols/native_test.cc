@@ -6,13 +6,15 @@
 #include <boost/json.hpp>
 #include <string>
 
+#include "core/utf8.h"
+
 namespace gbgreg::protocols::native {
 namespace {
 
 using testing::HasSubstr;
 
 TEST(WriteError, EveryKindHasACodeAndIsJson) {
-  for (int kind = 0; kind <= static_cast<int>(Kind::timed_out); ++kind) {
+  for (int kind = 0; kind <= static_cast<int>(Kind::unknown_version); ++kind) {
     const Error error{.kind = static_cast<Kind>(kind), .code = "", .message = "What to do."};
     const auto json = boost::json::parse(write_error(error, "r1")).as_object();
     EXPECT_EQ(json.at("error").at("code").as_string(), std::string(kind_name(error.kind)));

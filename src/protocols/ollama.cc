@@ -18,8 +18,6 @@ std::string_view done_reason_name(DoneReason reason) {
       return "length";
     case DoneReason::load:
       return "load";
-    case DoneReason::unload:
-      return "unload";
   }
   return "stop";
 }
@@ -40,6 +38,13 @@ Result<GenerateRequest> parse_generate(std::string_view body, const Limits& limi
   generate.session_id = std::move(ask->session_id);
   const auto& messages = generate.request.messages;
   generate.load_only = messages.back().text.empty() && messages.back().images.empty();
+  // Ollama's clients load a model by naming it without a prompt; without a name nothing is asked at all.
+  if (generate.load_only && !generate.model_named) {
+    return fail(Kind::malformed, "prompt_missing", "Put what you ask into \"prompt\".");
+  }
+  if (generate.load_only && generate.keep_alive == std::chrono::milliseconds{0}) {
+    return fail(Kind::refused, "not_available_yet", "This version keeps its models loaded: it cannot unload one yet.");
+  }
   return generate;
 }
 

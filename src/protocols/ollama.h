@@ -21,7 +21,7 @@ struct GenerateRequest {
   llm::Request request;      // Its id and deadline are left to the service that takes it.
   bool model_named = false;  // The client gave `model`: Ollama's form.
   bool stream = false;
-  bool load_only = false;  // An empty prompt and no image: the model is to be loaded (or, with keep_alive 0, unloaded).
+  bool load_only = false;  // An empty prompt and no image: the model is to be loaded.
   // How long the model may stay loaded without work; negative is for ever. Accepted and checked, not yet acted on.
   std::optional<std::chrono::milliseconds> keep_alive = {};
   std::string session_id = {};
@@ -39,7 +39,7 @@ Result<GenerateRequest> parse_generate(std::string_view body, const Limits& limi
 // One line of the stream. `text` is never empty. Appends; no allocation when `out` has room.
 void write_generate_piece(std::string& out, std::string_view model, std::string_view created_at, std::string_view text);
 
-enum class DoneReason : std::uint8_t { stop, length, load, unload };
+enum class DoneReason : std::uint8_t { stop, length, load };
 DoneReason done_reason(llm::StopReason reason);
 
 struct GenerateFinal {

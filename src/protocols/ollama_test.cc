@@ -115,8 +115,9 @@ TEST(ParseGenerate, MistakesAreToldByFieldAndRange) {
       {R"({"images":"abc"})", "invalid_field", "\"images\" must be an array."},
       {R"({"images":[5]})", "invalid_field", "\"images[0]\" must be a string of base64."},
       {R"({"images":[null]})", "invalid_field", "\"images[0]\" must be a string of base64."},
-      {R"({"think":true})", "thinking_not_supported", "\"think\""},
-      {R"({"think":"high"})", "thinking_not_supported", "\"think\""},
+      {"{}", "prompt_missing", "\"prompt\""},
+      {R"({"prompt":"","stream":true})", "prompt_missing", "\"prompt\""},
+      {R"({"model":"x","messages":[{"role":"user","content":"hi"}]})", "invalid_field", "/api/chat"},
       {R"(not json)", "invalid_json", "The body"},
   };
   for (const auto& c : cases) {
@@ -140,12 +141,15 @@ TEST(ParseGenerate, WhatItCannotHonourIsRefusedAndNotLeftOutSilently) {
       {R"({"prompt":"x","raw":true})", "field_not_supported"},
       {R"({"prompt":"x","suffix":"}"})", "field_not_supported"},
       {R"({"prompt":"x","template":"{{ .Prompt }}"})", "field_not_supported"},
+      {R"({"prompt":"x","think":true})", "thinking_not_supported"},
+      {R"({"prompt":"x","think":"high"})", "thinking_not_supported"},
+      {R"({"model":"x","keep_alive":0})", "not_available_yet"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.body);
     const auto got = parse(c.body);
     ASSERT_FALSE(got);
-    EXPECT_EQ(got.error().kind, Kind::unsupported);
+    EXPECT_EQ(got.error().kind, Kind::refused);
     EXPECT_EQ(got.error().code, c.code);
   }
 }
@@ -158,15 +162,15 @@ TEST(ParseGenerate, ASchemaIsKeptAsItIs) {
 }
 
 TEST(ParseGenerate, TokensWithoutBoundAreAbsent) {
-  EXPECT_FALSE(parse(R"({"options":{"num_predict":-1}})")->request.sampling.tokens_max);
-  EXPECT_FALSE(parse(R"({"options":{"num_predict":-2}})")->request.sampling.tokens_max);
-  EXPECT_EQ(parse(R"({"options":{"num_predict":0}})")->request.sampling.tokens_max, 0);
+  EXPECT_FALSE(parse(R"({"prompt":"x","options":{"num_predict":-1}})")->request.sampling.tokens_max);
+  EXPECT_FALSE(parse(R"({"prompt":"x","options":{"num_predict":-2}})")->request.sampling.tokens_max);
+  EXPECT_EQ(parse(R"({"prompt":"x","options":{"num_predict":0}})")->request.sampling.tokens_max, 0);
 }
 
 TEST(ParseGenerate, StopMayBeOneString) {
-  EXPECT_THAT(parse(R"({"options":{"stop":"END"}})")->request.sampling.stop, ElementsAre("END"));
-  EXPECT_THAT(parse(R"({"options":{"stop":null}})")->request.sampling.stop, ElementsAre());
-  EXPECT_THAT(parse(R"({"options":{"stop":["",""]}})")->request.sampling.stop, ElementsAre())
+  EXPECT_THAT(parse(R"({"prompt":"x","options":{"stop":"END"}})")->request.sampling.stop, ElementsAre("END"));
+  EXPECT_THAT(parse(R"({"prompt":"x","options":{"stop":null}})")->request.sampling.stop, ElementsAre());
+  EXPECT_THAT(parse(R"({"prompt":"x","options":{"stop":["",""]}})")->request.sampling.stop, ElementsAre())
       << "an empty one would stop at once";
 }
 
@@ -174,15 +178,16 @@ TEST(ParseGenerate, StopsAreBoundedInCountAndLength) {
   Limits limits;
   limits.stops_max = 2;
   limits.stop_bytes_max = 3;
-  EXPECT_TRUE(parse(R"({"options":{"stop":["abc","d"]}})", limits));
-  EXPECT_THAT(parse(R"({"options":{"stop":["a","b","c"]}})", limits).error().message, HasSubstr("at most 2"));
-  EXPECT_THAT(parse(R"({"options":{"stop":["abcd"]}})", limits).error().message, HasSubstr("at most 3 bytes"));
+  EXPECT_TRUE(parse(R"({"prompt":"x","options":{"stop":["abc","d"]}})", limits));
+  EXPECT_THAT(parse(R"({"prompt":"x","options":{"stop":["a","b","c"]}})", limits).error().message,
+              HasSubstr("at most 2"));
+  EXPECT_THAT(parse(R"({"prompt":"x","options":{"stop":["abcd"]}})", limits).error().message,
+              HasSubstr("at most 3 bytes"));
 }
 
 TEST(ParseGenerate, AnEmptyPromptLoadsTheModel) {
   EXPECT_TRUE(parse(R"({"model":"m"})")->load_only);
-  EXPECT_TRUE(parse(R"({"model":"m","prompt":"","keep_alive":0})")->load_only);
-  EXPECT_EQ(parse(R"({"model":"m","prompt":"","keep_alive":0})")->keep_alive, 0ms);
+  EXPECT_TRUE(parse(R"({"model":"m","prompt":"","keep_alive":1})")->load_only);
   EXPECT_FALSE(parse(std::string(R"({"model":"m","images":[")") + kPng + "\"]}")->load_only);
   EXPECT_TRUE(parse(R"({"model":"m","system":"be brief"})")->load_only);
 }
@@ -198,14 +203,14 @@ TEST(ParseGenerate, KeepAliveTakesGoDurationsAndSeconds) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.value);
-    const auto got = parse(std::string("{\"keep_alive\":") + c.value + "}");
+    const auto got = parse(std::string("{\"prompt\":\"x\",\"keep_alive\":") + c.value + "}");
     ASSERT_TRUE(got) << got.error().message;
     EXPECT_EQ(got->keep_alive, c.want);
   }
-  EXPECT_FALSE(parse(R"({"keep_alive":null})")->keep_alive);
+  EXPECT_FALSE(parse(R"({"prompt":"x","keep_alive":null})")->keep_alive);
   for (const char* bad :
        {"\"\"", "\"5\"", "\"m\"", "\"5x\"", "\"1h-5m\"", "\"1e9h\"", "\"999999999999h\"", "\"--1s\"", "\"nan\""}) {
-    EXPECT_FALSE(parse(std::string("{\"keep_alive\":") + bad + "}")) << bad;
+    EXPECT_FALSE(parse(std::string("{\"prompt\":\"x\",\"keep_alive\":") + bad + "}")) << bad;
   }
 }
 
@@ -234,7 +239,7 @@ TEST(ParseGenerate, ImagesAreToldByTheirFirstBytes) {
 TEST(ParseGenerate, LineBreaksInBase64AreTakenOut) {
   std::string wrapped(kPng);
   wrapped.insert(76, "\\n");
-  const auto got = parse("{\"images\":[\"" + wrapped + "\\r\\n\"]}");
+  const auto got = parse("{\"prompt\":\"x\",\"images\":[\"" + wrapped + "\\r\\n\"]}");
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->request.messages[0].images[0].base64, kPng);
 }
@@ -263,13 +268,14 @@ TEST(ParseGenerate, ImagesAreBoundedInCountAndSize) {
   Limits limits;
   limits.images_max = 1;
   const std::string image = std::string("\"") + kPng + "\"";
-  const auto many = parse("{\"images\":[" + image + "," + image + "]}", limits);
+  const auto many = parse("{\"prompt\":\"x\",\"images\":[" + image + "," + image + "]}", limits);
   ASSERT_FALSE(many);
   EXPECT_EQ(many.error().kind, Kind::too_large);
   EXPECT_EQ(many.error().code, "too_many_images");
-  EXPECT_TRUE(parse("{\"images\":[" + image + "],\"images\":[" + image + "]}", limits)) << "the last one counts";
+  EXPECT_TRUE(parse("{\"prompt\":\"x\",\"images\":[" + image + "],\"images\":[" + image + "]}", limits))
+      << "the last one counts";
   limits.image_bytes_max = 60;
-  const auto large = parse("{\"images\":[" + image + "]}", limits);
+  const auto large = parse("{\"prompt\":\"x\",\"images\":[" + image + "]}", limits);
   ASSERT_FALSE(large);
   EXPECT_EQ(large.error().code, "image_too_large");
   EXPECT_THAT(large.error().message, HasSubstr("60 bytes"));

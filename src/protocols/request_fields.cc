@@ -311,7 +311,7 @@ Result<void> read_not_yet(JsonValue& value) {
     is_empty = text.empty();
   }
   if (is_empty) return {};
-  return fail(Kind::unsupported, "not_available_yet",
+  return fail(Kind::refused, "not_available_yet",
               "This version cannot answer over uploads or projects yet: leave \"" + value.path() +
                   "\" out and put what matters into the prompt.");
 }

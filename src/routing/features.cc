@@ -4,6 +4,7 @@
 #include <cctype>
 #include <string>
 
+#include "core/utf8.h"
 #include "routing/lexicon.h"
 
 namespace gbgreg::routing {
@@ -23,13 +24,6 @@ bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 bool is_word(char c) { return is_digit(c) || is_lower(c) || is_upper(c) || c == '_'; }
 
 // ---- The part of a text that is read.
-
-// Cuts to at most `bytes` without cutting a character.
-std::string_view head_of(std::string_view text, std::size_t bytes) {
-  if (text.size() <= bytes) return text;
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
-  return text.substr(0, bytes);
-}
 
 std::string_view tail_of(std::string_view text, std::size_t bytes) {
   if (text.size() <= bytes) return text;
@@ -374,7 +368,7 @@ void read_text(std::string_view text, Features& features) {
 // token.
 int estimated_tokens(std::string_view text) {
   std::size_t continuation = 0;
-  for (const char c : head_of(text, 4096)) continuation += (static_cast<unsigned char>(c) & 0xC0U) == 0x80U ? 1U : 0U;
+  for (const char c : cut_utf8(text, 4096)) continuation += (static_cast<unsigned char>(c) & 0xC0U) == 0x80U ? 1U : 0U;
   const std::size_t looked_at = std::min<std::size_t>(text.size(), 4096);
   const double bytes_a_token = looked_at > 0 && continuation * 3 > looked_at ? 3.0 : 4.0;
   return static_cast<int>(static_cast<double>(text.size()) / bytes_a_token) + 1;
@@ -402,7 +396,7 @@ Features read_features(std::string_view prompt, int images) {
   }
   std::string read;
   read.reserve(kHeadBytesRead + kTailBytesRead + 1);
-  read.append(head_of(prompt, kHeadBytesRead));
+  read.append(cut_utf8(prompt, kHeadBytesRead));
   read += '\n';
   read.append(tail_of(prompt, kTailBytesRead));
   read_text(read, features);
@@ -433,7 +427,7 @@ Features read_features(const llm::Request& request) {
     if (&*message == last || message->speaker == llm::Speaker::system) continue;
     ++seen;
     Features before;
-    read_text(head_of(message->text, kContextBytesRead), before);
+    read_text(cut_utf8(message->text, kContextBytesRead), before);
     if (is_about_code(before)) features[Sign::talk_of_code] = 1;
   }
   return features;

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/utf8.h"
 #include "routing/complexity.h"
 
 namespace gbgreg::routing {
@@ -172,9 +173,7 @@ llm::Prediction predict(const Features& features, const llm::Complexity& complex
 
 std::string quoted(std::string_view name) {
   constexpr std::size_t kBytesShown = 64;
-  std::size_t length = std::min(name.size(), kBytesShown);
-  while (length > 0 && length < name.size() && (static_cast<unsigned char>(name[length]) & 0xC0U) == 0x80U) --length;
-  return '"' + std::string(name.substr(0, length)) + '"';
+  return '"' + std::string(cut_utf8(name, kBytesShown)) + '"';
 }
 
 void append_json_name(std::string& out, std::string_view name) {

@@ -35,11 +35,25 @@ class TimedSink final : public llm::Sink {
 
 bool is_workers_fault(Kind kind) { return kind == Kind::backend_failed || kind == Kind::unavailable; }
 
+std::unexpected<Error> failed_again(const Error& last) {
+  return fail(Kind::backend_failed, "backend_failed_again",
+              "The model's server broke down over this request more than once, so it is not tried again. Change the "
+              "request, or ask another model.",
+              last.message + " " + last.detail);
+}
+
 }  // namespace
 
 struct Generate::Chosen {
   llm::AnswerNotes notes;
   bool was_ready = false;
+};
+
+// A request that has a slot, and what is known of its answer by then.
+struct Generate::Placed {
+  SteadyTime arrived;
+  fleet::Lease lease;
+  Answer answer = {};
 };
 
 Generate::Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock& clock, const GenerateOptions& options)
@@ -83,46 +97,57 @@ Task<Result<Answer>> Generate::answer(net::IoThread& io, llm::Request request, A
   const auto allowed = request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout;
   request.deadline = arrived + allowed;
 
+  int failures = 0;
   for (int attempts = 1;; ++attempts) {
-    auto answer = co_await attempt(io, request, arrived, sink);
+    // What routing and the fleet say is final: they have waited for whatever can be waited for.
+    auto placed = co_await place(request, arrived);
+    if (!placed) co_return std::unexpected(std::move(placed.error()));
+    auto answer = co_await attempt(io, request, *placed, sink);
     if (answer) co_return answer;
-    const bool again = is_workers_fault(answer.error().kind) && attempts < options_.attempts_max &&
-                       clock_.steady() < request.deadline && sink.start_over();
-    if (!again) co_return answer;
+
+    const Error& error = answer.error();
+    // A deadline that passed says something about the request, and nothing about the worker.
+    const bool is_late = clock_.steady() >= request.deadline;
+    if (is_workers_fault(error.kind) || (error.kind == Kind::timed_out && !is_late)) {
+      if (attempts == 1) placed->lease.report_failure();
+      if (attempts > 1) placed->lease.report_repeated_failure();
+    }
+    if (!is_workers_fault(error.kind) || is_late || !sink.start_over()) co_return answer;
+    if (error.kind == Kind::backend_failed && ++failures >= options_.failures_max) co_return failed_again(error);
+    if (attempts >= options_.attempts_max) co_return answer;
     retries_.add(io.index());
-    spdlog::warn("request {}: {} ({}); trying again", request.id, answer.error().message, answer.error().detail);
+    spdlog::warn("request {}: {} ({}); trying again", request.id, error.message, error.detail);
   }
 }
 
-Task<Result<Answer>> Generate::attempt(net::IoThread& io, const llm::Request& request, SteadyTime arrived,
-                                       AnswerSink& sink) {
+Task<Result<Generate::Placed>> Generate::place(const llm::Request& request, SteadyTime arrived) {
   auto chosen = choose(request);
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
-  Answer answer;
-  answer.notes = std::move(chosen->notes);
-
-  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, request.deadline);
+  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
+  Placed placed{.arrived = arrived, .lease = std::move(*lease)};
   const SteadyTime leased = clock_.steady();
-  answer.notes.queue_ms = milliseconds(arrived, leased);
-  if (!chosen->was_ready) answer.load = leased - arrived;
-  sink.chosen(answer.notes);
+  placed.answer.notes = std::move(chosen->notes);
+  placed.answer.notes.queue_ms = milliseconds(arrived, leased);
+  if (!chosen->was_ready) placed.answer.load = leased - arrived;
+  co_return placed;
+}
 
+Task<Result<Answer>> Generate::attempt(net::IoThread& io, const llm::Request& request, Placed& placed,
+                                       AnswerSink& sink) {
+  Answer answer = std::move(placed.answer);
+  sink.chosen(answer.notes);
   TimedSink timed(sink, clock_);
-  auto completion = co_await lease->backend().generate(io, request, timed);
-  if (!completion) {
-    if (is_workers_fault(completion.error().kind) || completion.error().kind == Kind::timed_out)
-      lease->report_failure();
-    co_return std::unexpected(std::move(completion.error()));
-  }
+  auto completion = co_await placed.lease.backend().generate(io, request, timed);
+  if (!completion) co_return std::unexpected(std::move(completion.error()));
 
   const SteadyTime ended = clock_.steady();
   const SteadyTime first_at = timed.first_at().value_or(ended);
   answer.completion = *completion;
-  answer.notes.ttft_ms = milliseconds(arrived, first_at);
-  answer.notes.total_ms = milliseconds(arrived, ended);
+  answer.notes.ttft_ms = milliseconds(placed.arrived, first_at);
+  answer.notes.total_ms = milliseconds(placed.arrived, ended);
   answer.notes.kept_tokens = completion->usage.prompt_tokens;
-  lease->report_success(completion->usage, answer.notes.total_ms);
+  placed.lease.report_success(completion->usage, answer.notes.total_ms);
   prompt_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion->usage.prompt_tokens)));
   completion_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion->usage.completion_tokens)));
   first_token_.observe(io.index(), answer.notes.ttft_ms / 1000);

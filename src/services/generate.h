@@ -15,7 +15,8 @@
 namespace gbgreg::services {
 
 struct GenerateOptions {
-  int attempts_max = 3;  // A request that no reader has seen a byte of is given to a worker so many times.
+  int attempts_max = 3;  // A request that no reader has seen a byte of is given to a worker so many times …
+  int failures_max = 2;  // … unless so many took it and died or answered garbage: then it is the request's own doing.
   std::chrono::milliseconds request_timeout{600'000};  // When the client sets no deadline of its own.
 };
 
@@ -40,7 +41,8 @@ class Generate {
   Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock& clock, const GenerateOptions& options = {});
 
   // Answers `request` into `sink`. Cancelling the calling task gives the slot back and stops the model.
-  // Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say.
+  // Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say; of these only the backend's
+  // are tried again.
   Task<Result<Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink);
 
   // Waits until the model is loaded, without asking it anything.
@@ -52,8 +54,10 @@ class Generate {
  private:
   struct Figures;
   struct Chosen;
+  struct Placed;
   Result<Chosen> choose(const llm::Request& request) const;
-  Task<Result<Answer>> attempt(net::IoThread& io, const llm::Request& request, SteadyTime arrived, AnswerSink& sink);
+  Task<Result<Placed>> place(const llm::Request& request, SteadyTime arrived);
+  Task<Result<Answer>> attempt(net::IoThread& io, const llm::Request& request, Placed& placed, AnswerSink& sink);
 
   fleet::Fleet& fleet_;
   const Clock& clock_;

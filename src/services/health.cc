@@ -17,18 +17,44 @@ void add_devices(protocols::native::HealthReport& report) {
   report.gpu.status = report.gpu.devices.empty() ? "absent" : "ok";
 }
 
+// Nothing but the smallest files would go in any more: a row of the database takes some pages, too.
+constexpr std::uint64_t kFreeBytesMin = 1024 * 1024;
+
+std::string storage_status(const StoresReport& stores, std::uint64_t upload_bytes_max) {
+  if (!stores.folder_is_writable || stores.free_bytes < kFreeBytesMin) return "unhealthy";
+  return stores.free_bytes < upload_bytes_max ? "degraded" : "healthy";
+}
+
+void add_stores(protocols::native::HealthReport& report, const std::optional<StoresReport>& stores,
+                std::uint64_t upload_bytes_max) {
+  if (!stores) {
+    report.database.status = report.storage.status = "unhealthy";
+    return;
+  }
+  report.database.status = stores->database_answers ? "healthy" : "unhealthy";
+  report.storage.status = storage_status(*stores, upload_bytes_max);
+  report.storage.free_bytes = stores->free_bytes;
+}
+
 std::string overall_status(const protocols::native::HealthReport& report) {
   const auto operational = std::ranges::count_if(report.backends, protocols::native::is_operational);
   const bool stores = report.database.status == "healthy" && report.storage.status == "healthy";
-  if (operational == 0) return "unhealthy";
+  const auto is_loading = [](const llm::BackendView& view) { return view.state == llm::BackendState::loading; };
+  if (operational == 0) return std::ranges::any_of(report.backends, is_loading) ? "degraded" : "unhealthy";
   const bool all = operational == std::ssize(report.backends);
   return all && stores ? "healthy" : "degraded";
 }
 
 }  // namespace
 
-Health::Health(fleet::Fleet& fleet, Intake& intake, const Clock& clock, std::string version)
-    : fleet_(fleet), intake_(intake), clock_(clock), version_(std::move(version)), started_(clock.steady()) {}
+Health::Health(fleet::Fleet& fleet, StoresWatch& stores, const Clock& clock, std::uint64_t upload_bytes_max,
+               std::string version)
+    : fleet_(fleet),
+      stores_(stores),
+      clock_(clock),
+      upload_bytes_max_(upload_bytes_max),
+      version_(std::move(version)),
+      started_(clock.steady()) {}
 
 Task<protocols::native::HealthReport> Health::report() {
   protocols::native::HealthReport report;
@@ -36,10 +62,7 @@ Task<protocols::native::HealthReport> Health::report() {
   report.uptime_seconds = milliseconds_between(started_, clock_.steady()) / 1000;
   report.backends = *fleet_.snapshot();
 
-  const auto stores = co_await intake_.check();
-  report.database.status = stores.database_answers ? "healthy" : "unhealthy";
-  report.storage.status = stores.folder_is_writable ? "healthy" : "unhealthy";
-  report.storage.free_bytes = stores.free_bytes;
+  add_stores(report, co_await stores_.report(), upload_bytes_max_);
   add_devices(report);
   report.status = overall_status(report);
   co_return report;

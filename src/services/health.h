@@ -6,15 +6,17 @@
 #include "core/core.h"
 #include "fleet/fleet.h"
 #include "protocols/native.h"
-#include "services/intake.h"
+#include "services/stores_watch.h"
 
 namespace gbgreg::services {
 
 class Health {
  public:
-  Health(fleet::Fleet& fleet, Intake& intake, const Clock& clock, std::string version);
+  // The disk is "degraded" when the largest upload that is allowed would no longer fit.
+  Health(fleet::Fleet& fleet, StoresWatch& stores, const Clock& clock, std::uint64_t upload_bytes_max,
+         std::string version);
 
-  // Looks at the database and the disk, so it leaves the calling thread for a moment.
+  // Waits for the database and the disk, but never longer than StoresWatchOptions::wait_max.
   Task<protocols::native::HealthReport> report();
 
   // Is there a worker that is ready now? Costs one pointer copy.
@@ -24,8 +26,9 @@ class Health {
 
  private:
   fleet::Fleet& fleet_;
-  Intake& intake_;
+  StoresWatch& stores_;
   const Clock& clock_;
+  std::uint64_t upload_bytes_max_;
   std::string version_;
   SteadyTime started_;
 };

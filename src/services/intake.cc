@@ -41,6 +41,24 @@ storage::Upload describe(std::string id, WallTime now, std::string_view sample, 
   return upload;
 }
 
+// What the owner should know about the bytes that the sweep found to belong to no upload, or to be missing.
+void say_swept(const storage::SweepReport& report, const std::string& lost_folder) {
+  if (report.unfinished_removed > 0) spdlog::info("removed {} unfinished uploads", report.unfinished_removed);
+  if (report.blobs_taken_back > 0) spdlog::info("took back {} files from {}", report.blobs_taken_back, lost_folder);
+  if (report.orphans_stuck > 0) {
+    spdlog::warn("{} files that no upload uses could not be moved to {} and stay where they are", report.orphans_stuck,
+                 lost_folder);
+  }
+  if (report.lost_files > 0) {
+    spdlog::warn(
+        "{} files that no upload uses ({} bytes) are in {}, {} of them since this start. If the database was moved "
+        "away or restored from an older backup, stop the gateway, put the right one back and start it again: they "
+        "return to their uploads. If nobody wants them, delete that folder.",
+        report.lost_files, report.lost_bytes, lost_folder, report.orphans_set_aside);
+  }
+  if (report.blobs_missing > 0) spdlog::error("the bytes of {} uploads are missing", report.blobs_missing);
+}
+
 }  // namespace
 
 Incoming::Incoming(Intake& intake, std::string id, std::uint64_t bytes_max)
@@ -109,19 +127,16 @@ Task<Result<std::string_view>> Outgoing::read(std::uint64_t offset, std::uint64_
   co_return std::string_view(buffer_).substr(0, *read.outcome);
 }
 
-Intake::Intake(asio::thread_pool& pool, storage::Database& database, storage::UploadStore& uploads,
-               storage::BlobStore& blobs, const Clock& clock)
-    : pool_(pool), database_(database), uploads_(uploads), blobs_(blobs), clock_(clock) {}
+Intake::Intake(asio::thread_pool& pool, storage::UploadStore& uploads, storage::BlobStore& blobs,
+               storage::Reserve& reserve, const Clock& clock)
+    : pool_(pool), uploads_(uploads), blobs_(blobs), reserve_(reserve), clock_(clock) {}
 
 Result<storage::SweepReport> Intake::sweep() {
   if (!intake::has_magic_database()) spdlog::warn("libmagic's database is missing: binary files will be of kind data");
   auto report = blobs_.sweep([this](std::string_view digits) { return uploads_.digests(digits); });
   if (!report) return report;
-  if (report->unfinished_removed + report->orphans_removed > 0) {
-    spdlog::info("swept {} unfinished uploads and {} files that no upload uses", report->unfinished_removed,
-                 report->orphans_removed);
-  }
-  if (report->blobs_missing > 0) spdlog::error("the bytes of {} uploads are missing", report->blobs_missing);
+  say_swept(*report, blobs_.lost_folder().string());
+  reserve_.hold();
   return report;
 }
 
@@ -167,12 +182,10 @@ Result<storage::Upload> Intake::keep_and_insert(storage::BlobWriter& writer, sto
   return uploads_.insert(std::move(upload));
 }
 
-// After a failure, so it has nothing to report: what it cannot remove, the next start sweeps.
+// After a failure, so it has nothing to report: what it cannot remove, the next start sets aside.
 void Intake::remove_unused_bytes(const std::string& sha256) {
   const auto used = uploads_.uses(sha256);
-  if (!used || *used) return;
-  const auto removed = blobs_.remove(sha256);
-  if (!removed) spdlog::warn("unused bytes stay until the next start: {}", removed.error().detail);
+  if (used && !*used) remove_bytes(sha256);
 }
 
 Task<Result<storage::UploadPage>> Intake::list(storage::UploadQuery query) {
@@ -190,6 +203,14 @@ Task<Result<std::unique_ptr<Outgoing>>> Intake::open(std::string id) {
   co_return co_await offload(pool_, std::move(work));
 }
 
+namespace {
+
+std::unexpected<Error> bytes_missing(const std::string& sha256) {
+  return fail(Kind::internal, "bytes_missing", "The bytes of this upload are missing from the gateway's disk.", sha256);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Outgoing>> Intake::open_now(const std::string& id) {
   auto upload = uploads_.find(id);
   if (!upload) return std::unexpected(std::move(upload.error()));
@@ -198,10 +219,11 @@ Result<std::unique_ptr<Outgoing>> Intake::open_now(const std::string& id) {
     // Removed between the two lines above, or gone from the disk without our doing.
     auto still_there = uploads_.find(id);
     if (!still_there) return std::unexpected(std::move(still_there.error()));
-    return fail(Kind::internal, "bytes_missing", "The bytes of this upload are missing from the gateway's disk.",
-                upload->sha256);
+    return bytes_missing(upload->sha256);
   }
   if (!blob) return std::unexpected(std::move(blob.error()));
+  // Cut or grown on the disk: these are not the bytes that the digest stands for.
+  if (blob->size_bytes() != upload->size_bytes) return bytes_missing(upload->sha256);
   return std::make_unique<Outgoing>(pool_, std::move(*upload), std::move(*blob));
 }
 
@@ -214,24 +236,22 @@ Result<void> Intake::remove_now(const std::string& id) {
   const auto upload = uploads_.find(id);
   if (!upload) return std::unexpected(upload.error());
 
+  const storage::ReserveKeeper keeper(reserve_);
   const std::scoped_lock lock(bytes_mutex(upload->sha256));
-  const auto removed = uploads_.remove(id);
+  auto removed = uploads_.remove(id);
+  if (!removed && storage::may_lack_room(removed.error())) {
+    reserve_.release();
+    removed = uploads_.remove(id);
+  }
   if (!removed) return std::unexpected(removed.error());
-  if (removed->bytes_still_used) return {};
-  // The upload is gone once its row is. Bytes that resist are swept at the next start.
-  const auto unlinked = blobs_.remove(removed->sha256);
-  if (!unlinked) spdlog::warn("unused bytes stay until the next start: {}", unlinked.error().detail);
+  // The upload is gone once its row is. Bytes that resist are set aside at the next start.
+  if (!removed->bytes_still_used) remove_bytes(removed->sha256);
   return {};
 }
 
-Task<StoresReport> Intake::check() {
-  auto work = [this] {
-    const auto free_bytes = blobs_.free_bytes();
-    return StoresReport{.database_answers = database_.check().has_value(),
-                        .folder_is_writable = blobs_.is_writable(),
-                        .free_bytes = free_bytes.value_or(0)};
-  };
-  co_return co_await offload(pool_, std::move(work));
+void Intake::remove_bytes(const std::string& sha256) {
+  const auto removed = blobs_.remove(sha256);
+  if (!removed) spdlog::warn("unused bytes stay until the next start: {}", removed.error().detail);
 }
 
 std::mutex& Intake::bytes_mutex(std::string_view sha256) {

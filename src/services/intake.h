@@ -3,7 +3,7 @@
 //
 // The order that makes "acknowledged means durable" true: bytes synced, renamed, folder synced, row committed, answer.
 // Removing goes the other way: row first, then bytes. So after a crash there may be bytes without a row, which sweep()
-// removes at start, but never a row without bytes.
+// sets aside at start, but never a row without bytes.
 //
 // Any I/O thread may call it; an Incoming or Outgoing belongs to one task. What blocks runs on the storage pool.
 // Memory: one buffer of kBufferBytes for each file on its way, whatever its size.
@@ -82,19 +82,13 @@ class Outgoing {
   std::string buffer_;
 };
 
-// What /health says about database and disk.
-struct StoresReport {
-  bool database_answers = false;
-  bool folder_is_writable = false;
-  std::uint64_t free_bytes = 0;
-};
-
 class Intake {
  public:
-  Intake(asio::thread_pool& pool, storage::Database& database, storage::UploadStore& uploads, storage::BlobStore& blobs,
+  Intake(asio::thread_pool& pool, storage::UploadStore& uploads, storage::BlobStore& blobs, storage::Reserve& reserve,
          const Clock& clock);
 
-  // Removes what a crash left half-done and loads what tells files apart. Blocking: once, before the first request.
+  // Removes what a crash left half-done, sets aside what no upload uses, takes the reserve and loads what tells files
+  // apart. Blocking: once, before the first request.
   Result<storage::SweepReport> sweep();
 
   // `bytes_max` is what the file may have at most. Errors: busy (too many files on their way).
@@ -110,10 +104,8 @@ class Intake {
   // Errors: not_found; internal (bytes_missing: somebody took the file away); unavailable.
   Task<Result<std::unique_ptr<Outgoing>>> open(std::string id);
 
-  // Errors: not_found, unavailable.
+  // Works on a full disk too, as long as the reserve does. Errors: not_found, unavailable.
   Task<Result<void>> remove(std::string id);
-
-  Task<StoresReport> check();
 
  private:
   friend class Incoming;
@@ -124,12 +116,13 @@ class Intake {
   Result<std::unique_ptr<Outgoing>> open_now(const std::string& id);
   Result<void> remove_now(const std::string& id);
   void remove_unused_bytes(const std::string& sha256);
+  void remove_bytes(const std::string& sha256);
   std::mutex& bytes_mutex(std::string_view sha256);
 
   asio::thread_pool& pool_;
-  storage::Database& database_;
   storage::UploadStore& uploads_;
   storage::BlobStore& blobs_;
+  storage::Reserve& reserve_;
   const Clock& clock_;
   std::atomic<int> incoming_ = 0;
   // A digest's bytes and rows change together under one of these, so that an upload never commits a row for bytes that

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "storage/failing_disk.h"
+#include "storage/test_stores.h"
 
 namespace gbgreg::services {
 namespace {
@@ -19,14 +20,9 @@ class IntakeTest : public testing::Test {
   void TearDown() override { stop(); }
 
   void start() {
-    const storage::Options options{.database_url = "sqlite://" + (folder_.path() / "x.db").string(),
-                                   .uploads_folder = folder_.path() / "uploads"};
-    database_ = std::move(storage::Database::open(options).value());
-    EXPECT_TRUE(storage::migrate(*database_, clock_));
-    blobs_ = std::move(storage::BlobStore::open(options.uploads_folder, disk_).value());
-    uploads_ = std::make_unique<storage::UploadStore>(*database_, options.list_limit_max);
+    stores_ = std::make_unique<storage::TestStores>(folder_.path(), disk_, clock_);
     pool_ = std::make_unique<asio::thread_pool>(4);
-    intake_ = std::make_unique<Intake>(*pool_, *database_, *uploads_, *blobs_, clock_);
+    intake_ = std::make_unique<Intake>(*pool_, stores_->uploads, *stores_->blobs, stores_->reserve, clock_);
   }
 
   // In the order of the gateway: the pool ends its jobs while all they use is there.
@@ -35,9 +31,7 @@ class IntakeTest : public testing::Test {
     loops_.clear();
     intake_.reset();
     pool_.reset();
-    uploads_.reset();
-    blobs_.reset();
-    database_.reset();
+    stores_.reset();
   }
 
   // Runs a task to its end on a loop of its own, which is kept until the pool is done with it.
@@ -93,6 +87,17 @@ class IntakeTest : public testing::Test {
     return bytes ? *bytes : "(" + bytes.error().code + ")";
   }
 
+  // From now on the database refuses this "INSERT" or "DELETE".
+  void refuse(const std::string& statement) {
+    EXPECT_TRUE(stores_->database->with_connection([&](soci::session& session) -> Result<void> {
+      session << "CREATE TRIGGER no_more BEFORE " << statement
+              << " ON gbgreg_uploads BEGIN SELECT RAISE(ABORT, 'no'); END";
+      return {};
+    }));
+  }
+
+  bool has_reserve() const { return std::filesystem::exists(folder_.path() / "reserve"); }
+
   // Once no job is left on the pool.
   int files() {
     pool_->join();
@@ -105,9 +110,7 @@ class IntakeTest : public testing::Test {
   storage::TestFolder folder_;
   storage::FailingDisk disk_;
   SystemClock clock_;
-  std::unique_ptr<storage::Database> database_;
-  std::unique_ptr<storage::BlobStore> blobs_;
-  std::unique_ptr<storage::UploadStore> uploads_;
+  std::unique_ptr<storage::TestStores> stores_;
   std::unique_ptr<asio::thread_pool> pool_;
   std::unique_ptr<Intake> intake_;
   std::mutex loops_mutex_;
@@ -226,11 +229,7 @@ TEST_F(IntakeTest, EachFailingCallIsAnErrorNothingIsListedAndTheNextUploadSuccee
 }
 
 TEST_F(IntakeTest, WhenTheRowCannotBeWrittenTheBytesGoToo) {
-  auto block = database_->with_connection([](soci::session& session) -> Result<void> {
-    session << "CREATE TRIGGER no_more BEFORE INSERT ON gbgreg_uploads BEGIN SELECT RAISE(ABORT, 'no'); END";
-    return {};
-  });
-  ASSERT_TRUE(block);
+  refuse("INSERT");
   EXPECT_FALSE(upload("hello"));
   EXPECT_EQ(files(), 0);
 }
@@ -249,25 +248,70 @@ TEST_F(IntakeTest, AFailedUploadLeavesTheBytesOfItsTwinAlone) {
 TEST_F(IntakeTest, ARestartSweepsWhatACrashLeft) {
   const Upload kept = upload("kept").value();
   // As kill -9 leaves them: one file half-written, one renamed without a row.
-  auto unfinished = blobs_->writer(new_uuid(clock_.wall()));
+  auto unfinished = stores_->blobs->writer(new_uuid(clock_.wall()));
   ASSERT_TRUE(unfinished->write("half"));
-  auto orphan = blobs_->writer(new_uuid(clock_.wall()));
+  auto orphan = stores_->blobs->writer(new_uuid(clock_.wall()));
   ASSERT_TRUE(orphan->write("orphan"));
   ASSERT_TRUE(orphan->seal());
-  ASSERT_TRUE(blobs_->keep(*orphan));
+  ASSERT_TRUE(stores_->blobs->keep(*orphan));
 
   const auto report = intake_->sweep().value();
   EXPECT_EQ(report.unfinished_removed, 1U);
-  EXPECT_EQ(report.orphans_removed, 1U);
+  EXPECT_EQ(report.orphans_set_aside, 1U);
   EXPECT_EQ(report.blobs_missing, 0U);
   EXPECT_EQ(contents(kept.id), "kept");
 }
 
+TEST_F(IntakeTest, ANewDatabaseCostsNoBytesAndTheOldOneGetsThemBack) {
+  const auto restart_with = [this](const char* from, const char* to) {
+    stop();
+    std::filesystem::rename(folder_.path() / from, folder_.path() / to);
+    start();
+    return intake_->sweep().value();
+  };
+  const Upload first = upload("first").value();
+  const Upload second = upload("second").value();
+
+  EXPECT_EQ(restart_with("x.db", "away.db").orphans_set_aside, 2U);
+  EXPECT_EQ(contents(first.id), "(upload_not_found)");
+  // The same bytes may come again meanwhile, and go again.
+  const Upload again = upload("first").value();
+  EXPECT_EQ(contents(again.id), "first");
+  EXPECT_EQ(contents(upload("second").value().id), "second");
+  EXPECT_TRUE(wait_for(intake_->remove(again.id)));
+
+  const auto report = restart_with("away.db", "x.db");
+  EXPECT_EQ(report.blobs_taken_back, 1U);
+  EXPECT_EQ(report.blobs_missing, 0U);
+  EXPECT_EQ(contents(first.id), "first");
+  EXPECT_EQ(contents(second.id), "second");
+}
+
+TEST_F(IntakeTest, TheReserveIsTakenAgainHoweverARemovalEnds) {
+  const Upload first = upload("same").value();
+  const Upload duplicate = upload("same").value();
+  ASSERT_FALSE(has_reserve());  // As if an earlier removal had needed it.
+  EXPECT_TRUE(wait_for(intake_->remove(duplicate.id)));
+  EXPECT_TRUE(has_reserve());
+
+  stores_->reserve.release();
+  refuse("DELETE");
+  EXPECT_FALSE(wait_for(intake_->remove(first.id)));
+  EXPECT_TRUE(has_reserve());
+}
+
 TEST_F(IntakeTest, BytesThatSomebodyTookAwayAreAnErrorOfOurs) {
   const Upload upload = this->upload("hello").value();
-  ASSERT_TRUE(blobs_->remove(upload.sha256));
+  ASSERT_TRUE(stores_->blobs->remove(upload.sha256));
   EXPECT_EQ(contents(upload.id), "(bytes_missing)");
   EXPECT_EQ(intake_->sweep().value().blobs_missing, 1U);
+}
+
+TEST_F(IntakeTest, BytesThatWereCutOnTheDiskAreNotGivenOut) {
+  const Upload upload = this->upload("hello").value();
+  const auto file = folder_.path() / "uploads" / upload.sha256.substr(0, 2) / upload.sha256;
+  std::filesystem::resize_file(file, 3);
+  EXPECT_EQ(contents(upload.id), "(bytes_missing)");
 }
 
 // Uploads and removals of the same bytes from several threads: whatever their order, a listed upload has its bytes.
@@ -297,13 +341,6 @@ TEST_F(IntakeTest, TooManyFilesAtOnceAreAskedToComeBack) {
   EXPECT_TRUE(refused.error().retry_after_seconds);
   files.pop_back();
   EXPECT_TRUE(intake_->begin(1));
-}
-
-TEST_F(IntakeTest, ChecksDatabaseAndDisk) {
-  const StoresReport report = wait_for(intake_->check());
-  EXPECT_TRUE(report.database_answers);
-  EXPECT_TRUE(report.folder_is_writable);
-  EXPECT_GT(report.free_bytes, 0U);
 }
 
 }  // namespace

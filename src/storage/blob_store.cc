@@ -9,6 +9,7 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <iterator>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -21,6 +22,7 @@ namespace {
 
 constexpr std::string_view kHex = "0123456789abcdef";
 constexpr std::string_view kTemporaryFolder = "tmp";
+constexpr std::string_view kLostFolder = "lost";
 
 std::string hex(const unsigned char* bytes, std::size_t size) {
   std::string text;
@@ -53,12 +55,13 @@ Result<void> make_folder(const std::filesystem::path& folder, Disk& disk) {
   return {};
 }
 
-// What is in a folder by name; nothing when there is no such folder. Errors: unavailable.
+// What is in a folder by name, but for the folders in it; nothing when there is no such folder. Errors: unavailable.
 Result<std::vector<std::string>> file_names(const std::filesystem::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
+    std::error_code unknown;
+    if (!entry->is_directory(unknown)) names.push_back(entry->path().filename().string());
   }
   if (error && error != std::errc::no_such_file_or_directory) return disk_failure(error, "list " + folder.string());
   return names;
@@ -186,28 +189,84 @@ Result<void> BlobStore::remove(std::string_view sha256) {
 
 Result<SweepReport> BlobStore::sweep(const DigestsInUse& digests_in_use) {
   SweepReport report;
-  const std::filesystem::path temporary_folder = root_ / kTemporaryFolder;
-  const auto unfinished = file_names(temporary_folder);
-  if (!unfinished) return std::unexpected(unfinished.error());
-  for (const std::string& name : *unfinished) {
-    if (!is_uuid(name)) continue;  // Not ours, and stays.
-    if (disk_.remove((temporary_folder / name).string()) != 0) return disk_failure("remove an unfinished upload");
-    ++report.unfinished_removed;
-  }
+  if (auto removed = remove_unfinished(report); !removed) return std::unexpected(removed.error());
   for (const std::string& shard : shard_names()) {
-    const auto names = file_names(root_ / shard);
-    if (!names) return std::unexpected(names.error());
-    auto missing = digests_in_use(shard);
-    if (!missing) return std::unexpected(missing.error());
-    for (const std::string& name : *names) {
-      if (!is_sha256(name) || missing->erase(name) > 0) continue;
-      if (auto removed = remove(name); !removed) return std::unexpected(removed.error());
-      ++report.orphans_removed;
-    }
-    report.blobs_missing += missing->size();
+    auto in_use = digests_in_use(shard);
+    if (!in_use) return std::unexpected(in_use.error());
+    auto swept = sweep_shard(shard, std::move(*in_use), report);
+    if (!swept) return std::unexpected(swept.error());
   }
+  count_lost(report);
   return report;
 }
+
+Result<void> BlobStore::remove_unfinished(SweepReport& report) {
+  const std::filesystem::path folder = root_ / kTemporaryFolder;
+  const auto names = file_names(folder);
+  if (!names) return std::unexpected(names.error());
+  for (const std::string& name : *names) {
+    if (!is_uuid(name)) continue;  // Not ours, and stays.
+    if (disk_.remove((folder / name).string()) != 0) return disk_failure("remove an unfinished upload");
+    ++report.unfinished_removed;
+  }
+  return {};
+}
+
+Result<void> BlobStore::sweep_shard(const std::string& shard, std::set<std::string> missing, SweepReport& report) {
+  const std::filesystem::path folder = root_ / shard;
+  const auto names = file_names(folder);
+  if (!names) return std::unexpected(names.error());
+  std::vector<std::string> orphans;
+  for (const std::string& name : *names) {
+    // What we did not put here stays. A digest in the folder of others is somebody's copy: were it taken for the blob
+    // of that name, the blob itself would go.
+    if (!is_sha256(name) || !name.starts_with(shard)) continue;
+    if (missing.erase(name) == 0) orphans.push_back(name);
+  }
+  const std::uint64_t set_aside = move_all(orphans, folder, lost_folder());
+  const std::uint64_t taken_back = move_all(lost_of(missing), lost_folder(), folder);
+  report.orphans_set_aside += set_aside;
+  report.orphans_stuck += orphans.size() - set_aside;
+  report.blobs_taken_back += taken_back;
+  report.blobs_missing += missing.size() - taken_back;
+  if (set_aside + taken_back == 0) return {};
+  for (const std::filesystem::path& changed : {lost_folder(), folder}) {
+    if (disk_.sync_folder(changed.string()) != 0) return disk_failure("sync a folder of blobs");
+  }
+  return {};
+}
+
+// A full disk may have no room for one more name, and that must not keep the gateway from starting: what cannot be
+// moved stays.
+std::uint64_t BlobStore::move_all(const std::vector<std::string>& names, const std::filesystem::path& from,
+                                  const std::filesystem::path& to) {
+  if (names.empty() || !make_folder(to, disk_)) return 0;
+  return static_cast<std::uint64_t>(std::ranges::count_if(
+      names, [&](const std::string& name) { return disk_.rename((from / name).string(), (to / name).string()) == 0; }));
+}
+
+std::vector<std::string> BlobStore::lost_of(const std::set<std::string>& digests) const {
+  std::vector<std::string> lost;
+  std::ranges::copy_if(digests, std::back_inserter(lost), [this](const std::string& digest) {
+    std::error_code unknown;
+    return is_sha256(digest) && std::filesystem::is_regular_file(lost_folder() / digest, unknown);
+  });
+  return lost;
+}
+
+// For the log only, so what cannot be looked at is left out.
+void BlobStore::count_lost(SweepReport& report) const {
+  const auto names = file_names(lost_folder());
+  if (!names) return;
+  for (const std::string& name : *names) {
+    std::error_code unknown;
+    const std::uintmax_t size_bytes = std::filesystem::file_size(lost_folder() / name, unknown);
+    ++report.lost_files;
+    if (!unknown) report.lost_bytes += size_bytes;
+  }
+}
+
+std::filesystem::path BlobStore::lost_folder() const { return root_ / kLostFolder; }
 
 Result<std::uint64_t> BlobStore::free_bytes() const {
   struct statvfs status{};

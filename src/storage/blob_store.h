@@ -2,10 +2,13 @@
 //
 //   <root>/tmp/<uuid>           being written
 //   <root>/ab/ab01…             complete and synced, the name is the digest
+//   <root>/lost/ab01…           complete, but no row wanted it when a gateway started
 //
 // A blob appears by rename, so a file with a digest for a name is always whole. Whether anybody still wants it is known
 // by the rows of uploads.h; whoever joins the two (services/intake) commits the row after keep() and removes the blob
-// after the row. What a crash leaves in between is swept at the next start.
+// after the row. What a crash leaves in between is swept at the next start: unfinished files are removed, but whole
+// ones are only set aside, because rows that are missing may mean a database that is not the right one
+// (docs/decisions/0005-lost-bytes.md).
 //
 // Blocking: for the storage pool. Any thread may use the store; a writer belongs to one thread at a time. Only one
 // process may use a folder, because the sweep of a second one would take what the first is writing: app/ locks it.
@@ -22,6 +25,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/error.h"
 #include "storage/disk.h"
@@ -97,14 +101,17 @@ class Blob {
 
 struct SweepReport {
   std::uint64_t unfinished_removed = 0;  // Files of uploads that never ended.
-  std::uint64_t orphans_removed = 0;     // Blobs without a row.
+  std::uint64_t orphans_set_aside = 0;   // Blobs without a row, moved to the lost folder.
+  std::uint64_t orphans_stuck = 0;       // Those that could not be moved. They stay where they are and do no harm.
+  std::uint64_t blobs_taken_back = 0;    // Digests with a row whose blob was in the lost folder.
   std::uint64_t blobs_missing = 0;       // Digests with a row and no blob: somebody took the file away.
+  std::uint64_t lost_files = 0;          // What the lost folder holds now.
+  std::uint64_t lost_bytes = 0;
 };
 
 class BlobStore {
  public:
-  // Makes the folders and takes the lock. Errors: unavailable (storage_failed, storage_full), conflict
-  // (storage_in_use).
+  // Makes the folders. Errors: unavailable (storage_failed, storage_full).
   static Result<std::unique_ptr<BlobStore>> open(const std::filesystem::path& root, Disk& disk);
 
   BlobStore(const BlobStore&) = delete;
@@ -123,10 +130,13 @@ class BlobStore {
   // It is no error when there is none. Errors: unavailable.
   Result<void> remove(std::string_view sha256);
 
-  // Removes every temporary file, and every blob whose digest is not in use. `digests_in_use` is asked once for each
-  // pair of leading digits. To be called at start, before the first writer.
+  // Removes every temporary file, moves every blob whose digest is not in use to the lost folder, and takes back from
+  // there what is in use. `digests_in_use` is asked once for each pair of leading digits. To be called at start, before
+  // the first writer. Errors: unavailable, and those of `digests_in_use`.
   using DigestsInUse = std::function<Result<std::set<std::string>>(std::string_view first_two_digits)>;
   Result<SweepReport> sweep(const DigestsInUse& digests_in_use);
+
+  std::filesystem::path lost_folder() const;
 
   // Space that is left for us on the store's file system.
   Result<std::uint64_t> free_bytes() const;
@@ -142,6 +152,14 @@ class BlobStore {
 
   // The folder of a pair of leading digits, made by the first blob that needs it.
   Result<void> make_shard(const std::filesystem::path& folder);
+
+  // The parts of sweep().
+  Result<void> remove_unfinished(SweepReport& report);
+  Result<void> sweep_shard(const std::string& shard, std::set<std::string> missing, SweepReport& report);
+  std::uint64_t move_all(const std::vector<std::string>& names, const std::filesystem::path& from,
+                         const std::filesystem::path& to);
+  std::vector<std::string> lost_of(const std::set<std::string>& digests) const;
+  void count_lost(SweepReport& report) const;
 
   std::filesystem::path root_;
   Disk& disk_;

@@ -154,7 +154,18 @@ TEST_F(BlobStoreTest, EveryFailingCallIsAnErrorAndTheNextUploadSucceeds) {
   }
 }
 
-TEST_F(BlobStoreTest, SweepsUnfinishedFilesAndOrphansButNothingElse) {
+// What sweep() asks for, when these are all the digests with a row.
+BlobStore::DigestsInUse only(std::set<std::string> digests) {
+  return [digests = std::move(digests)](std::string_view shard) -> Result<std::set<std::string>> {
+    std::set<std::string> found;
+    for (const std::string& digest : digests) {
+      if (digest.starts_with(shard)) found.insert(digest);
+    }
+    return found;
+  };
+}
+
+TEST_F(BlobStoreTest, SweepsUnfinishedFilesAndSetsOrphansAsideButNothingElse) {
   const std::string used = store("used");
   const std::string orphan = store("orphan");
   std::ofstream(root_ / "tmp" / new_uuid(SystemClock().wall())) << "unfinished";
@@ -162,29 +173,81 @@ TEST_F(BlobStoreTest, SweepsUnfinishedFilesAndOrphansButNothingElse) {
   std::filesystem::create_directory(root_ / "00");
   std::ofstream(root_ / "00" / "README") << "somebody's";
 
-  auto in_use = [&](std::string_view shard) -> Result<std::set<std::string>> {
-    if (used.starts_with(shard)) return std::set<std::string>{used};
-    return std::set<std::string>{};
-  };
-  const auto report = store_->sweep(in_use);
+  const auto report = store_->sweep(only({used}));
   ASSERT_TRUE(report);
   EXPECT_EQ(report->unfinished_removed, 1U);
-  EXPECT_EQ(report->orphans_removed, 1U);
+  EXPECT_EQ(report->orphans_set_aside, 1U);
   EXPECT_EQ(report->blobs_missing, 0U);
+  EXPECT_EQ(report->lost_files, 1U);
+  EXPECT_EQ(report->lost_bytes, std::string_view("orphan").size());
   EXPECT_EQ(contents(used), "used");
   EXPECT_EQ(contents(orphan), "(blob_not_found)");
-  EXPECT_EQ(blobs(), 3);
+  EXPECT_EQ(std::filesystem::file_size(store_->lost_folder() / orphan), std::string_view("orphan").size());
+  EXPECT_EQ(blobs(), 4);
+}
+
+TEST_F(BlobStoreTest, WhatWasSetAsideComesBackWhenItsRowDoes) {
+  store("hello");
+  ASSERT_EQ(store_->sweep(only({})).value().orphans_set_aside, 1U);
+  const std::string digest(kHelloDigest);
+  // As after a restart, and with the folder gone that the blob belongs in.
+  store_ = std::move(BlobStore::open(root_, disk_).value());
+  std::filesystem::remove(root_ / "2c");
+  const auto report = store_->sweep(only({digest})).value();
+  EXPECT_EQ(report.blobs_taken_back, 1U);
+  EXPECT_EQ(report.blobs_missing, 0U);
+  EXPECT_EQ(report.lost_files, 0U);
+  EXPECT_EQ(contents(digest), "hello");
+}
+
+TEST_F(BlobStoreTest, BytesThatWereSetAsideMayBeStoredAndSetAsideAgain) {
+  for (int round = 0; round < 2; ++round) {
+    store("hello");
+    EXPECT_EQ(contents(kHelloDigest), "hello");
+    const auto report = store_->sweep(only({})).value();
+    EXPECT_EQ(report.orphans_set_aside, 1U);
+    EXPECT_EQ(report.lost_files, 1U);
+    EXPECT_EQ(contents(kHelloDigest), "(blob_not_found)");
+  }
+  store("hello");
+  ASSERT_TRUE(store_->remove(kHelloDigest));
+  EXPECT_EQ(store_->sweep(only({})).value().lost_files, 1U);
+}
+
+TEST_F(BlobStoreTest, SweepLeavesACopyInAnotherFolderAndTheBlobItselfAlone) {
+  const std::string digest = store("hello");
+  std::filesystem::create_directory(root_ / "00");
+  std::ofstream(root_ / "00" / digest) << "hello";
+  const auto report = store_->sweep(only({digest})).value();
+  EXPECT_EQ(report.orphans_set_aside, 0U);
+  EXPECT_EQ(contents(digest), "hello");
+  EXPECT_TRUE(std::filesystem::exists(root_ / "00" / digest));
+}
+
+TEST_F(BlobStoreTest, AnOrphanThatCannotBeMovedStaysAndDoesNotStopTheSweep) {
+  store("hello");
+  disk_.fail_call(1, ENOSPC, true);
+  const auto report = store_->sweep(only({}));
+  disk_.heal();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->orphans_set_aside, 0U);
+  EXPECT_EQ(report->orphans_stuck, 1U);
+  EXPECT_EQ(contents(kHelloDigest), "hello");
+}
+
+TEST_F(BlobStoreTest, SweepPassesOverFoldersWithNamesOfFiles) {
+  std::filesystem::create_directories(root_ / "2c" / kHelloDigest);
+  std::filesystem::create_directory(root_ / "tmp" / new_uuid(SystemClock().wall()));
+  const auto report = store_->sweep(only({}));
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->unfinished_removed + report->orphans_set_aside + report->orphans_stuck, 0U);
 }
 
 TEST_F(BlobStoreTest, SweepReportsBlobsThatSomebodyTookAway) {
-  auto in_use = [&](std::string_view shard) -> Result<std::set<std::string>> {
-    if (kHelloDigest.starts_with(shard)) return std::set<std::string>{std::string(kHelloDigest)};
-    return std::set<std::string>{};
-  };
-  EXPECT_EQ(store_->sweep(in_use).value().blobs_missing, 1U);
+  EXPECT_EQ(store_->sweep(only({std::string(kHelloDigest)})).value().blobs_missing, 1U);
 }
 
-TEST_F(BlobStoreTest, SweepRemovesNothingWhenTheDatabaseIsAway) {
+TEST_F(BlobStoreTest, SweepMovesNothingWhenTheDatabaseIsAway) {
   store("hello");
   auto away = [](std::string_view) -> Result<std::set<std::string>> {
     return fail(Kind::unavailable, "storage_failed", "The database is away.");

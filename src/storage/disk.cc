@@ -49,4 +49,6 @@ Error disk_error(int error_number, std::string doing) {
   return error;
 }
 
+bool may_lack_room(const Error& error) { return error.code == "storage_full" || error.code == "storage_failed"; }
+
 }  // namespace gbgreg::storage

@@ -29,4 +29,8 @@ class Disk {
 // storage_failed.
 Error disk_error(int error_number, std::string doing);
 
+// Whether some room on the disk may make the next try succeed. Where SQLite cannot grow its shared memory file it says
+// "I/O error" and not "full", so storage_failed counts, too.
+bool may_lack_room(const Error& error);
+
 }  // namespace gbgreg::storage

@@ -15,5 +15,7 @@
 #include "storage/database.h"
 #include "storage/disk.h"
 #include "storage/migrations.h"
+#include "storage/open.h"
 #include "storage/options.h"
+#include "storage/reserve.h"
 #include "storage/uploads.h"

@@ -192,19 +192,6 @@ Result<RemovedUpload> UploadStore::remove(std::string_view id) {
   });
 }
 
-Result<UploadTotals> UploadStore::totals() {
-  return database_.with_connection([&](soci::session& session) -> Result<UploadTotals> {
-    long long count = 0, bytes = 0, bytes_stored = 0;
-    session << "SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS bigint),"
-               " CAST(coalesce(sum(CASE WHEN duplicate_of IS NULL THEN size_bytes ELSE 0 END), 0) AS bigint)"
-               " FROM gbgreg_uploads",
-        soci::into(count), soci::into(bytes), soci::into(bytes_stored);
-    return UploadTotals{.count = static_cast<std::uint64_t>(count),
-                        .bytes = static_cast<std::uint64_t>(bytes),
-                        .bytes_stored = static_cast<std::uint64_t>(bytes_stored)};
-  });
-}
-
 Result<bool> UploadStore::uses(std::string_view sha256) {
   const std::string wanted(sha256);
   return database_.with_connection(

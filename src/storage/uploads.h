@@ -50,12 +50,6 @@ struct RemovedUpload {
   bool bytes_still_used = false;  // Another row has the same bytes.
 };
 
-struct UploadTotals {
-  std::uint64_t count = 0;
-  std::uint64_t bytes = 0;         // As the clients see them.
-  std::uint64_t bytes_stored = 0;  // Each content once.
-};
-
 class UploadStore {
  public:
   UploadStore(Database& database, int list_limit_max) : database_(database), list_limit_max_(list_limit_max) {}
@@ -71,8 +65,6 @@ class UploadStore {
 
   // Forgets the row. When it was the first of its bytes, the next one takes its place. Errors: not_found.
   Result<RemovedUpload> remove(std::string_view id);
-
-  Result<UploadTotals> totals();
 
   // Whether any row has these bytes.
   Result<bool> uses(std::string_view sha256);

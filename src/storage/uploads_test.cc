@@ -156,16 +156,6 @@ TEST_F(UploadStoreTest, FiltersByKindAndByWords) {
   EXPECT_EQ(ids({.q = "c:\\file3"}), std::vector{other.id});
 }
 
-TEST_F(UploadStoreTest, CountsRowsAndBytes) {
-  EXPECT_EQ(store_->totals().value().bytes, 0U);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(store_->insert(upload(i)));
-  ASSERT_TRUE(store_->insert(upload(4, 'b')));
-  const auto totals = store_->totals().value();
-  EXPECT_EQ(totals.count, 4U);
-  EXPECT_EQ(totals.bytes, 400U);
-  EXPECT_EQ(totals.bytes_stored, 200U);
-}
-
 TEST_F(UploadStoreTest, KnowsWhichDigestsAreInUse) {
   ASSERT_TRUE(store_->insert(upload(1, 'a')));
   ASSERT_TRUE(store_->insert(upload(2, 'a')));

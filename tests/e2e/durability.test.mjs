@@ -1,10 +1,12 @@
 // Acknowledged means durable: what was answered 200 is there after the gateway was killed in the same moment.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, test } from 'node:test';
 
 import { startScripted } from '../support/gateway.mjs';
 import { RawConnection } from '../support/http.mjs';
-import { content, contentType, fileBody, list, postUpload, sha256, storedFiles, temporaryFiles } from '../support/uploads.mjs';
+import { content, contentType, fileBody, list, lostFiles, postUpload, sha256, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 const kRounds = 50;
@@ -45,4 +47,51 @@ test('kill -9 in the middle of an upload leaves nothing half-done', async () => 
   assert.deepEqual(temporaryFiles(gateway), []);
   assert.equal(storedFiles(gateway).length, stored);
   assert.equal((await list(gateway, '?limit=1')).uploads[0].id, before);
+});
+
+test('a database that is away costs no bytes, and gets them back', async () => {
+  const roles = { technical: null, documentation: null, vision: null };
+  const other = await startScripted({ roles, ready: false });
+  try {
+    const kept = new Map();
+    for (const text of ['first', 'second', 'third']) kept.set((await upload(other, text, `${text}.txt`)).id, text);
+    const files = storedFiles(other).sort();
+    const database = path.join(other.data, 'gbgreg.sqlite');
+
+    await other.stop();
+    fs.renameSync(database, `${database}.away`);
+    await other.launch();
+    assert.deepEqual((await list(other)).uploads, []);
+    assert.deepEqual(lostFiles(other).sort(), files);
+    const told = await waitUntil('the log says so', () => other.output.find((line) => line.includes('3 files that no upload uses')));
+    assert.match(told, /uploads\/lost/);
+    const again = await upload(other, 'first', 'again.txt');
+    assert.equal((await content(other, again.id)).text, 'first');
+
+    await other.stop();
+    fs.renameSync(`${database}.away`, database);
+    await other.launch();
+    for (const [id, text] of kept) assert.equal((await content(other, id)).text, text);
+    assert.deepEqual(storedFiles(other).sort(), files);
+  } finally {
+    await other.dispose();
+  }
+});
+
+test('a copy of a stored file in a folder of others harms neither', async () => {
+  const roles = { technical: null, documentation: null, vision: null };
+  const other = await startScripted({ roles, ready: false });
+  try {
+    const { id, sha256: digest } = await upload(other, 'precious', 'precious.txt');
+    const root = path.join(other.data, 'uploads');
+    const stray = path.join(root, digest.startsWith('00') ? '01' : '00');
+    fs.mkdirSync(stray);
+    fs.copyFileSync(path.join(root, digest.slice(0, 2), digest), path.join(stray, digest));
+    await other.stop();
+    await other.launch();
+    assert.equal((await content(other, id)).text, 'precious');
+    assert.ok(fs.existsSync(path.join(stray, digest)));
+  } finally {
+    await other.dispose();
+  }
 });

@@ -143,3 +143,24 @@ test('no error names a path, a type or SQL', async () => {
     assert.doesNotMatch(answer.text, /\/tmp\/|std::|SELECT|sqlite|terminate|0x[0-9a-f]{6}/i);
   }
 });
+
+describe('a web page', () => {
+  const kOwn = 'http://127.0.0.1:5173';
+  for (const [name, headers, code] of [
+    ['of another site', { origin: 'http://evil.example' }, 'origin_not_allowed'],
+    ['without an origin of its own', { origin: 'null' }, 'origin_not_allowed'],
+    ['that loads a picture from here', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }, 'origin_not_allowed'],
+    ['whose name points here by DNS rebinding', { host: 'evil.example:3333' }, 'host_not_allowed'],
+  ]) {
+    test(`${name} may not use the gateway`, async () => {
+      for (const [method, target] of [['POST', '/api/generate'], ['GET', '/api/uploads'], ['GET', '/health'], ['GET', '/nowhere']]) {
+        const answer = await gateway.request(method, target, { body: method === 'POST' ? '{"prompt":"Hello"}' : undefined, headers });
+        assertError(answer, 403, code);
+      }
+    });
+  }
+
+  test('of this machine may', async () => {
+    assert.equal((await gateway.request('POST', '/api/generate', { body: '{"prompt":"Hello"}', headers: { origin: kOwn } })).status, 200);
+  });
+});

@@ -1,8 +1,12 @@
 // /health and its small sisters, /metrics, /api/version.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { kRoles, startScripted } from '../support/gateway.mjs';
+import { content, upload } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 let gateway;
@@ -63,6 +67,35 @@ describe('GET /health', () => {
   });
 });
 
+test('/health answers though the storage hangs, and says so', async () => {
+  const stuck = await startScripted({ roles: { technical: null, documentation: null, vision: null } });
+  const readers = [];
+  let pipe;
+  try {
+    // Whoever opens a pipe waits for its other end, as for a disk that hangs: soon every storage thread does.
+    const { id, sha256 } = await upload(stuck, 'hello', 'hello.txt');
+    pipe = path.join(stuck.data, 'uploads', sha256.slice(0, 2), sha256);
+    fs.rmSync(pipe);
+    execFileSync('mkfifo', [pipe]);
+    for (let i = 0; i < 8; ++i) readers.push(content(stuck, id).catch(() => {}));
+    const health = await waitUntil('it says so', async () => {
+      const seen = await stuck.health();
+      return seen.storage.status === 'unhealthy' && seen;
+    }, { deadlineMs: 30_000 });
+    assert.equal(health.database.status, 'unhealthy');
+    assert.equal(health.storage.free_bytes, null);
+    assert.equal(health.status, 'degraded');
+    assert.equal((await stuck.generate('Hello')).status, 200);
+  } finally {
+    // A writer frees the readers, one after the other.
+    const freed = pipe && fs.openSync(pipe, 'r+');
+    await Promise.all(readers);
+    if (pipe) fs.closeSync(freed);
+    if (pipe) await waitUntil('all is well again', async () => (await stuck.health()).status === 'healthy');
+    await stuck.dispose();
+  }
+});
+
 test('/health/live and /health/ready are 200 with a small body', async () => {
   for (const target of ['/health/live', '/health/ready']) {
     const answer = await gateway.get(target);
@@ -79,6 +112,8 @@ test('/health/ready is 503 while no model is ready, and /health/live is 200', as
     assert.equal((await slow.get('/health/ready')).status, 503);
     const health = await slow.health();
     assert.ok(health.models.roles.every((role) => ['loading', 'stopped'].includes(role.state)));
+    await waitUntil('no model is said to be operational', async () => (await slow.health()).models.operational === 0);
+    assert.equal((await slow.health()).status, 'degraded');
   } finally {
     await slow.dispose();
   }
@@ -93,7 +128,9 @@ describe('GET /metrics', () => {
     const answer = await gateway.get('/metrics');
     assert.equal(answer.status, 200);
     assert.match(answer.headers['content-type'], /^text\/plain; version=0\.0\.4/);
-    const { types } = await gateway.metrics();
+    const { types, samples } = await gateway.metrics();
+    // What never happened has no line: most combinations of route and status never come.
+    assert.ok(samples.get('gbgreg_http_requests_total').every(({ value }) => value > 0));
     assert.ok([...types.keys()].every((name) => name.startsWith('gbgreg_')));
   });
 
@@ -120,7 +157,7 @@ describe('GET /metrics', () => {
   test('its counters grow by what was done', async () => {
     const look = async () => ({
       ok: await gateway.metric('gbgreg_http_requests_total', { route: '/api/generate', status: '200' }),
-      missing: await gateway.metric('gbgreg_http_requests_total', { route: '/api/generate', status: '404' }),
+      missing: await gateway.metric('gbgreg_http_requests_total', { route: '/api/generate', status: '404' }) ?? 0,
       tokens: await gateway.metric('gbgreg_completion_tokens_total'),
     });
     const earlier = await look();

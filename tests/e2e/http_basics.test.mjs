@@ -74,6 +74,31 @@ describe('a connection', () => {
     assert.equal((await exchange(gateway.port, `\r\n\r\n${get('/health/live')}`)).status, 200);
   });
 
+  test('may have an empty line come in two halves', () => use(async (connection) => {
+    await connection.sendAll('\r');
+    await connection.sendAll('\n');
+    await connection.sendAll(get('/health/live'));
+    assert.equal((await connection.readResponse()).status, 200);
+  }));
+
+  test('may not pass empty lines for ever', () => use(async (connection) => {
+    connection.send(`${'\r\n'.repeat(1000)}${get('/health/live')}`);
+    assertError(await connection.readResponse(), 400);
+    await connection.closed();
+  }));
+
+  test('has the bound on heads behind a body as well', () => use(async (connection) => {
+    const upload = fileBody('x'.repeat(500_000), 'a.txt');
+    connection.send(Buffer.concat([
+      Buffer.from(`POST /api/upload/file HTTP/1.1\r\nHost: x\r\nContent-Type: ${contentType()['content-type']}\r\nContent-Length: ${upload.length}\r\n\r\n`),
+      upload,
+      Buffer.from(get('/health/live', `X-A: ${'b'.repeat(40_000)}\r\n`)),
+    ]));
+    assert.equal((await connection.readResponse()).status, 200);
+    assertError(await connection.readResponse(), 431);
+    await connection.closed();
+  }));
+
   test('of HTTP/1.0 gets an answer that it can read, and is closed', async () => {
     for (const [request, wanted] of [
       ['GET /health/live HTTP/1.0\r\n\r\n', 200],
@@ -153,6 +178,9 @@ describe('a body', () => {
     ['with a chunk size beyond 64 bits', 'Transfer-Encoding: chunked\r\n', `fffffffffffffffff\r\n${kAsk}\r\n0\r\n\r\n`, [400, 413]],
     ['with a chunk that is longer than its size', 'Transfer-Encoding: chunked\r\n', `3\r\n${kAsk}\r\n0\r\n\r\n`, [400]],
     ['with bare line feeds around chunks', 'Transfer-Encoding: chunked\r\n', `${kAsk.length.toString(16)}\n${kAsk}\n0\n\n`, [400]],
+    ['with something behind a chunk size', 'Transfer-Encoding: chunked\r\n', `${kAsk.length.toString(16)} 9\r\n${kAsk}\r\n0\r\n\r\n`, [400]],
+    ['with blanks behind a chunk size', 'Transfer-Encoding: chunked\r\n', `${kAsk.length.toString(16)} \r\n${kAsk}\r\n0\r\n\r\n`, [400]],
+    ['with endless blanks behind a chunk size', 'Transfer-Encoding: chunked\r\n', `5${' '.repeat(10_000)}`, [400]],
     ['with an endless chunk extension', 'Transfer-Encoding: chunked\r\n', `5;${'x'.repeat(10_000)}\r\n`, [400]],
   ]) {
     test(`${name} is refused and the connection closed`, () => use(async (connection) => {
@@ -182,6 +210,11 @@ describe('a head', () => {
     ['with a non-ASCII name', get('/health', 'Größe: x\r\n'), [400]],
     ['without Host', 'GET /health HTTP/1.1\r\n\r\n', [400]],
     ['with two Hosts', get('/health', 'Host: other\r\n'), [400]],
+    ['of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [505]],
+    ['with an address inside its target', 'GET evil?x=http://h/api/version HTTP/1.1\r\nHost: h\r\n\r\n', [400]],
+    ['with an address that is not of HTTP', 'GET ftp://h/api/version HTTP/1.1\r\nHost: h\r\n\r\n', [400]],
+    ['with an address and without Host', 'GET http://h/api/version HTTP/1.1\r\n\r\n', [400]],
+    ['with a Host that has a bad port', 'GET /health HTTP/1.1\r\nHost: x:y\r\n\r\n', [400]],
     ['with a bad version', 'GET /health HTTP/3.7\r\nHost: x\r\n\r\n', [400, 505]],
     ['with no version', 'GET /health\r\nHost: x\r\n\r\n', [400]],
     ['with a method that is no token', 'G(T /health HTTP/1.1\r\nHost: x\r\n\r\n', [400]],
@@ -206,7 +239,8 @@ describe('a head', () => {
       if (!answer) return;
       assert.ok(statuses.includes(answer.status), `${answer.status} ${answer.text}`);
       assertError(answer, answer.status);
-      if (answer.status === 400 || answer.status === 431) await connection.closed();
+      assert.equal(answer.headers['x-content-type-options'], 'nosniff');
+      if ([400, 431, 505].includes(answer.status)) await connection.closed();
     }));
   }
 

@@ -7,6 +7,7 @@ import { afterEach, describe, test } from 'node:test';
 
 import { openRawStream } from '../support/cut_streams.mjs';
 import { assertError, childrenGone, Gateway, kGateway, startScripted, temporaryFolder } from '../support/gateway.mjs';
+import { RawConnection } from '../support/http.mjs';
 import { isAlive } from '../support/processes.mjs';
 import { kPatience, monotonicNs, waitUntil, within } from '../support/wait.mjs';
 
@@ -103,6 +104,19 @@ describe('the start', () => {
     assert.equal((await gateway.generate('Hello')).status, 200);
   });
 
+  test('leaves the mode of a data folder alone, and refuses one that others may write', () => {
+    const folder = temporaryFolder();
+    fs.chmodSync(folder, 0o1777);
+    const ended = spawnSync(kGateway, ['serve', '--data', folder, '--listen', '127.0.0.1:0'], { timeout: 20_000 * kPatience });
+    const mode = fs.statSync(folder).mode & 0o7777;
+    const made = fs.readdirSync(folder);
+    fs.rmSync(folder, { recursive: true, force: true });
+    assert.equal(ended.status, 1, ended.stderr.toString());
+    assert.match(ended.stderr.toString(), /others .* may write.*--data/);
+    assert.equal(mode, 0o1777);
+    assert.deepEqual(made, []);
+  });
+
   test('with the port taken ends with a sentence', async () => {
     await start();
     const folder = temporaryFolder();
@@ -110,6 +124,16 @@ describe('the start', () => {
     fs.rmSync(folder, { recursive: true, force: true });
     assert.ok(second.status > 0);
     assert.match(second.stderr.toString(), new RegExp(String(gateway.port)));
+  });
+
+  test('does not listen where others reach it unless it is told to', () => {
+    const folder = temporaryFolder();
+    for (const listen of ['0.0.0.0:0', '[::]:0', '127.0.0.1:0,0.0.0.0:0']) {
+      const ended = spawnSync(kGateway, ['serve', '--data', path.join(folder, 'data'), '--listen', listen], { timeout: 20_000 * kPatience });
+      assert.ok(ended.status > 0, `status ${ended.status} ${ended.signal}`);
+      assert.match(ended.stderr.toString(), /--insecure/);
+    }
+    fs.rmSync(folder, { recursive: true, force: true });
   });
 
   for (const [name, text] of [
@@ -159,6 +183,7 @@ describe('a model that cannot run', () => {
     assert.match(role.detail, /model\.gguf/);
     assert.doesNotMatch(role.detail, /\/nonexistent/, 'no path is told');
     await assertUnavailable('technical');
+    assert.equal(await gateway.metric('gbgreg_retries_total'), 0, 'no worker was asked, so none was asked again');
     const health = await gateway.health();
     assert.equal(health.status, 'degraded');
     assert.deepEqual([health.models.operational, health.models.total], [3, 4]);
@@ -195,6 +220,32 @@ describe('a model that cannot run', () => {
     assert.ok([503, 504].includes(answer.status));
     assertError(answer, answer.status);
     assert.ok(Number(monotonicNs() - at) / 1e6 < 5000 * kPatience);
+  });
+});
+
+describe('few open files', () => {
+  const kHard = 400;
+  const kSoft = 300;
+  const withFewFiles = () => ['sh', '-c', `ulimit -Sn ${kSoft}; ulimit -Hn ${kHard}; exec "$@"`, 'sh'];
+  const limitOf = (pid) => /^Max open files +(\d+) +(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/limits`, 'utf8')).slice(1).map(Number);
+
+  test('are raised for the gateway and not for its workers, and some are kept from connections', async () => {
+    await start({ roles: { technical: null, documentation: null, vision: null }, under: withFewFiles });
+    assert.deepEqual(limitOf(gateway.pid), [kHard, kHard]);
+    const [worker] = gateway.workers();
+    assert.deepEqual(limitOf(worker), [kSoft, kHard]);
+    assert.ok(gateway.output.some((line) => line.includes(`limits.connections_max is ${kHard / 2} instead of 10000`)), gateway.tail());
+
+    const connections = [];
+    try {
+      for (let i = 0; i < kHard + 100; ++i) connections.push(await RawConnection.open(gateway.port));
+      process.kill(worker, 'SIGKILL');
+      await waitUntil('the worker was started again', () => gateway.workers().some((pid) => pid !== worker));
+    } finally {
+      for (const connection of connections) connection.cut();
+    }
+    await gateway.allReady();
+    assert.ok(!gateway.output.some((line) => line.includes('accepting a connection failed')), gateway.tail());
   });
 });
 

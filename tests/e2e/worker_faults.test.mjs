@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { openRawStream } from '../support/cut_streams.mjs';
 import { assertError, startScripted } from '../support/gateway.mjs';
 import { openStream, parseLines } from '../support/http.mjs';
 import { isAlive, memoryOf } from '../support/processes.mjs';
@@ -79,21 +80,29 @@ describe('a worker that dies', () => {
     for (const answer of await answers) assert.equal(answer.status, 200, answer.text);
   });
 
-  test('after bytes were streamed: the stream ends with an error line', async () => {
+  test('after bytes were streamed: the stream ends with an error line, and is counted', async () => {
+    const broken = await gateway.metric('gbgreg_answers_broken_total');
     assertBrokenStream(await stream('tokens=9 delay_ms=2 die_after=3'), 'token0 token1 token2');
     await goesOn();
     assertBrokenStream(await stream('tokens=9 delay_ms=2 die_after=3', { model: undefined }), 'token0 token1 token2');
     await goesOn();
+    assert.equal(await gateway.metric('gbgreg_answers_broken_total'), broken + 2);
   });
 
-  test('again at each attempt: a bounded number of attempts, then 502 or 503', async () => {
-    const begun = gateway.engineLog.find('request_begin', { tag: 'deadly' }).length;
-    const answer = await ask('die_after=0 tag=deadly', { deadline_ms: 30_000 });
-    assert.ok([502, 503].includes(answer.status), `${answer.status} ${answer.text}`);
-    assertError(answer, answer.status);
-    const attempts = gateway.engineLog.find('request_begin', { tag: 'deadly' }).length - begun;
-    assert.ok(attempts >= 2 && attempts <= 5, `${attempts} attempts`);
+  test('again at the second attempt: the request is given up, and its error says so', async () => {
+    for (const form of [ask, stream]) {
+      const tag = `deadly-${form.name}`;
+      assertError(await form(`die_after=0 tag=${tag}`, { deadline_ms: 30_000 }), 502, 'backend_failed_again');
+      assert.equal(gateway.engineLog.find('request_begin', { tag }).length, 2);
+      await goesOn();
+    }
+  });
+
+  test('of an assertion: the log has it, and nothing of what was asked', async () => {
+    assertError(await gateway.generate({ prompt: 'Our launch code is swordfish. [[die_loud=1]]', model: 'technical', stream: false }), 502);
+    await waitUntil('the log has it', () => gateway.output.some((line) => line.includes('GGML_ASSERT(n > 0) failed')));
     await goesOn();
+    assert.doesNotMatch(gateway.output.join('\n') + (await gateway.get('/health')).text, /swordfish/);
   });
 
   test('takes only its own requests with it', async () => {
@@ -101,6 +110,30 @@ describe('a worker that dies', () => {
       gateway.generate({ prompt: 'Hello [[tokens=40 delay_ms=10]]', model, stream: false })));
     await stream('tokens=9 delay_ms=2 die_after=2');
     for (const answer of await others) assert.equal(answer.json().eval_count, 40);
+    await goesOn();
+  });
+});
+
+describe('a worker that hangs', () => {
+  test('is seen by its missing signs of life and replaced; one that is only busy is left alone', async () => {
+    const busy = await openRawStream(gateway, { prompt: 'Hello [[prefill_ms=600000 tag=busy]]', model: 'documentation' });
+    await gateway.engineLog.waitFor('request_begin', { tag: 'busy' });
+    const busyPid = await gateway.worker('documentation');
+    const hungPid = await gateway.worker('technical');
+
+    const silent = ask('prefill_ms=2000 text=again tag=hung');
+    const running = stream('tokens=100000 delay_ms=5 tag=hung');
+    await waitUntil('both are there', () => gateway.engineLog.find('request_begin', { tag: 'hung' }).length === 2);
+    process.kill(hungPid, 'SIGSTOP');
+
+    await waitUntil('/health says what is wrong', async () => /has not answered/.test((await gateway.role('technical')).detail), { deadlineMs: 30_000 });
+    const answer = await silent;
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(answer.json().response, 'again');
+    assert.ok(parseLines((await running).text).at(-1).error);
+    assert.ok(!isAlive(hungPid));
+    assert.equal(await gateway.worker('documentation'), busyPid);
+    busy.cut();
     await goesOn();
   });
 });
@@ -172,6 +205,18 @@ describe('a worker that says nothing', () => {
     });
   }
 
+  test('in the time of impatient clients: they are told 504 and break nobody else’s stream', async () => {
+    const pid = await gateway.worker('technical');
+    const other = await openRawStream(gateway, { prompt: 'Hello [[tokens=100000 delay_ms=5 tag=patient]]', model: 'technical' });
+    await gateway.engineLog.waitFor('request_begin', { tag: 'patient' });
+    for (let i = 0; i < 12; ++i) assertError(await ask('prefill_ms=600000', { deadline_ms: 80 }), 504);
+    assert.equal((await ask('text=well')).json().response, 'well');
+    assert.equal(await gateway.worker('technical'), pid);
+    other.cut();
+    await gateway.engineLog.waitFor('peer_closed', { tag: 'patient' });
+    await goesOn();
+  });
+
   test('in time: its late answer is never given to the next request', async () => {
     for (const directives of ['head_delay_ms=300', 'prefill_ms=300', 'tokens=2 delay_ms=300']) {
       assertError(await ask(`${directives} tag=late`, { deadline_ms: 100 }), 504);
@@ -182,6 +227,16 @@ describe('a worker that says nothing', () => {
 
   test('in the middle of a stream: an error line at the deadline', async () => {
     assertBrokenStream(await stream('tokens=9 stall_after=2', { deadline_ms: 500 }), 'token0 token1');
+    await goesOn();
+  });
+
+  test('that is the last word: the deadline holds while tokens come', async () => {
+    const endless = 'tokens=100000 delay_ms=5';
+    assertError(await ask(`${endless} tag=endless-whole`, { deadline_ms: 300 }), 504, 'deadline_passed');
+    const answer = await stream(`${endless} tag=endless-stream`, { deadline_ms: 300 });
+    assert.equal(answer.status, 200);
+    assert.ok(parseLines(answer.text).at(-1).error);
+    for (const tag of ['endless-whole', 'endless-stream']) await gateway.engineLog.waitFor('peer_closed', { tag });
     await goesOn();
   });
 

@@ -96,15 +96,15 @@ export class Gateway {
     return this.process.pid;
   }
 
-  // Begins the process and returns when it says that it listens.
-  async launch({ flags = [], environment = {} } = {}) {
+  // Begins the process and returns when it says that it listens. `under` is a command that becomes the one behind it.
+  async launch({ flags = [], environment = {}, under = [] } = {}) {
     assert.ok(fs.existsSync(kGateway), `${kGateway} is missing. Run ./test, which builds it first.`);
     const clean = { ...process.env };
     for (const name of Object.keys(clean)) if (name.startsWith('GBGREG_')) delete clean[name];
     // A test that is ended by its timeout cannot tidy up, so the kernel ends the gateway with it. setpriv becomes the
     // gateway, which so has the process id that we know.
-    const command = [kGateway, 'serve', '--config', this.configFile, '--data', this.data, '--listen', '127.0.0.1:0', ...flags];
-    this.process = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], {
+    const command = [...under, 'setpriv', '--pdeathsig', 'KILL', kGateway, 'serve', '--config', this.configFile, '--data', this.data, '--listen', '127.0.0.1:0', ...flags];
+    this.process = spawn(command[0], command.slice(1), {
       env: { ...clean, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -251,14 +251,14 @@ function write(gateway, { engine, roles, limits, more = {} }) {
 }
 
 // A gateway before the scripted engine. `start` is SCRIPTED_ENGINE_START; `ready: false` does not wait for the models.
-export async function startScripted({ roles = {}, limits, start, ready = true, engine, more, environment, prepare } = {}) {
+export async function startScripted({ roles = {}, limits, start, ready = true, engine, more, environment, under, prepare } = {}) {
   const folder = temporaryFolder();
   const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
   try {
     gateway.engineStarts(start);
     write(gateway, { engine: engine ?? gateway.engineScript, roles: scriptedRoles(folder, roles), limits, more });
     prepare?.(gateway);
-    await gateway.launch({ environment });
+    await gateway.launch({ environment, under: under?.(gateway) });
     return ready ? await gateway.allReady() : gateway;
   } catch (error) {
     await gateway.dispose().catch(() => {});
@@ -286,6 +286,7 @@ export function parseMetrics(text) {
   assert.ok(text.endsWith('\n'), 'the metrics do not end with a line end');
   const types = new Map();
   const samples = new Map();
+  const seen = new Set();
   for (const line of text.slice(0, -1).split('\n')) {
     if (line.startsWith('# HELP ')) continue;
     const type = /^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge|histogram|summary|untyped)$/.exec(line);
@@ -302,6 +303,8 @@ export function parseMetrics(text) {
     const family = types.has(name) ? name : name.replace(/_(bucket|sum|count)$/, '');
     assert.ok(types.has(family), `${name} was not announced by a TYPE line`);
     const labels = Object.fromEntries([...labelText.matchAll(/([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g)].map((m) => [m[1], m[2]]));
+    assert.ok(!seen.has(`${name}{${labelText}}`), `a series stands there twice: ${line}`);
+    seen.add(`${name}{${labelText}}`);
     samples.set(name, [...(samples.get(name) ?? []), { labels, value }]);
   }
   return { types, samples };

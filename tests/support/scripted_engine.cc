@@ -146,13 +146,14 @@ class EventLog {
 // What the prompt asked for. A key that is not listed here is an error of the test and answered 400, so that a misspelt
 // directive cannot make a test pass.
 struct Directives {
-  int tokens = 8;                    // How many tokens the answer has.
-  double delay_ms = 0;               // Silence between two tokens.
-  double head_delay_ms = 0;          // Silence before the response head, as when the engine's own queue is full.
-  double prefill_ms = 0;             // Silence between the head and the first event, as while a prompt is processed.
-  std::optional<int> die_after;      // _exit(134) after N tokens; 0 is before any byte, the head included.
-  bool die_after_head = false;       // _exit(134) when only the head was sent.
-  std::string die_once;              // _exit(134) before any byte if this file exists, which is deleted first.
+  int tokens = 8;                // How many tokens the answer has.
+  double delay_ms = 0;           // Silence between two tokens.
+  double head_delay_ms = 0;      // Silence before the response head, as when the engine's own queue is full.
+  double prefill_ms = 0;         // Silence between the head and the first event, as while a prompt is processed.
+  std::optional<int> die_after;  // _exit(134) after N tokens; 0 is before any byte, the head included.
+  bool die_after_head = false;   // _exit(134) when only the head was sent.
+  bool die_loud = false;         // _exit(134) before any byte, with complaints that quote the prompt, and an assertion.
+  std::string die_once;          // _exit(134) before any byte if this file exists, which is deleted first.
   std::optional<int> close_after;    // Close the socket after N tokens, without the last chunk.
   std::optional<int> stall_after;    // Nothing more after N tokens until the peer closes.
   std::optional<int> garbage_after;  // One event that is not JSON after N tokens; then the rest as if nothing were.
@@ -207,6 +208,7 @@ const std::map<std::string, Field, std::less<>> kFields = {
     {"prefill_ms", &Directives::prefill_ms},
     {"die_after", &Directives::die_after},
     {"die_after_head", &Directives::die_after_head},
+    {"die_loud", &Directives::die_loud},
     {"die_once", &Directives::die_once},
     {"close_after", &Directives::close_after},
     {"stall_after", &Directives::stall_after},
@@ -793,6 +795,7 @@ class Engine {
     Timer timer;
     if (!connection.wait_ms(told.head_delay_ms)) return Ending::peer_closed;
     if (told.die_after == 0) leave(log_, kExitAborted, "told to die before any byte");
+    if (told.die_loud) die_loud(job);
     if (!told.die_once.empty() && unlink(told.die_once.c_str()) == 0) leave(log_, kExitAborted, "told to die once");
     if (told.status) {
       const std::string body = error_body(*told.status, "scripted failure");
@@ -807,6 +810,17 @@ class Engine {
     const Ending ending = job.stream ? stream(connection, job, timer, tokens) : whole(connection, job, timer, tokens);
     connection.dribble(false);
     return ending;
+  }
+
+  // As the real engine dies of an assertion: its own log quotes what it was working on, and so does a debugger's list
+  // of calls.
+  [[noreturn]] void die_loud(const Job& job) {
+    const std::string entry =
+        R"({"type":"log","time":1,"level":"error","msg":)" + quoted("failed on " + job.prompt) + "}";
+    print(entry);
+    std::fprintf(stderr, "%s\n%s\n#5 f (text=0x1 %s)\n", entry.c_str(), "/src/ggml.c:98: GGML_ASSERT(n > 0) failed",
+                 quoted(job.prompt).c_str());
+    leave(log_, kExitAborted, "told to die of an assertion");
   }
 
   // What happens at the boundary before token number `count`, the same for both forms. Nothing means: go on.

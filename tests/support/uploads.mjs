@@ -34,11 +34,16 @@ export function temporaryFiles(gateway) {
   return fs.existsSync(folder) ? fs.readdirSync(folder) : [];
 }
 
-// Every file under uploads/, without the temporary ones.
+// Every file in its place under uploads/, without the temporary and the lost ones.
 export function storedFiles(gateway) {
   const root = path.join(gateway.data, 'uploads');
-  return fs.readdirSync(root, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /^[0-9a-f]{64}$/.test(entry.name)).map((entry) => entry.name);
+  return fs.readdirSync(root).filter((name) => /^[0-9a-f]{2}$/.test(name)).flatMap((name) => fs.readdirSync(path.join(root, name)));
+}
+
+// Whole files that no upload used when a gateway started.
+export function lostFiles(gateway) {
+  const folder = path.join(gateway.data, 'uploads/lost');
+  return fs.existsSync(folder) ? fs.readdirSync(folder) : [];
 }
 
 // A multipart body of `size` bytes of file, made on the way and never held whole. The bytes are the same for the same seed.

@@ -120,17 +120,19 @@ class StreamSink final : public services::AnswerSink {
 }  // namespace
 
 AskHandlers::AskHandlers(services::Generate& generate, const Clock& clock, const Options& options)
-    : generate_(generate), clock_(clock), json_bytes_max_(options.json_bytes_max) {
+    : generate_(generate),
+      clock_(clock),
+      json_bytes_max_(options.json_bytes_max),
+      json_budget_(options.json_bytes_held_max) {
   limits_.body_bytes_max = options.json_bytes_max;
 }
 
 Task<Result<void>> AskHandlers::generate(Call& call) {
-  auto body = co_await read_json_body(call.exchange, json_bytes_max_);
+  auto body = co_await read_json_body(call.exchange, json_bytes_max_, json_budget_);
   if (!body) co_return std::unexpected(std::move(body.error()));
-  auto asked = ollama::parse_generate(*body, limits_);
+  auto asked = ollama::parse_generate(body->text, limits_);
   if (!asked) co_return std::unexpected(std::move(asked.error()));
-  body->clear();
-  body->shrink_to_fit();  // It may be megabytes of images, and the answer takes a while.
+  body->drop_text();  // It may be megabytes of images, and the answer takes a while.
   asked->request.id = call.request_id;
 
   call.exchange.cancel_when_client_leaves();
@@ -178,13 +180,15 @@ Task<Result<void>> AskHandlers::answer_stream(Call& call, ollama::GenerateReques
   // The status has gone out as 200: the last line is the only place left for the truth.
   spdlog::warn("request {}: the answer broke off: {} ({})", call.request_id, error.message, error.detail);
   ollama::write_generate_error(line, error, call.request_id, asked.model_named);
-  co_return co_await sink.finish(std::move(line));
+  auto sent = co_await sink.finish(std::move(line));
+  if (!sent) co_return sent;
+  co_return std::unexpected(error);  // The answer is whole, and so the connection stays; log and figures know better.
 }
 
 Task<Result<void>> AskHandlers::route(Call& call) {
-  auto body = co_await read_json_body(call.exchange, json_bytes_max_);
+  auto body = co_await read_json_body(call.exchange, json_bytes_max_, json_budget_);
   if (!body) co_return std::unexpected(std::move(body.error()));
-  auto request = protocols::native::parse_route(*body, limits_);
+  auto request = protocols::native::parse_route(body->text, limits_);
   if (!request) co_return std::unexpected(std::move(request.error()));
   auto decision = generate_.decide(*request);
   if (!decision) co_return std::unexpected(std::move(decision.error()));

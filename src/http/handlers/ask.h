@@ -24,6 +24,7 @@ class AskHandlers {
   services::Generate& generate_;
   const Clock& clock_;
   std::uint64_t json_bytes_max_;
+  BodyBudget json_budget_;
   protocols::Limits limits_;
 };
 

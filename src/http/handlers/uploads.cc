@@ -7,6 +7,7 @@
 #include "http/call.h"
 #include "http/multipart.h"
 #include "intake/intake.h"
+#include "net/grammar.h"
 
 namespace gbgreg::http {
 namespace {
@@ -71,7 +72,7 @@ class UploadForm {
   Task<Result<storage::Upload>> store() {
     if (!file_)
       co_return bad_form("file_missing", "The form must have a part named file. With curl: -F file=@the-file.");
-    if (facts_.description && !intake::is_valid_utf8(*facts_.description)) {
+    if (facts_.description && !is_valid_utf8(*facts_.description)) {
       co_return bad_form("description_not_utf8", "The description must be valid UTF-8.");
     }
     co_return co_await intake_.finish(std::move(file_), std::move(facts_));
@@ -183,10 +184,9 @@ Result<storage::UploadQuery> parse_query(std::string_view query) {
 // Whether a list of entity tags, or "*", names this one (RFC 9110, 13.1.2: weak comparison).
 bool names_tag(std::string_view list, std::string_view tag) {
   while (!list.empty()) {
-    std::string_view entry = list.substr(0, list.find(','));
-    list.remove_prefix(std::min(list.size(), entry.size() + 1));
-    while (entry.starts_with(' ') || entry.starts_with('\t')) entry.remove_prefix(1);
-    while (entry.ends_with(' ') || entry.ends_with('\t')) entry.remove_suffix(1);
+    const std::size_t comma = std::min(list.find(','), list.size());
+    std::string_view entry = net::trim_blanks(list.substr(0, comma));
+    list.remove_prefix(std::min(list.size(), comma + 1));
     if (entry.starts_with("W/")) entry.remove_prefix(2);
     if (entry == "*" || entry == tag) return true;
   }
@@ -198,20 +198,11 @@ std::string content_range(const ByteRange& range, std::uint64_t size_bytes) {
          std::to_string(size_bytes);
 }
 
-// Written here and not by the pipeline, because the answer carries a field that only this route knows.
-std::string unsatisfiable_range(std::uint64_t size_bytes) {
-  const json::object error{{"code", "range_not_satisfiable"},
-                           {"message", "The range begins behind the end of the file. Content-Range names its size."},
-                           {"details", json::object{{"size_bytes", size_bytes}}}};
-  return json::serialize(json::object{{"error", error}});
-}
-
-// Digits and nothing else; absent when there are none or too many.
-std::optional<std::uint64_t> parse_number(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return number;
+std::unexpected<Error> unsatisfiable_range(std::uint64_t size_bytes) {
+  return std::unexpected(Error{.kind = Kind::unsatisfiable,
+                               .code = "range_not_satisfiable",
+                               .message = "The range begins behind the end of the file. Content-Range names its size.",
+                               .details_json = R"({"size_bytes":)" + std::to_string(size_bytes) + "}"});
 }
 
 Task<Result<void>> send(net::Exchange& exchange, services::Outgoing& file, ByteRange range) {
@@ -239,6 +230,7 @@ Task<Result<void>> UploadHandlers::upload_file(net::Exchange& exchange) {
     co_return body_too_large(options_.upload_bytes_max);
   }
 
+  exchange.want_large_pieces();
   MultipartParser parser(*boundary);
   UploadForm form(intake_, options_.upload_bytes_max);
   auto read = co_await read_form(exchange, parser, form, options_.upload_bytes_max);
@@ -298,8 +290,8 @@ Task<Result<void>> UploadHandlers::content(net::Exchange& exchange, std::string 
   const ChosenRange chosen = choose_range(may_be_part ? head.field("range") : std::nullopt, size_bytes);
   fields.push_back({.name = "Accept-Ranges", .value = "bytes"});
   if (chosen.answer == RangeAnswer::unsatisfiable) {
-    fields.push_back({.name = "Content-Range", .value = "bytes */" + std::to_string(size_bytes)});
-    co_return co_await exchange.respond(416, kJson, unsatisfiable_range(size_bytes), std::move(fields));
+    exchange.add_field("Content-Range", "bytes */" + std::to_string(size_bytes));
+    co_return unsatisfiable_range(size_bytes);
   }
 
   const bool is_part = chosen.answer == RangeAnswer::part;
@@ -326,14 +318,14 @@ ChosenRange choose_range(std::optional<std::string_view> field, std::uint64_t si
   const std::string_view last_text = range.substr(dash + 1);
 
   if (first_text.empty()) {  // "-500": the last 500 bytes.
-    const auto wanted = parse_number(last_text);
+    const auto wanted = net::parse_decimal(last_text);
     if (!wanted) return {};
     if (*wanted == 0 || size_bytes == 0) return {.answer = RangeAnswer::unsatisfiable};
     const std::uint64_t size = std::min(*wanted, size_bytes);
     return {.answer = RangeAnswer::part, .range = {.first = size_bytes - size, .size = size}};
   }
-  const auto first = parse_number(first_text);
-  const auto last = last_text.empty() ? std::optional(UINT64_MAX) : parse_number(last_text);
+  const auto first = net::parse_decimal(first_text);
+  const auto last = last_text.empty() ? std::optional(UINT64_MAX) : net::parse_decimal(last_text);
   if (!first || !last || *first > *last) return {};
   if (*first >= size_bytes) return {.answer = RangeAnswer::unsatisfiable};
   const std::uint64_t end = std::min(*last, size_bytes - 1) + 1;

@@ -1,8 +1,8 @@
-#include "intake/utf8.h"
+#include "core/utf8.h"
 
-#include <algorithm>
+#include <simdjson.h>
 
-namespace gbgreg::intake {
+namespace gbgreg {
 namespace {
 
 // What a lead byte promises: how many bytes follow and between which bounds the first of them lies. The bounds are what
@@ -66,14 +66,7 @@ void append_utf8(std::string& text, char32_t value) {
   }
 }
 
-bool is_valid_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const CodePoint next = first_code_point(text);
-    if (!next.is_valid) return false;
-    text.remove_prefix(next.bytes);
-  }
-  return true;
-}
+bool is_valid_utf8(std::string_view text) { return simdjson::validate_utf8(text); }
 
 bool begins_valid_utf8(std::string_view text) {
   while (!text.empty()) {
@@ -83,6 +76,22 @@ bool begins_valid_utf8(std::string_view text) {
     text.remove_prefix(next.bytes);
   }
   return true;
+}
+
+void append_valid_utf8(std::string& out, std::string_view text) {
+  if (is_valid_utf8(text)) {
+    out.append(text);
+    return;
+  }
+  while (!text.empty()) {
+    const CodePoint next = first_code_point(text);
+    if (next.is_valid) {
+      out.append(text.substr(0, next.bytes));
+    } else {
+      append_utf8(out, kReplacement);
+    }
+    text.remove_prefix(next.bytes);
+  }
 }
 
 std::string to_valid_utf8(std::string_view text) {
@@ -103,4 +112,4 @@ std::string_view cut_utf8(std::string_view text, std::size_t bytes_max) {
   return text.substr(0, end);
 }
 
-}  // namespace gbgreg::intake
+}  // namespace gbgreg

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace gbgreg::intake {
+namespace gbgreg {
 
 inline constexpr char32_t kReplacement = U'\uFFFD';
 
@@ -25,10 +25,13 @@ bool is_valid_utf8(std::string_view text);
 // True when `text` is valid, or would be with more bytes behind it: for the first part of a longer text.
 bool begins_valid_utf8(std::string_view text);
 
+// Adds `text` with every broken sequence as one U+FFFD.
+void append_valid_utf8(std::string& out, std::string_view text);
+
 // Every broken sequence and every NUL becomes U+FFFD.
 std::string to_valid_utf8(std::string_view text);
 
 // The longest front part of a valid text that has at most so many bytes and ends between two characters.
 std::string_view cut_utf8(std::string_view text, std::size_t bytes_max);
 
-}  // namespace gbgreg::intake
+}  // namespace gbgreg

@@ -1,8 +1,8 @@
-#include "intake/utf8.h"
+#include "core/utf8.h"
 
 #include <gtest/gtest.h>
 
-namespace gbgreg::intake {
+namespace gbgreg {
 namespace {
 
 TEST(IsValidUtf8, TakesWhatUnicodeTakesAndNothingElse) {
@@ -69,4 +69,4 @@ TEST(CutUtf8, EndsBetweenCharacters) {
 }
 
 }  // namespace
-}  // namespace gbgreg::intake
+}  // namespace gbgreg

@@ -1,0 +1,91 @@
+// An exchange without a socket, for tests: a request that is there, an answer that is kept.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "net/exchange.h"
+
+namespace gbgreg::http {
+
+class FakeExchange final : public net::Exchange {
+ public:
+  FakeExchange(std::string method, std::vector<net::Field> fields, std::string query, std::string body)
+      : method_(std::move(method)), query_(std::move(query)), body_(std::move(body)) {
+    head_.method = method_;
+    head_.query = query_;
+    head_.fields = std::move(fields);
+    head_.framing = body_.empty() ? net::Framing::none : net::Framing::length;
+    head_.content_length = body_.size();
+  }
+
+  net::RequestHead& mutable_head() { return head_; }
+  std::size_t piece_bytes = 50'000;
+  std::map<std::string, std::string> answer_fields;
+  std::string content_type;
+  std::string answer;
+  bool finished = false;
+  bool large_pieces_wanted = false;
+
+  net::IoThread& io() override { throw std::logic_error("a fake exchange has no thread"); }
+  const net::RequestHead& head() const override { return head_; }
+  std::string_view peer() const override { return "test"; }
+  Task<Result<std::string_view>> read_body() override {
+    const std::string_view piece = std::string_view(body_).substr(read_, piece_bytes);
+    read_ += piece.size();
+    co_return piece;
+  }
+  void want_large_pieces() override { large_pieces_wanted = true; }
+  void cancel_when_client_leaves() override {}
+  void add_field(std::string_view name, std::string value) override { answer_fields[std::string(name)] = value; }
+  Task<Result<void>> respond(int status, std::string_view type, std::string_view body,
+                             net::HeaderFields fields) override {
+    begin(status, type, std::move(fields));
+    answer = body;
+    finished = true;
+    co_return Result<void>{};
+  }
+  Task<Result<void>> begin_sized(int status, std::string_view type, std::uint64_t length,
+                                 net::HeaderFields fields) override {
+    begin(status, type, std::move(fields));
+    length_ = length;
+    co_return Result<void>{};
+  }
+  Task<Result<void>> begin_stream(int, std::string_view, net::HeaderFields) override {
+    throw std::logic_error("uploads have a length");
+  }
+  Task<Result<void>> write(std::string_view piece) override {
+    answer.append(piece);
+    co_return Result<void>{};
+  }
+  Task<Result<void>> finish() override {
+    if (head_.method != "HEAD") EXPECT_EQ(answer.size(), length_);
+    finished = true;
+    co_return Result<void>{};
+  }
+  bool begun() const override { return status_ != 0; }
+  int status() const override { return status_; }
+  std::uint64_t body_bytes_read() const override { return read_; }
+  std::uint64_t body_bytes_written() const override { return answer.size(); }
+
+ private:
+  void begin(int status, std::string_view type, net::HeaderFields fields) {
+    status_ = status;
+    content_type = type;
+    for (net::HeaderField& field : fields) answer_fields[std::string(field.name)] = std::move(field.value);
+  }
+
+  std::string method_, query_, body_;
+  net::RequestHead head_;
+  std::size_t read_ = 0;
+  std::uint64_t length_ = 0;
+  int status_ = 0;
+};
+
+}  // namespace gbgreg::http

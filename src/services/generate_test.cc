@@ -1,0 +1,197 @@
+// Which failures are blamed on a worker, and which are tried again: with a real fleet, whose engine only says that it
+// is ready, and a backend that fails as it is told.
+#include "services/generate.h"
+
+#include <gmock/gmock.h>
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <deque>
+#include <fstream>
+#include <optional>
+
+#include "net/io_thread.h"
+#include "storage/failing_disk.h"
+
+namespace gbgreg::services {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+
+constexpr const char* kEngine = R"(#!/bin/sh
+printf 'cmd_child_to_router:state:{"state":"ready","payload":{}}\n'
+while read -r line; do
+  [ "$line" = cmd_router_to_child:exit ] && exit 0
+done
+exit 1
+)";
+
+// What happens to the next requests, one after another; those after the last are answered.
+struct Script {
+  std::deque<Error> failures;
+  std::vector<std::string> asked;  // The address of each worker that was.
+};
+
+class ScriptedBackend final : public backends::Backend {
+ public:
+  ScriptedBackend(Script& script, std::string address) : script_(script), address_(std::move(address)) {}
+
+  // A failure by timed_out and the code "deadline_passed" comes when the request's deadline does.
+  Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink&) override {
+    script_.asked.push_back(address_);
+    if (script_.failures.empty()) co_return llm::Completion{};
+    const Error failure = std::move(script_.failures.front());
+    script_.failures.pop_front();
+    if (failure.code == "deadline_passed") {
+      asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>
+          timer(io.executor(), request.deadline);
+      co_await timer.async_wait(use_task);
+    }
+    co_return std::unexpected(failure);
+  }
+  Task<Result<void>> check(net::IoThread&, SteadyTime) override { co_return Result<void>{}; }
+
+ private:
+  Script& script_;  // Used on the test's thread alone.
+  std::string address_;
+};
+
+class ForgetfulSink final : public AnswerSink {
+ public:
+  void chosen(const llm::AnswerNotes&) override {}
+  Task<Result<void>> text(std::string_view) override { co_return Result<void>{}; }
+  bool start_over() override { return true; }
+};
+
+class GenerateTest : public testing::Test {
+ protected:
+  GenerateTest() {
+    options_.engine = folder_.path() / "engine.sh";
+    std::ofstream(options_.engine) << kEngine;
+    fs::permissions(options_.engine, fs::perms::owner_all);
+    options_.run_folder = folder_.path() / "run";
+    options_.workers = {{.role = "technical", .model = "demo", .model_file = folder_.path() / "demo.gguf"}};
+    std::ofstream(options_.workers[0].model_file) << "model";
+  }
+
+  // The fleet starts with the first request.
+  Result<Answer> answer(std::optional<int> deadline_ms = {}) {
+    if (!fleet_) {
+      auto make_backend = [this](const std::string& address, const std::string&) {
+        return std::make_shared<ScriptedBackend>(script_, address);
+      };
+      fleet_ = std::make_unique<fleet::Fleet>(options_, clock_, make_backend);
+      generate_ = std::make_unique<Generate>(*fleet_, registry_, clock_);
+      fleet_->start();
+    }
+    llm::Request request;
+    request.model = "technical";
+    request.deadline_ms = deadline_ms;
+    request.messages.push_back({.text = "Hello"});
+    std::optional<Result<Answer>> result;
+    auto story = [](Generate& generate, net::IoThread& io, llm::Request asked,
+                    std::optional<Result<Answer>>& out) -> Task<void> {
+      ForgetfulSink sink;
+      out.emplace(co_await generate.answer(io, std::move(asked), sink));
+    };
+    spawn(io_.executor(), "test", story(*generate_, io_, std::move(request), result));
+    io_.context().restart();
+    auto guard = asio::make_work_guard(io_.context());
+    while (!result) io_.context().run_one();
+    return std::move(*result);
+  }
+
+  std::string retries() {
+    const std::string text = registry_.prometheus_text();
+    const std::size_t at = text.find("\ngbgreg_retries_total ") + 1;
+    return text.substr(at, text.find('\n', at) - at);
+  }
+  // Of the worker's first life, and of its second.
+  std::string first() { return "unix:" + (options_.run_folder / "w0-1.sock").string(); }
+  std::string second() { return "unix:" + (options_.run_folder / "w0-2.sock").string(); }
+
+  static Error failed() { return {.kind = Kind::backend_failed, .code = "backend_failed", .message = "It broke."}; }
+  static Error unreachable() {
+    return {.kind = Kind::unavailable, .code = "backend_unreachable", .message = "Nobody."};
+  }
+  static Error silent() { return {.kind = Kind::timed_out, .code = "backend_silent", .message = "It hangs."}; }
+  static Error late() { return {.kind = Kind::timed_out, .code = "deadline_passed", .message = "Too late."}; }
+
+  storage::TestFolder folder_;
+  SystemClock clock_;
+  net::Options net_options_;
+  net::IoThread io_{0, net_options_};
+  metrics::Registry registry_{1};
+  fleet::Options options_;
+  Script script_;
+  std::unique_ptr<fleet::Fleet> fleet_;
+  std::unique_ptr<Generate> generate_;
+};
+
+TEST_F(GenerateTest, DoesNotBlameAWorkerForADeadlineThatPassed) {
+  options_.failures_until_restart = 1;
+  script_.failures = {late(), late()};
+  for (int i = 0; i < 2; ++i) {
+    const auto refused = answer(20);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::timed_out);
+  }
+  EXPECT_TRUE(answer());
+  EXPECT_THAT(script_.asked, testing::ElementsAre(first(), first(), first()));
+}
+
+TEST_F(GenerateTest, BlamesAWorkerForItsSilence) {
+  options_.failures_until_restart = 1;
+  script_.failures = {silent()};
+  EXPECT_EQ(answer().error().code, "backend_silent");
+  EXPECT_TRUE(answer());
+  EXPECT_THAT(script_.asked, testing::ElementsAre(first(), second()));
+}
+
+TEST_F(GenerateTest, TriesAgainAfterAWorkerBrokeDown) {
+  script_.failures = {failed()};
+  EXPECT_TRUE(answer());
+  EXPECT_EQ(script_.asked.size(), 2U);
+  EXPECT_EQ(retries(), "gbgreg_retries_total 1");
+}
+
+TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
+  script_.failures = {failed(), failed(), failed()};
+  const auto refused = answer();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Kind::backend_failed);
+  EXPECT_EQ(refused.error().code, "backend_failed_again");
+  EXPECT_THAT(refused.error().message, HasSubstr("not tried again"));
+  EXPECT_EQ(script_.asked.size(), 2U);
+  EXPECT_EQ(retries(), "gbgreg_retries_total 1");
+}
+
+TEST_F(GenerateTest, CountsARequestThatFailedTwiceOnce) {
+  options_.failures_until_restart = 2;
+  script_.failures = {failed(), failed()};
+  EXPECT_FALSE(answer());
+  EXPECT_TRUE(answer());
+  EXPECT_THAT(script_.asked, testing::Each(first()));
+}
+
+TEST_F(GenerateTest, TriesAWorkerThatWasNotReachedUpToTheBound) {
+  script_.failures = {unreachable(), unreachable()};
+  EXPECT_TRUE(answer());
+  EXPECT_EQ(script_.asked.size(), 3U);
+  script_.failures = {unreachable(), unreachable(), unreachable()};
+  EXPECT_EQ(answer().error().code, "backend_unreachable");
+  EXPECT_EQ(script_.asked.size(), 6U);
+}
+
+TEST_F(GenerateTest, DoesNotTryAgainWhatTheFleetRefuses) {
+  fs::remove(options_.workers[0].model_file);
+  const auto refused = answer();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Kind::unavailable);
+  EXPECT_TRUE(script_.asked.empty());
+  EXPECT_EQ(retries(), "gbgreg_retries_total 0");
+}
+
+}  // namespace
+}  // namespace gbgreg::services

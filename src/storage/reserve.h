@@ -1,0 +1,49 @@
+// A file of nothing in the data folder. On a full disk SQLite needs some room to forget a row, so without this nobody
+// could make space by deleting an upload, and the gateway could not even start: the reserve is given up for that, and
+// taken again when there is room.
+//
+// Any thread may call it. It is a help and not a promise: when the disk cannot hold it, there is none.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <string>
+
+#include "storage/disk.h"
+
+namespace gbgreg::storage {
+
+inline constexpr std::uint64_t kReserveBytes = 1024 * 1024;
+
+class Reserve {
+ public:
+  Reserve(const std::filesystem::path& path, Disk& disk) : path_(path.string()), disk_(disk) {}
+
+  // Writes the file unless it is there. Half a reserve is none: it would take the space that somebody waits for.
+  void hold();
+  // True when there was a reserve, so that there is some room now.
+  bool release();
+
+ private:
+  bool fill(int file);
+
+  std::string path_;
+  Disk& disk_;
+  std::mutex mutex_;
+  bool held_ = false;
+};
+
+// Takes the reserve again when a job that may have given it up ends, however it ends.
+class ReserveKeeper {
+ public:
+  explicit ReserveKeeper(Reserve& reserve) : reserve_(reserve) {}
+  ~ReserveKeeper() { reserve_.hold(); }
+  ReserveKeeper(const ReserveKeeper&) = delete;
+  ReserveKeeper& operator=(const ReserveKeeper&) = delete;
+
+ private:
+  Reserve& reserve_;
+};
+
+}  // namespace gbgreg::storage
