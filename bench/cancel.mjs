@@ -45,12 +45,18 @@ async function singles(directives) {
   return delays;
 }
 
+// The promise is about each cut; of what a busy machine adds a hundredth is let pass.
 function print(rows) {
+  const slow = rows.filter(([, delays]) => percentile([...delays].sort((a, b) => a - b), 0.99) > kPromiseMs);
   console.log(`\n| cut | n | p50 ms | p95 ms | p99 ms | max ms | within ${kPromiseMs} ms |\n| --- | --- | --- | --- | --- | --- | --- |`);
   for (const [name, delays] of rows) {
     const sorted = [...delays].sort((a, b) => a - b);
     const at = (fraction) => percentile(sorted, fraction).toFixed(2);
     const kept = sorted.filter((ms) => ms <= kPromiseMs).length / sorted.length;
     console.log(`| ${name} | ${sorted.length} | ${at(0.5)} | ${at(0.95)} | ${at(0.99)} | ${sorted.at(-1).toFixed(2)} | ${(kept * 100).toFixed(1)} % |`);
+  }
+  if (slow.length > 0) {
+    console.log(`\nThe promise is broken: ${slow.map(([name]) => name).join('; ')}.`);
+    process.exitCode = 1;
   }
 }

@@ -8,7 +8,7 @@
 
 namespace {
 
-using namespace gbgreg::net;
+using namespace gbgreg::net;  // NOLINT(google-build-using-namespace): a program of one file.
 
 struct Decoded {
   std::string body;

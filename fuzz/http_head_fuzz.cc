@@ -7,7 +7,7 @@
 #include "net/http_head.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace gbgreg::net;
+  using namespace gbgreg::net;  // NOLINT(google-build-using-namespace): this function is all there is.
   static const Options options;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
 

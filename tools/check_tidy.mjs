@@ -2,7 +2,8 @@
 //
 // A result is kept under a hash of everything it depends on: clang-tidy's version, .clang-tidy, the compiler's flags and the
 // preprocessed text of the file, comments included since NOLINT is one. Preprocessing costs a second where the checks cost
-// twenty. Nothing in it depends on where the checkout lies. Only a pass is remembered: findings are shown every time until they are mended.
+// twenty. Nothing in it depends on where the checkout lies. Only a pass is remembered: findings are shown every time until
+// they are mended.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
@@ -18,11 +19,13 @@ const { values: options } = parseArgs({
   options: { root: { type: 'string' }, build: { type: 'string' }, cache: { type: 'string' } },
 });
 const root = resolve(options.root), cache = resolve(options.cache);
-const database = join(root, options.build, 'compile_commands.json');
-if (!existsSync(database)) {
-  console.error(`tidy: ${database} is missing. Run ./test first: it configures and builds.`);
+// The fuzz targets are in a tree of their own; a file that several trees build is read as in the first.
+const databases = [options.build, 'build/fuzz'].map((build) => join(root, build, 'compile_commands.json'));
+if (!existsSync(databases[0])) {
+  console.error(`tidy: ${databases[0]} is missing. Run ./test first: it configures and builds.`);
   process.exit(2);
 }
+const commands = databases.filter((file) => existsSync(file)).flatMap((file) => JSON.parse(readFileSync(file, 'utf8')));
 
 // Splits a command as CMake writes it: words, double quotes and backslashes.
 function splitCommand(command) {
@@ -58,7 +61,7 @@ function runProgram(program, args, directory, take) {
 
 const settings = execFileSync(kTidy, ['--version']) + readFileSync(join(root, '.clang-tidy'), 'utf8');
 const seen = new Set();
-const units = JSON.parse(readFileSync(database, 'utf8')).filter(({ file, directory }) => {
+const units = commands.filter(({ file, directory }) => {
   const path = relative(root, resolve(directory, file));
   return kOurFolders.test(path) && path.endsWith('.cc') && existsSync(join(root, path)) && !seen.has(path) && seen.add(path);
 });

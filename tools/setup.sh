@@ -5,6 +5,7 @@
 #   tools/setup.sh test       … and what ./test needs (packages-test.txt)
 #   tools/setup.sh bench      … and what the benchmarks need (packages-bench.txt)
 set -euo pipefail
+shopt -s inherit_errexit
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${GBGREG_CACHE:-${XDG_CACHE_HOME:-${HOME:?Set HOME or GBGREG_CACHE, so that the engine and the models can be kept somewhere.}/.cache}/gbgreg}
@@ -56,7 +57,16 @@ as_root() {
   if (( EUID == 0 )); then "$@"; else sudo "$@"; fi
 }
 
-apt_update() { as_root apt-get update; }
+# Of the lists apt-get does not wait for the lock, which a new machine's own daily update may hold for a while.
+apt_update() {
+  local attempt
+  for (( attempt = 1; attempt <= 6; ++attempt )); do
+    as_root apt-get update && return
+    echo "attempt $attempt failed; another in 5 s"
+    sleep 5
+  done
+  return 1
+}
 apt_install() {
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
@@ -68,11 +78,11 @@ install_packages() {
     "Install what these Debian packages hold, then set GBGREG_SKIP_PACKAGES=1 and run this again:" "  ${missing[*]}"
   if (( EUID != 0 )); then
     command -v sudo >/dev/null || die "These packages are missing: ${missing[*]}" \
-      "Neither are you root nor is there sudo. As root: apt-get install --no-install-recommends ${missing[*]}"
+      "Neither are you root nor is there sudo. As root: apt-get update && apt-get install --no-install-recommends ${missing[*]%%|*}"
     # Asked here because the steps below have no standard input.
     sudo -n true 2>/dev/null || { echo "Installing packages needs your password."; sudo -v; }
   fi
-  local advice="Is the network up? By hand, as root: apt-get update && apt-get install --no-install-recommends ${missing[*]%%|*}"
+  local advice="Is the network up, and no other apt running? By hand, as root: apt-get update && apt-get install --no-install-recommends ${missing[*]%%|*}"
   step "$cache/logs/apt-update.log" "packages: reading the lists" "$advice" apt_update
   for line in "${missing[@]}"; do names+=("$(available_name "$line")"); done
   echo "packages: installing ${names[*]}"

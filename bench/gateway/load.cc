@@ -3,8 +3,9 @@
 //
 //   load --to 3333 --connections 64 --requests 100000               closed loop: each connection asks again at once
 //   load --to 3333 --connections 64 --rate 2000 --seconds 10         open loop: so many a second, whatever the answers
-//   do load --to unix:/x.sock --stream --tokens 50 --pace-us 10000 …    streams … --prompt-bytes 65536 --path
-//   /v1/chat/completions --idle 10000  (idle connections are opened and only held)
+//   load --to unix:/x.sock --stream --tokens 50 --pace-us 10000      streams, a token every so often
+//   load --to 3333 --prompt-bytes 65536 --path /v1/chat/completions   longer prompts; another route
+//   load --to 3333 --idle 10000                                      idle connections are opened and only held
 //
 // Prints one JSON object. In the open loop the latency counts from when a request was due, so a stall is seen in full.
 #include <time.h>

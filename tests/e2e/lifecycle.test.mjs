@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 
 import { openRawStream } from '../support/cut_streams.mjs';
-import { assertError, childrenGone, Gateway, kGateway, startScripted, temporaryFolder } from '../support/gateway.mjs';
+import { assertError, childrenGone, emptyModel, Gateway, kGateway, kScriptedEngine, startScripted, temporaryFolder } from '../support/gateway.mjs';
 import { RawConnection } from '../support/http.mjs';
 import { isAlive } from '../support/processes.mjs';
 import { kPatience, monotonicNs, waitUntil, within } from '../support/wait.mjs';
@@ -51,10 +51,14 @@ describe('the end', () => {
 
   test('an answer under way is finished before the gateway ends, and new connections are refused', async () => {
     await start();
-    const answer = gateway.generate({ prompt: 'Hello [[tokens=40 delay_ms=10 tag=last]]', model: 'coordinator', stream: false });
+    let isAnswered = false;
+    const answer = gateway.generate({ prompt: 'Hello [[tokens=40 delay_ms=50 tag=last]]', model: 'coordinator', stream: false })
+      .finally(() => { isAnswered = true; });
     await gateway.engineLog.waitFor('request_begin', { tag: 'last' });
     const stopped = gateway.stop();
-    await assert.rejects(waitUntil('a connection is refused', async () => (await gateway.get('/health/live', { deadlineMs: 1000 })) && false, { deadlineMs: 200 }));
+    await waitUntil('a connection is refused', () => RawConnection.open(gateway.port).then(
+      (connection) => { connection.cut(); return false; }, (error) => error.code === 'ECONNREFUSED'));
+    assert.ok(!isAnswered, 'connections were refused only when all answers had been given');
     assert.equal((await answer).json().eval_count, 40);
     await stopped;
   });
@@ -156,11 +160,17 @@ describe('the start', () => {
   test('takes its settings from the environment too, and flags go first', async () => {
     const folder = temporaryFolder();
     gateway = new Gateway(folder, undefined);
-    fs.writeFileSync(gateway.configFile, '{"roles": {"coordinator": {"model": "demo-coordinator", "file": "none.gguf"}}}');
-    await gateway.launch({ environment: { GBGREG_DATA: path.join(folder, 'other'), GBGREG_ENGINE: path.join(folder, 'no-engine') } });
+    const model = path.join(folder, 'demo.gguf');
+    fs.writeFileSync(model, emptyModel());
+    fs.writeFileSync(gateway.configFile, JSON.stringify({ engine: kScriptedEngine, roles: { coordinator: { model: 'demo-coordinator', file: model } } }));
+    await gateway.launch({ environment: { GBGREG_DATA: path.join(folder, 'other'), GBGREG_ENGINE: path.join(folder, 'engine-of-the-environment') } });
     assert.ok(fs.existsSync(gateway.data), 'the flag --data was taken');
     assert.ok(!fs.existsSync(path.join(folder, 'other')));
-    assert.equal((await gateway.get('/health/live')).status, 200);
+    const role = await waitUntil('the engine is missing', async () => {
+      const seen = await gateway.role('coordinator');
+      return seen.state === 'failed' && seen;
+    });
+    assert.match(role.detail, /engine-of-the-environment/, 'the environment goes before the file');
   });
 });
 

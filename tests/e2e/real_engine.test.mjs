@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
 import { openRawStream } from '../support/cut_streams.mjs';
-import { assertError, childrenGone, kRoles, startReal } from '../support/gateway.mjs';
+import { assertError, childrenGone, kRoles, startReal, startUnconfigured } from '../support/gateway.mjs';
 import { png } from '../support/images.mjs';
 import { openFiles } from '../support/processes.mjs';
 import { kPatience, monotonicNs, summary, waitUntil, within } from '../support/wait.mjs';
@@ -17,6 +17,20 @@ before(async () => {
   gateway = await startReal();
 });
 after(() => gateway?.dispose());
+
+test('without a configuration the four demo models answer, each its own', async () => {
+  const other = await startUnconfigured();
+  try {
+    await waitUntil('the greeting', () => other.output.some((line) => line.includes('4 of 4 models are ready')));
+    const answer = await other.generate({ prompt: 'Hello', options: { num_predict: 4 } });
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(answer.json().model, 'demo-coordinator');
+    for (const role of (await other.health()).models.roles) assert.match(role.detail, /^A demo model/);
+    for (const folder of ['uploads', 'projects']) assert.ok(fs.statSync(`${other.data}/${folder}`).isDirectory(), folder);
+  } finally {
+    await other.dispose();
+  }
+});
 
 describe('an answer of a real model', () => {
   test('to “Hello” comes from the coordinator', async () => {
@@ -98,7 +112,7 @@ test('64 streams at once, half of them cut: every slot comes back', async () => 
   const round = async () => {
     await Promise.all(Array.from({ length: 64 }, async (_, i) => {
       const stream = await openRawStream(gateway, { prompt: 'Tell me more.', model: kRoles[i % 4], options: { num_predict: 400 } });
-      if (i % 2 === 0) {
+      if (Math.floor(i / 4) % 2 === 0) {
         await waitUntil('it runs', () => stream.bytes.includes('"done":false'), { deadlineMs: 60_000 });
         stream.cut();
       } else {

@@ -74,10 +74,12 @@ describe('a worker that dies', () => {
   });
 
   test('by SIGKILL before the first byte: the request is answered all the same', async () => {
-    const answers = Promise.all([ask('prefill_ms=300 text=a tag=shot'), stream('prefill_ms=300 text=a tag=shot')]);
+    const retries = await gateway.metric('gbgreg_retries_total');
+    const answers = Promise.all([ask('prefill_ms=2000 text=a tag=shot'), stream('prefill_ms=2000 text=a tag=shot')]);
     await waitUntil('both are there', () => gateway.engineLog.find('request_begin', { tag: 'shot' }).length === 2);
     process.kill(await gateway.worker('technical'), 'SIGKILL');
     for (const answer of await answers) assert.equal(answer.status, 200, answer.text);
+    assert.equal(await gateway.metric('gbgreg_retries_total'), retries + 2, 'both were tried again');
   });
 
   test('after bytes were streamed: the stream ends with an error line, and is counted', async () => {

@@ -5,6 +5,7 @@ import { RawConnection } from './http.mjs';
 import { monotonicNs, waitUntil } from './wait.mjs';
 
 const kLinesBeforeCut = 3;
+const kEndless = 100_000;  // Nobody waits for the end of what is cut.
 
 // Asks for a stream on a connection of its own, so that cutting it is one system call.
 export async function openRawStream(gateway, ask) {
@@ -16,18 +17,20 @@ export async function openRawStream(gateway, ask) {
 
 const linesOf = (connection) => connection.bytes.toString('latin1').split('"done":false').length - 1;
 
-// `streams` answers run together; every second one is cut after a few lines, the rest are read to their end.
+// `streams` answers run together; half of those of each worker are cut after a few lines, the rest are read to their end.
 // Returns the milliseconds from each cut to the moment in which the engine saw it.
 export async function cutHalf(gateway, { streams, tokens, delayMs, label }) {
   const roles = ['coordinator', 'technical', 'documentation', 'vision'];
   const cuts = new Map();
   await Promise.all(Array.from({ length: streams }, async (_, i) => {
     const tag = `${label}-${i}`;
+    // Every worker has both, so that a cut which harmed its neighbour would be seen.
+    const isCut = Math.floor(i / roles.length) % 2 === 0;
     const connection = await openRawStream(gateway, {
-      prompt: `Hello [[tokens=${tokens} delay_ms=${delayMs} tag=${tag}]]`,
+      prompt: `Hello [[tokens=${isCut ? kEndless : tokens} delay_ms=${delayMs} tag=${tag}]]`,
       model: roles[i % roles.length],
     });
-    if (i % 2 === 0) {
+    if (isCut) {
       await waitUntil('the stream runs', () => linesOf(connection) >= kLinesBeforeCut, { deadlineMs: 30_000 });
       cuts.set(tag, monotonicNs());
       connection.cut();

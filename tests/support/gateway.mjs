@@ -4,13 +4,14 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { EngineLog } from './engine_log.mjs';
 import { openStream, parseLines, request } from './http.mjs';
 import { childrenOf, isAlive } from './processes.mjs';
 import { kPatience, waitUntil, within } from './wait.mjs';
 
-const here = path.dirname(new URL(import.meta.url).pathname);
+const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.resolve(here, '../..');
 const cache = process.env.GBGREG_CACHE ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'gbgreg');
 
@@ -97,13 +98,13 @@ export class Gateway {
   }
 
   // Begins the process and returns when it says that it listens. `under` is a command that becomes the one behind it.
-  async launch({ flags = [], environment = {}, under = [] } = {}) {
+  async launch({ flags = [], environment = {}, under = [], configured = true } = {}) {
     assert.ok(fs.existsSync(kGateway), `${kGateway} is missing. Run ./test, which builds it first.`);
     const clean = { ...process.env };
     for (const name of Object.keys(clean)) if (name.startsWith('GBGREG_')) delete clean[name];
     // A test that is ended by its timeout cannot tidy up, so the kernel ends the gateway with it. setpriv becomes the
     // gateway, which so has the process id that we know.
-    const command = [...under, 'setpriv', '--pdeathsig', 'KILL', kGateway, 'serve', '--config', this.configFile, '--data', this.data, '--listen', '127.0.0.1:0', ...flags];
+    const command = [...under, 'setpriv', '--pdeathsig', 'KILL', kGateway, 'serve', ...(configured ? ['--config', this.configFile] : []), '--data', this.data, '--listen', '127.0.0.1:0', ...flags];
     this.process = spawn(command[0], command.slice(1), {
       env: { ...clean, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -218,10 +219,17 @@ export class Gateway {
     fs.rmSync(this.folder, { recursive: true, force: true });
   }
 
-  // For after(): stops when it still runs, and always tidies up.
+  // For after(): stops when it still runs, and always tidies up. One that has ended by itself, as by a sanitizer's
+  // report, is a failure; tests that kill theirs say so by SIGKILL.
   async dispose() {
     try {
-      if (this.process && isAlive(this.pid)) await this.stop();
+      if (this.process && isAlive(this.pid)) {
+        await this.stop();
+      } else if (this.process?.pid) {
+        const end = await within('the end of the gateway', this.exited);
+        const wasMeant = end.code === 0 || end.signal === 'SIGKILL';
+        assert.ok(wasMeant || !this.port, `the gateway ended by itself: ${JSON.stringify(end)}\n${this.tail()}`);
+      }
     } finally {
       if (this.process && isAlive(this.pid)) this.process.kill('SIGKILL');
       this.remove();
@@ -260,6 +268,20 @@ export async function startScripted({ roles = {}, limits, start, ready = true, e
     prepare?.(gateway);
     await gateway.launch({ environment, under: under?.(gateway) });
     return ready ? await gateway.allReady() : gateway;
+  } catch (error) {
+    await gateway.dispose().catch(() => {});
+    throw error;
+  }
+}
+
+// A gateway as ./run starts it: nothing is configured, and the engine and the demo models are found in the cache.
+export async function startUnconfigured() {
+  requireRealEngine();
+  const folder = temporaryFolder();
+  const gateway = new Gateway(folder, undefined);
+  try {
+    await gateway.launch({ configured: false, environment: { GBGREG_CACHE: cache } });
+    return await gateway.allReady();
   } catch (error) {
     await gateway.dispose().catch(() => {});
     throw error;

@@ -5,10 +5,10 @@
 // delay_ms=5]]`, and the engine is then slow, dies, stalls or answers garbage at exactly that point. `Directives` below
 // lists every one of them.
 //
-//   SCRIPTED_ENGINE_START  `exit1` | `slow:MS` | `hang`: how the start goes. `ALIAS@exit1` means only the child with
-//   that --alias. SCRIPTED_ENGINE_LOG    a file that gets one JSON line per event, with CLOCK_MONOTONIC nanoseconds, so
-//   that a test can measure
-//                          how long after its own act the engine noticed.
+//   SCRIPTED_ENGINE_START  how the start goes: `exit1`, `slow:MS` or `hang`; `ALIAS@exit1` means only the child with
+//                          that --alias.
+//   SCRIPTED_ENGINE_LOG    a file that gets one JSON line per event, with CLOCK_MONOTONIC nanoseconds, so that a test
+//                          can measure how long after its own act the engine noticed.
 //
 // Sockets block and every connection has a thread of its own: nothing waits behind anything else, so the times are
 // exact.
