@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { EngineLog } from '../support/engine_log.mjs';
 import { kDemoModels, kRealEngine, kScriptedEngine, requireRealEngine, temporaryFolder } from '../support/gateway.mjs';
 import { RawConnection } from '../support/http.mjs';
-import { monotonicNs, waitUntil, within } from '../support/wait.mjs';
+import { kPatience, monotonicNs, waitUntil, within } from '../support/wait.mjs';
 
 const kKey = 'a-test-key';
 
