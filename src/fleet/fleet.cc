@@ -72,10 +72,10 @@ void FleetState::ask(const std::shared_ptr<LeaseRequest>& request) {
   auto answer = [this, request](Result<Slot> slot) {
     if (!slot) return request->complete(std::unexpected(std::move(slot.error())));
     // From here on the slot belongs to the lease, wherever that goes: its destructor gives it back.
-    Lease lease(shared_from_this(), request->backend_id, slot->generation, std::move(slot->backend), slot->queue_ms);
+    Lease lease(shared_from_this(), request->backend_id, std::move(*slot));
     request->complete(std::move(lease));
   };
-  found->ask(request->id, request->priority, request->deadline, std::move(answer));
+  found->ask(request->waiter, std::move(answer));
 }
 
 Worker* FleetState::worker(std::string_view backend_id) {
@@ -106,13 +106,12 @@ void FleetState::publish() {
   picture_ = std::move(picture);
 }
 
-Lease::Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, std::uint64_t generation,
-             std::shared_ptr<backends::Backend> backend, int queue_ms)
+Lease::Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, Slot slot)
     : fleet_(std::move(fleet)),
       backend_id_(std::move(backend_id)),
-      generation_(generation),
-      backend_(std::move(backend)),
-      queue_ms_(queue_ms) {}
+      generation_(slot.generation),
+      backend_(std::move(slot.backend)),
+      is_retry_(slot.is_retry) {}
 
 Lease& Lease::operator=(Lease&& other) noexcept {
   if (this == &other) return *this;
@@ -121,7 +120,7 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   backend_id_ = std::move(other.backend_id_);
   generation_ = other.generation_;
   backend_ = std::move(other.backend_);
-  queue_ms_ = other.queue_ms_;
+  is_retry_ = other.is_retry_;
   return *this;
 }
 
@@ -133,8 +132,8 @@ void Lease::release() noexcept {
   const std::shared_ptr<FleetState> fleet = std::move(fleet_);
   if (!fleet) return;
   try {
-    fleet->post([state = fleet.get(), id = backend_id_, generation = generation_] {
-      if (Worker* worker = state->worker(id)) worker->release(generation);
+    fleet->post([state = fleet.get(), id = backend_id_, generation = generation_, is_retry = is_retry_] {
+      if (Worker* worker = state->worker(id)) worker->release(generation, is_retry);
     });
   } catch (const std::exception& error) {
     spdlog::error("fleet: a slot of {} could not be given back: {}", backend_id_, error.what());
@@ -189,12 +188,13 @@ std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const { r
 //  - The withdrawal is posted after the request, so it finds it waiting, or answered.
 //  - An answer that is already on its way when the caller is cancelled meets `is_cancelled` on the caller's own thread,
 //    and the lease in it ends there, which gives the slot back.
-Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority, SteadyTime deadline) {
+Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority, SteadyTime deadline, Attempt attempt) {
   auto request = std::make_shared<LeaseRequest>();
-  request->id = state_->next_waiter_id();
+  request->waiter = {.id = state_->next_waiter_id(),
+                     .priority = priority,
+                     .deadline = deadline,
+                     .is_retry = attempt == Attempt::retry};
   request->backend_id = std::move(backend_id);
-  request->priority = priority;
-  request->deadline = deadline;
 
   auto initiate = [state = state_, request](auto handler) {
     const auto is_cancelled = std::make_shared<bool>(false);
@@ -202,7 +202,8 @@ Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority,
     auto executor = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
     auto cancellation = asio::get_associated_cancellation_slot(handler);
     if (cancellation.is_connected()) {
-      auto withdraw = [state, is_cancelled, id = request->id, backend = request->backend_id](asio::cancellation_type) {
+      auto withdraw = [state, is_cancelled, id = request->waiter.id,
+                       backend = request->backend_id](asio::cancellation_type) {
         *is_cancelled = true;
         state->post([fleet = state.get(), id, backend] {
           if (Worker* worker = fleet->worker(backend)) worker->withdraw(id);

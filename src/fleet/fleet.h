@@ -7,6 +7,7 @@
 // of a worker is made by the factory that it is given.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@
 namespace gbgreg::fleet {
 
 class FleetState;
+struct Slot;
 class Worker;
 
 // Makes what speaks to a worker at `address` ("unix:/run/x.sock") with the key `bearer`. Called on the fleet's thread;
@@ -33,8 +35,7 @@ using BackendFactory =
 class Lease {
  public:
   Lease() = default;
-  Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, std::uint64_t generation,
-        std::shared_ptr<backends::Backend> backend, int queue_ms);
+  Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, Slot slot);
   Lease(Lease&& other) noexcept = default;
   Lease& operator=(Lease&& other) noexcept;
   ~Lease();
@@ -42,7 +43,6 @@ class Lease {
   // Shared with the fleet: a worker may be replaced while a lease on its predecessor is still held.
   backends::Backend& backend() const { return *backend_; }
   const std::string& backend_id() const { return backend_id_; }
-  int queue_ms() const { return queue_ms_; }
 
   // Tells the fleet how the request went, for its figures.
   void report_success(const llm::Usage& usage, double total_ms);
@@ -61,8 +61,11 @@ class Lease {
   std::string backend_id_;
   std::uint64_t generation_ = 0;  // Which life of the worker the slot belongs to.
   std::shared_ptr<backends::Backend> backend_;
-  int queue_ms_ = 0;
+  bool is_retry_ = false;
 };
+
+// Whether a request is given to a worker for the first time, or again after one failed.
+enum class Attempt : std::uint8_t { first, retry };
 
 class Fleet {
  public:
@@ -85,11 +88,12 @@ class Fleet {
   std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
 
   // Waits until the backend is ready and has a free slot, starting it if it is down. First come, first served;
-  // interactive requests before batch ones, which also leave a full queue for them. Cancelling the caller leaves the
-  // queue at once.
+  // interactive requests before batch ones, which also leave a full queue for them. Retries go before all others,
+  // however full the queue is, but one at a time (scheduler.h). Cancelling the caller leaves the queue at once.
   // Errors: not_found, busy (the queue is full; 429), unavailable (it does not start; 503), timed_out (deadline; 504),
   // cancelled (the caller was cancelled).
-  Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline);
+  Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline,
+                            Attempt attempt = Attempt::first);
 
  private:
   std::shared_ptr<FleetState> state_;  // Shared with the leases, which may outlive the fleet.

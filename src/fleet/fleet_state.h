@@ -17,10 +17,8 @@ namespace gbgreg::fleet {
 
 // A request on its way through the fleet.
 struct LeaseRequest {
-  WaiterId id = 0;
+  Waiter waiter = {};
   std::string backend_id;
-  llm::Priority priority = llm::Priority::interactive;
-  SteadyTime deadline = SteadyTime::max();
   // Called once, on the fleet's thread; carries the result to the caller's.
   std::move_only_function<void(Result<Lease>)> complete = {};
 };

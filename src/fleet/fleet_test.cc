@@ -70,15 +70,15 @@ const FakeBackend& fake(const Lease& lease) { return dynamic_cast<const FakeBack
 class Ask {
  public:
   Ask(Fleet& fleet, IoContext& io, std::string id, Priority priority = Priority::interactive,
-      milliseconds patience = kPatience)
+      milliseconds patience = kPatience, Attempt attempt = Attempt::first)
       : io_(io), signal_(std::make_shared<asio::cancellation_signal>()) {
     std::promise<Result<Lease>> promise;
     answer_ = promise.get_future();
     // co_spawn takes the slot when it is called, so it is called where it is emitted.
-    asio::post(io_, [this, &fleet, id = std::move(id), priority, patience, promise = std::move(promise),
+    asio::post(io_, [this, &fleet, id = std::move(id), priority, patience, attempt, promise = std::move(promise),
                      signal = signal_]() mutable {
       const SteadyTime deadline = std::chrono::steady_clock::now() + patience;
-      auto task = ask(fleet, std::move(id), priority, deadline, std::move(promise));
+      auto task = ask(fleet, std::move(id), priority, deadline, attempt, std::move(promise));
       asio::co_spawn(io_.get_executor(), std::move(task), asio::bind_cancellation_slot(signal->slot(), asio::detached));
     });
   }
@@ -92,9 +92,9 @@ class Ask {
   }
 
  private:
-  static Task<void> ask(Fleet& fleet, std::string id, Priority priority, SteadyTime deadline,
+  static Task<void> ask(Fleet& fleet, std::string id, Priority priority, SteadyTime deadline, Attempt attempt,
                         std::promise<Result<Lease>> promise) {
-    promise.set_value(co_await fleet.lease(std::move(id), priority, deadline));
+    promise.set_value(co_await fleet.lease(std::move(id), priority, deadline, attempt));
   }
 
   IoContext& io_;
@@ -336,6 +336,21 @@ TEST_F(FleetTest, SendsARequestThatFoundItsWorkerDeadToTheNextLife) {
   const auto again = lease("technical/model");
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_THAT(fake(*again).address, HasSubstr("w0-2.sock"));
+}
+
+TEST_F(FleetTest, GivesASlotToTheNextRetryWhenTheOneBeforeItIsDone) {
+  add_worker("technical");
+  start_fleet();
+  Ask first(*fleet_, ios_[0], "technical/model", Priority::interactive, kPatience, Attempt::retry);
+  auto running = first.answer();
+  ASSERT_TRUE(running);
+  Ask second(*fleet_, ios_[0], "technical/model", Priority::interactive, kPatience, Attempt::retry);
+  ASSERT_TRUE(until_queued(1));
+  EXPECT_TRUE(lease("technical/model"));  // The other slot is free, but not for it.
+  EXPECT_FALSE(second.is_answered());
+  Lease moved = std::move(*running);  // It knows what it is wherever it goes.
+  moved.report_failure();
+  EXPECT_TRUE(second.answer());
 }
 
 TEST_F(FleetTest, RestartsAWorkerThatFailsRequestAfterRequest) {

@@ -137,24 +137,27 @@ Actions Scheduler::ask(SteadyTime now, Waiter waiter) {
     actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
     return actions;
   }
-  auto& queue = waiter.priority == llm::Priority::interactive ? interactive_ : batch_;
-  queue.push_back(waiter);
+  queue_of(waiter).push_back(waiter);
   if (phase_ == Phase::stopped) append(actions, start(now));
   hand_out_slots(now, actions);
-  if (queued() > options_.queue_max) refuse_one_too_many(actions);
+  // The newest one goes, and batch before interactive: work that can wait must not shut out people who wait.
+  if (std::ssize(interactive_) + std::ssize(batch_) > options_.queue_max) {
+    refuse_one_too_many(batch_.empty() ? interactive_ : batch_, actions);
+  }
+  if (std::ssize(retries_) > kRetriesMax) refuse_one_too_many(retries_, actions);
   return actions;
 }
 
 void Scheduler::withdraw(WaiterId waiter) {
   const auto is_it = [&](const Waiter& other) { return other.id == waiter; };
-  std::erase_if(interactive_, is_it);
-  std::erase_if(batch_, is_it);
+  for (auto* queue : {&retries_, &interactive_, &batch_}) std::erase_if(*queue, is_it);
 }
 
-Actions Scheduler::release(SteadyTime now, std::uint64_t generation) {
+Actions Scheduler::release(SteadyTime now, std::uint64_t generation, bool is_retry) {
   Actions actions;
   if (generation != generation_ || busy_ == 0) return actions;
   --busy_;
+  if (is_retry) retry_runs_ = false;
   hand_out_slots(now, actions);
   return actions;
 }
@@ -206,8 +209,7 @@ Actions Scheduler::engine_missed_check(SteadyTime now, std::uint64_t generation)
 
 Actions Scheduler::time_passed(SteadyTime now) {
   Actions actions;
-  expire(interactive_, now, actions);
-  expire(batch_, now, actions);
+  for (auto* queue : {&retries_, &interactive_, &batch_}) expire(*queue, now, actions);
   if (phase_ == Phase::delayed && now >= start_at_) begin_life(actions);
   if (phase_ == Phase::loading && now >= last_progress_ + options_.load_timeout) {
     kill_once(now, actions,
@@ -232,7 +234,7 @@ Actions Scheduler::time_passed(SteadyTime now) {
 
 std::optional<SteadyTime> Scheduler::next_event() const {
   SteadyTime next = SteadyTime::max();
-  for (const auto* queue : {&interactive_, &batch_}) {
+  for (const auto* queue : {&retries_, &interactive_, &batch_}) {
     for (const Waiter& waiter : *queue) next = std::min(next, waiter.deadline);
   }
   if (phase_ == Phase::delayed) next = std::min(next, start_at_);
@@ -286,6 +288,7 @@ void Scheduler::begin_life(Actions& actions) {
 
 void Scheduler::forget_life() {
   busy_ = 0;
+  retry_runs_ = false;
   suspect_until_.reset();
   check_at_.reset();
   checking_ = false;
@@ -308,29 +311,41 @@ void Scheduler::check_engine(SteadyTime now, Actions& actions) {
   actions.push_back(CheckEngine{});
 }
 
-// The first in line, interactive before batch. None to an engine that is dying or hangs, by what is known.
+std::deque<Waiter>& Scheduler::queue_of(const Waiter& waiter) {
+  if (waiter.is_retry) return retries_;
+  return waiter.priority == llm::Priority::interactive ? interactive_ : batch_;
+}
+
+// Whose front is served next; null when nobody may be.
+std::deque<Waiter>* Scheduler::next_queue() {
+  if (!retries_.empty() && !retry_runs_) return &retries_;
+  if (!interactive_.empty()) return &interactive_;
+  return batch_.empty() ? nullptr : &batch_;
+}
+
+// None to an engine that is dying or hangs, by what is known.
 void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
   if (phase_ != Phase::ready || suspect_until_ || killed_ || checks_missed_ > 0) return;
-  while (busy_ < options_.slots && queued() > 0) {
-    auto& queue = interactive_.empty() ? batch_ : interactive_;
-    const Waiter waiter = queue.front();
-    queue.pop_front();
+  while (busy_ < options_.slots) {
+    auto* queue = next_queue();
+    if (queue == nullptr) return;
+    const Waiter waiter = queue->front();
+    queue->pop_front();
     if (waiter.deadline <= now) {
       actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
       continue;
     }
     ++busy_;
+    retry_runs_ |= waiter.is_retry;
     if (!checking_ && !check_at_) check_at_ = now + options_.check_interval;
-    const auto queue_ms = static_cast<int>(milliseconds_between(waiter.arrived, now));
-    actions.push_back(Grant{.waiter = waiter.id, .queue_ms = queue_ms});
+    actions.push_back(Grant{.waiter = waiter.id, .is_retry = waiter.is_retry});
   }
 }
 
-// The newest one goes, and batch before interactive: work that can wait must not shut out people who wait.
-void Scheduler::refuse_one_too_many(Actions& actions) {
-  auto& queue = batch_.empty() ? interactive_ : batch_;
-  actions.push_back(Refuse{.waiter = queue.back().id, .error = queue_full()});
+void Scheduler::refuse_one_too_many(std::deque<Waiter>& queue, Actions& actions) {
+  const WaiterId newest = queue.back().id;
   queue.pop_back();
+  actions.push_back(Refuse{.waiter = newest, .error = queue_full()});
 }
 
 void Scheduler::expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions) {
@@ -341,7 +356,7 @@ void Scheduler::expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actio
 }
 
 void Scheduler::refuse_all(SteadyTime now, Actions& actions) {
-  for (auto* queue : {&interactive_, &batch_}) {
+  for (auto* queue : {&retries_, &interactive_, &batch_}) {
     for (const Waiter& waiter : *queue) {
       actions.push_back(Refuse{.waiter = waiter.id, .error = unavailable(now)});
     }
@@ -400,8 +415,7 @@ Error Scheduler::queue_full() const {
   Error error{.kind = Kind::busy,
               .code = "queue_full",
               .message = "Too many requests wait for the model " + options_.model + "; try again in a moment."};
-  const int waiting = std::min(queued(), options_.queue_max);  // Without the one that is too many.
-  error.retry_after_seconds = retry_after_seconds(slot_ms_ * waiting / std::max(1, options_.slots));
+  error.retry_after_seconds = retry_after_seconds(slot_ms_ * queued() / std::max(1, options_.slots));
   return error;
 }
 

@@ -32,8 +32,8 @@ using WaiterId = std::uint64_t;
 struct Waiter {
   WaiterId id = 0;
   llm::Priority priority = llm::Priority::interactive;
-  SteadyTime arrived = {};
   SteadyTime deadline = SteadyTime::max();
+  bool is_retry = false;  // It had a slot before, and the worker broke down over it, or over one of its neighbours.
 };
 
 struct StartProcess {
@@ -44,7 +44,7 @@ struct AbandonProcess {};  // It does not end even when killed: stop waiting for
 struct CheckEngine {};     // Ask it for a sign of life, then tell engine_answered or engine_missed_check.
 struct Grant {
   WaiterId waiter = 0;
-  int queue_ms = 0;
+  bool is_retry = false;  // To be told to release().
 };
 struct Refuse {
   WaiterId waiter = 0;
@@ -76,6 +76,9 @@ class Scheduler {
   static constexpr std::chrono::milliseconds kSuspicion{50};
   // How often a missing file is looked for again, at least.
   static constexpr std::chrono::milliseconds kRecheckMax{5'000};
+  // Retries that wait for one worker. One life leaves as many as it has slots at most; past this a worker dies faster
+  // than they can be served.
+  static constexpr int kRetriesMax = 256;
 
   explicit Scheduler(SchedulerOptions options);
 
@@ -91,11 +94,14 @@ class Scheduler {
   // `how` is ProcessEnd::sentence(), `last_words` are the engine's own, or empty.
   Actions process_ended(SteadyTime now, std::string_view how, std::string_view last_words);
 
-  // When the queue is full, the newest batch request that waits is refused for an interactive one; else the newcomer.
+  // When the queue is full, the newest batch request that waits is refused for an interactive one; else the newcomer. A
+  // retry goes before all who have not been served yet, and takes no place of the queue: its client has waited in it
+  // once. But one of them runs at a time, so that a prompt that kills its worker does not take those down a second time
+  // that were beside it.
   Actions ask(SteadyTime now, Waiter waiter);
   // The request went away; it is told nothing.
   void withdraw(WaiterId waiter);
-  Actions release(SteadyTime now, std::uint64_t generation);
+  Actions release(SteadyTime now, std::uint64_t generation, bool is_retry);
   void request_succeeded(std::uint64_t generation, double total_ms);
   Actions request_failed(SteadyTime now, std::uint64_t generation);
   // A further attempt of a request that request_failed has told: as bad a sign, but one request counts once.
@@ -111,7 +117,8 @@ class Scheduler {
   llm::BackendState state() const;
   std::uint64_t generation() const { return generation_; }
   int slots_free() const;
-  int queued() const { return static_cast<int>(interactive_.size() + batch_.size()); }
+  // All who wait, retries too.
+  int queued() const { return static_cast<int>(retries_.size() + interactive_.size() + batch_.size()); }
   int restarts() const { return restarts_; }
   // A sentence for /health when there is something to say, else empty.
   std::string detail() const;
@@ -124,7 +131,9 @@ class Scheduler {
   void begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions);
   void check_engine(SteadyTime now, Actions& actions);
   void hand_out_slots(SteadyTime now, Actions& actions);
-  void refuse_one_too_many(Actions& actions);
+  std::deque<Waiter>& queue_of(const Waiter& waiter);
+  std::deque<Waiter>* next_queue();
+  void refuse_one_too_many(std::deque<Waiter>& queue, Actions& actions);
   void expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions);
   void refuse_all(SteadyTime now, Actions& actions);
   void kill_once(SteadyTime now, Actions& actions, std::string why);
@@ -146,6 +155,7 @@ class Scheduler {
   std::string trouble_;     // The sentence about the last end; cleared when ready.
   std::uint64_t generation_ = 0;
   int busy_ = 0;
+  bool retry_runs_ = false;  // One of the busy slots is a retry's.
   int restarts_ = 0;
   int crashes_ = 0;          // For the delay: in a row, until a long life forgives them.
   int failed_loads_ = 0;     // In a row, until ready.
@@ -162,7 +172,7 @@ class Scheduler {
   SteadyTime checked_at_ = {};  // When the one under way, or the last one, began.
   int checks_missed_ = 0;       // In a row.
   std::optional<SteadyTime> suspect_until_;
-  std::deque<Waiter> interactive_, batch_;  // Each in the order of arrival.
+  std::deque<Waiter> retries_, interactive_, batch_;  // Each in the order of arrival.
 };
 
 }  // namespace gbgreg::fleet

@@ -39,8 +39,13 @@ class SchedulerTest : public testing::Test {
   }
 
   Actions ask(WaiterId id, Priority priority = Priority::interactive, milliseconds patience = seconds(300)) {
-    return scheduler_.ask(now_, {.id = id, .priority = priority, .arrived = now_, .deadline = now_ + patience});
+    return scheduler_.ask(now_, {.id = id, .priority = priority, .deadline = now_ + patience});
   }
+  Actions ask_again(WaiterId id, milliseconds patience = seconds(300)) {
+    return scheduler_.ask(now_, {.id = id, .deadline = now_ + patience, .is_retry = true});
+  }
+  Actions release() { return scheduler_.release(now_, scheduler_.generation(), false); }
+  Actions release_retry() { return scheduler_.release(now_, scheduler_.generation(), true); }
   void become_ready() {
     if (scheduler_.state() == BackendState::stopped) scheduler_.start(now_);
     scheduler_.process_started(now_);
@@ -84,10 +89,7 @@ TEST_F(SchedulerTest, GoesFromStoppedToReadyAndBack) {
 TEST_F(SchedulerTest, StartsAStoppedWorkerForTheFirstRequest) {
   EXPECT_THAT(words(ask(1)), ElementsAre("start"));
   scheduler_.process_started(now_);
-  now_ += milliseconds(120);
-  const Actions actions = scheduler_.process_ready(now_);
-  EXPECT_THAT(words(actions), ElementsAre("grant 1"));
-  EXPECT_EQ(std::get<Grant>(actions[0]).queue_ms, 120);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 1"));
 }
 
 TEST_F(SchedulerTest, HandsOutAsManySlotsAsThereAre) {
@@ -97,8 +99,8 @@ TEST_F(SchedulerTest, HandsOutAsManySlotsAsThereAre) {
   EXPECT_THAT(words(ask(3)), IsEmpty());
   EXPECT_EQ(scheduler_.slots_free(), 0);
   EXPECT_EQ(scheduler_.queued(), 1);
-  EXPECT_THAT(words(scheduler_.release(now_, scheduler_.generation())), ElementsAre("grant 3"));
-  EXPECT_THAT(words(scheduler_.release(now_, scheduler_.generation())), IsEmpty());
+  EXPECT_THAT(words(release()), ElementsAre("grant 3"));
+  EXPECT_THAT(words(release()), IsEmpty());
   EXPECT_EQ(scheduler_.slots_free(), 1);
 }
 
@@ -109,9 +111,9 @@ TEST_F(SchedulerTest, ServesInteractiveBeforeBatchAndEachInOrder) {
   ask(3, Priority::batch);
   ask(4);
   ask(5);
-  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 4"));
-  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 5"));
-  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 3"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 4"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 5"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 3"));
 }
 
 TEST_F(SchedulerTest, RefusesOneRequestTooManyAndSaysWhenToComeBack) {
@@ -137,7 +139,7 @@ TEST_F(SchedulerTest, LetsAnInteractiveRequestTakeThePlaceOfTheNewestBatchOneInA
   EXPECT_THAT(words(ask(9)), ElementsAre("refuse 3 busy"));
   EXPECT_THAT(words(ask(10)), ElementsAre("refuse 10 busy"));
   EXPECT_EQ(scheduler_.queued(), 3);
-  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 7"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 7"));
 }
 
 TEST_F(SchedulerTest, NeedsNoQueueWhereASlotIsFree) {
@@ -171,7 +173,7 @@ TEST_F(SchedulerTest, ForgetsARequestThatWasWithdrawn) {
   ask(4, Priority::batch);
   scheduler_.withdraw(3);
   scheduler_.withdraw(99);
-  EXPECT_THAT(words(scheduler_.release(now_, 1)), ElementsAre("grant 4"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 4"));
 }
 
 TEST_F(SchedulerTest, KeepsRequestsWaitingWhileACrashedWorkerComesBack) {
@@ -189,6 +191,62 @@ TEST_F(SchedulerTest, KeepsRequestsWaitingWhileACrashedWorkerComesBack) {
   EXPECT_EQ(scheduler_.detail(), "");
 }
 
+TEST_F(SchedulerTest, ServesRetriesFirstAndRefusesNoneForAFullQueue) {
+  become_ready();
+  for (WaiterId id = 1; id <= 5; ++id) ask(id);
+  EXPECT_THAT(words(crash()), ElementsAre("start"));
+  EXPECT_THAT(words(ask_again(1)), IsEmpty());
+  EXPECT_THAT(words(ask_again(2)), IsEmpty());
+  EXPECT_EQ(scheduler_.queued(), 5);
+  EXPECT_THAT(words(ask(6)), ElementsAre("refuse 6 busy"));
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 1", "grant 3"));
+}
+
+TEST_F(SchedulerTest, LetsOneRetryRunAtATime) {
+  become_ready();
+  ask(1);
+  ask(2);
+  crash();
+  ask_again(1);
+  ask_again(2);
+  scheduler_.process_started(now_);
+  const Actions actions = scheduler_.process_ready(now_);
+  EXPECT_THAT(words(actions), ElementsAre("grant 1"));
+  EXPECT_TRUE(std::get<Grant>(actions[0]).is_retry);
+  const Actions beside = ask(3);  // The other slot is for whoever is not suspected of anything.
+  EXPECT_THAT(words(beside), ElementsAre("grant 3"));
+  EXPECT_FALSE(std::get<Grant>(beside[0]).is_retry);
+  EXPECT_THAT(words(release()), IsEmpty());
+  EXPECT_THAT(words(release_retry()), ElementsAre("grant 2"));
+  EXPECT_THAT(words(ask_again(1)), IsEmpty());
+  // It kills this life too, and the next one begins with nobody's retry.
+  crash();
+  pass(seconds(1));
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 1"));
+}
+
+TEST_F(SchedulerTest, RefusesExpiresAndForgetsRetriesLikeOthers) {
+  become_ready();
+  crash();
+  ask_again(1, milliseconds(400));
+  ask_again(2);
+  ask_again(3);
+  EXPECT_EQ(scheduler_.next_event(), now_ + milliseconds(400));
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(pass(milliseconds(400))), ElementsAre("refuse 1 timed_out"));
+  scheduler_.withdraw(2);
+  EXPECT_EQ(scheduler_.queued(), 1);
+  EXPECT_THAT(words(scheduler_.stop(now_)), ElementsAre("refuse 3 unavailable", "kill"));
+}
+
+TEST_F(SchedulerTest, BoundsTheRetriesThatWait) {
+  for (int id = 1; id <= Scheduler::kRetriesMax; ++id) ask_again(static_cast<WaiterId>(id));
+  EXPECT_THAT(words(ask_again(999)), ElementsAre("refuse 999 busy"));
+  EXPECT_EQ(scheduler_.queued(), Scheduler::kRetriesMax);
+}
+
 TEST_F(SchedulerTest, FreesNoSlotOfTheNewLifeForALeaseOnTheOldOne) {
   become_ready();
   ask(1);
@@ -199,9 +257,9 @@ TEST_F(SchedulerTest, FreesNoSlotOfTheNewLifeForALeaseOnTheOldOne) {
   ask(3);
   ask(4);
   ask(5);
-  EXPECT_THAT(words(scheduler_.release(now_, 1)), IsEmpty());
+  EXPECT_THAT(words(scheduler_.release(now_, 1, false)), IsEmpty());
   EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
-  EXPECT_THAT(words(scheduler_.release(now_, 2)), ElementsAre("grant 5"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 5"));
 }
 
 TEST_F(SchedulerTest, WaitsLongerAfterEachCrashUpToABound) {
@@ -308,7 +366,7 @@ TEST_F(SchedulerTest, HandsOutNothingForAMomentAfterAFailedRequest) {
   become_ready();
   ask(1);
   EXPECT_THAT(words(scheduler_.request_failed(now_, 1)), IsEmpty());
-  scheduler_.release(now_, 1);
+  release();
   EXPECT_THAT(words(ask(2)), IsEmpty());
   EXPECT_THAT(words(pass(Scheduler::kSuspicion)), ElementsAre("grant 2"));  // It lives.
 
@@ -341,7 +399,7 @@ TEST_F(SchedulerTest, ChecksTheEngineWhileItHasRequests) {
     EXPECT_FALSE(scheduler_.next_event());  // One at a time.
     EXPECT_THAT(words(scheduler_.engine_answered(now_, 1)), IsEmpty());
   }
-  scheduler_.release(now_, 1);
+  release();
   EXPECT_THAT(words(pass(seconds(60))), IsEmpty());
   EXPECT_FALSE(scheduler_.next_event());
 }
@@ -361,8 +419,8 @@ TEST_F(SchedulerTest, RestartsAnEngineThatMissesItsChecks) {
 
   // Its clients may lose patience meanwhile: that changes nothing.
   EXPECT_THAT(words(pass(seconds(2))), ElementsAre("check"));
-  scheduler_.release(now_, 1);
-  scheduler_.release(now_, 1);
+  release();
+  release();
   scheduler_.engine_missed_check(now_, 1);  // Refused at once: then the next one keeps its distance.
   EXPECT_THAT(words(pass(milliseconds(1'999))), IsEmpty());
   EXPECT_THAT(words(pass(milliseconds(1))), ElementsAre("check"));

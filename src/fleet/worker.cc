@@ -69,9 +69,9 @@ void Worker::start() { act(scheduler_.start(now())); }
 
 void Worker::stop() { act(scheduler_.stop(now())); }
 
-void Worker::ask(WaiterId waiter, llm::Priority priority, SteadyTime deadline, Answer answer) {
-  waiting_.emplace(waiter, std::move(answer));
-  act(scheduler_.ask(now(), {.id = waiter, .priority = priority, .arrived = now(), .deadline = deadline}));
+void Worker::ask(const Waiter& waiter, Answer answer) {
+  waiting_.emplace(waiter.id, std::move(answer));
+  act(scheduler_.ask(now(), waiter));
 }
 
 void Worker::withdraw(WaiterId waiter) {
@@ -80,7 +80,7 @@ void Worker::withdraw(WaiterId waiter) {
   act({});
 }
 
-void Worker::release(std::uint64_t generation) { act(scheduler_.release(now(), generation)); }
+void Worker::release(std::uint64_t generation, bool is_retry) { act(scheduler_.release(now(), generation, is_retry)); }
 
 void Worker::request_succeeded(std::uint64_t generation, const llm::Usage& usage, double total_ms) {
   figures_.add(usage, total_ms);
@@ -112,7 +112,7 @@ void Worker::act(Actions actions) {
       spawn(surroundings_.io.executor(), "check an engine", check_engine(backend_, scheduler_.generation()));
     } else if (const auto* grant = std::get_if<Grant>(&action)) {
       answer(grant->waiter,
-             Slot{.generation = scheduler_.generation(), .backend = backend_, .queue_ms = grant->queue_ms});
+             Slot{.generation = scheduler_.generation(), .backend = backend_, .is_retry = grant->is_retry});
     } else if (auto* refuse = std::get_if<Refuse>(&action)) {
       answer(refuse->waiter, std::unexpected(std::move(refuse->error)));
     }

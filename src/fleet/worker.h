@@ -27,11 +27,11 @@
 
 namespace gbgreg::fleet {
 
-// A slot of the life `generation`, which is given back by Worker::release(generation).
+// A slot of the life `generation`, which is given back by Worker::release().
 struct Slot {
   std::uint64_t generation = 0;
   std::shared_ptr<backends::Backend> backend;
-  int queue_ms = 0;
+  bool is_retry = false;  // A retry has it.
 };
 
 // What the worker shares with its fleet; all of it outlives the worker.
@@ -59,10 +59,10 @@ class Worker {
   void stop();
 
   // `answer` is called exactly once, now or later. It must not call back into the worker.
-  void ask(WaiterId waiter, llm::Priority priority, SteadyTime deadline, Answer answer);
+  void ask(const Waiter& waiter, Answer answer);
   // The request went away: its answer is `cancelled`, if it has none yet.
   void withdraw(WaiterId waiter);
-  void release(std::uint64_t generation);
+  void release(std::uint64_t generation, bool is_retry);
   void request_succeeded(std::uint64_t generation, const llm::Usage& usage, double total_ms);
   void request_failed(std::uint64_t generation);
   void request_failed_again(std::uint64_t generation);

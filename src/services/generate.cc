@@ -100,7 +100,7 @@ Task<Result<Answer>> Generate::answer(net::IoThread& io, llm::Request request, A
   int failures = 0;
   for (int attempts = 1;; ++attempts) {
     // What routing and the fleet say is final: they have waited for whatever can be waited for.
-    auto placed = co_await place(request, arrived);
+    auto placed = co_await place(request, arrived, attempts == 1 ? fleet::Attempt::first : fleet::Attempt::retry);
     if (!placed) co_return std::unexpected(std::move(placed.error()));
     auto answer = co_await attempt(io, request, *placed, sink);
     if (answer) co_return answer;
@@ -120,10 +120,11 @@ Task<Result<Answer>> Generate::answer(net::IoThread& io, llm::Request request, A
   }
 }
 
-Task<Result<Generate::Placed>> Generate::place(const llm::Request& request, SteadyTime arrived) {
+Task<Result<Generate::Placed>> Generate::place(const llm::Request& request, SteadyTime arrived,
+                                               fleet::Attempt attempt) {
   auto chosen = choose(request);
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
-  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline);
+  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, attempt);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   Placed placed{.arrived = arrived, .lease = std::move(*lease)};
   const SteadyTime leased = clock_.steady();

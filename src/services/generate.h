@@ -16,7 +16,8 @@ namespace gbgreg::services {
 
 struct GenerateOptions {
   int attempts_max = 3;  // A request that no reader has seen a byte of is given to a worker so many times …
-  int failures_max = 2;  // … unless so many took it and died or answered garbage: then it is the request's own doing.
+  // … unless so many took it and died or answered garbage: then it is its own doing, for it was the only retry there.
+  int failures_max = 2;
   std::chrono::milliseconds request_timeout{600'000};  // When the client sets no deadline of its own.
 };
 
@@ -56,7 +57,7 @@ class Generate {
   struct Chosen;
   struct Placed;
   Result<Chosen> choose(const llm::Request& request) const;
-  Task<Result<Placed>> place(const llm::Request& request, SteadyTime arrived);
+  Task<Result<Placed>> place(const llm::Request& request, SteadyTime arrived, fleet::Attempt attempt);
   Task<Result<Answer>> attempt(net::IoThread& io, const llm::Request& request, Placed& placed, AnswerSink& sink);
 
   fleet::Fleet& fleet_;

@@ -8,6 +8,7 @@
 #include <deque>
 #include <fstream>
 #include <optional>
+#include <thread>
 
 #include "net/io_thread.h"
 #include "storage/failing_disk.h"
@@ -75,16 +76,20 @@ class GenerateTest : public testing::Test {
     std::ofstream(options_.workers[0].model_file) << "model";
   }
 
-  // The fleet starts with the first request.
+  // It starts when it is first needed.
+  fleet::Fleet& start_fleet() {
+    if (fleet_) return *fleet_;
+    auto make_backend = [this](const std::string& address, const std::string&) {
+      return std::make_shared<ScriptedBackend>(script_, address);
+    };
+    fleet_ = std::make_unique<fleet::Fleet>(options_, clock_, make_backend);
+    generate_ = std::make_unique<Generate>(*fleet_, registry_, clock_);
+    fleet_->start();
+    return *fleet_;
+  }
+
   Result<Answer> answer(std::optional<int> deadline_ms = {}) {
-    if (!fleet_) {
-      auto make_backend = [this](const std::string& address, const std::string&) {
-        return std::make_shared<ScriptedBackend>(script_, address);
-      };
-      fleet_ = std::make_unique<fleet::Fleet>(options_, clock_, make_backend);
-      generate_ = std::make_unique<Generate>(*fleet_, registry_, clock_);
-      fleet_->start();
-    }
+    start_fleet();
     llm::Request request;
     request.model = "technical";
     request.deadline_ms = deadline_ms;
@@ -165,6 +170,16 @@ TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
   EXPECT_THAT(refused.error().message, HasSubstr("not tried again"));
   EXPECT_EQ(script_.asked.size(), 2U);
   EXPECT_EQ(retries(), "gbgreg_retries_total 1");
+}
+
+TEST_F(GenerateTest, TriesAgainHoweverFullTheQueueIs) {
+  options_.queue_max = 0;  // The worker is under suspicion for a moment, so the second attempt has to wait.
+  options_.workers[0].slots = 1;
+  start_fleet();
+  while (fleet_->snapshot()->front().state != llm::BackendState::ready) std::this_thread::yield();
+  script_.failures = {failed()};
+  EXPECT_TRUE(answer());
+  EXPECT_EQ(script_.asked.size(), 2U);
 }
 
 TEST_F(GenerateTest, CountsARequestThatFailedTwiceOnce) {
