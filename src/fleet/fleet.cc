@@ -140,10 +140,10 @@ void Lease::release() noexcept {
   }
 }
 
-void Lease::report_success(const llm::Usage& usage, double total_ms) {
+void Lease::report_success(const llm::Usage& usage, const TimesTaken& times) {
   if (!fleet_) return;
-  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_, usage, total_ms] {
-    if (Worker* worker = state->worker(id)) worker->request_succeeded(generation, usage, total_ms);
+  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_, usage, times] {
+    if (Worker* worker = state->worker(id)) worker->request_succeeded(generation, usage, times);
   });
 }
 

@@ -31,6 +31,12 @@ class Worker;
 using BackendFactory =
     std::function<std::shared_ptr<backends::Backend>(const std::string& address, const std::string& bearer)>;
 
+// How long a request took that ended well.
+struct TimesTaken {
+  double slot_ms = 0;   // It held its slot for so long: what the next in line has to wait for.
+  double total_ms = 0;  // Since it arrived, with waiting and failed attempts: what its client sees.
+};
+
 // The right to use one slot of one backend until it is destroyed (from any thread).
 class Lease {
  public:
@@ -45,7 +51,7 @@ class Lease {
   const std::string& backend_id() const { return backend_id_; }
 
   // Tells the fleet how the request went, for its figures.
-  void report_success(const llm::Usage& usage, double total_ms);
+  void report_success(const llm::Usage& usage, const TimesTaken& times);
   // The backend died or answered garbage: the fleet waits a moment to see whether the worker is dying before it hands
   // out the next lease on it, and restarts one that fails request after request. The slot is given back, so that the
   // caller may ask for another lease while it still holds this one.

@@ -399,7 +399,7 @@ TEST_F(FleetTest, ShowsTheFiguresOfItsAnswers) {
   start_fleet();
   auto answered = lease("technical/model");
   ASSERT_TRUE(answered);
-  answered->report_success({.completion_tokens = 50, .generation_ms = 500}, 620);
+  answered->report_success({.completion_tokens = 50, .generation_ms = 500}, {.slot_ms = 520, .total_ms = 620});
   ASSERT_TRUE(until([&] { return view().tokens_per_second.has_value(); }));
   EXPECT_DOUBLE_EQ(*view().tokens_per_second, 100);
   EXPECT_DOUBLE_EQ(*view().total_p95_ms, 620);

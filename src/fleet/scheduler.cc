@@ -162,8 +162,8 @@ Actions Scheduler::release(SteadyTime now, std::uint64_t generation, bool is_ret
   return actions;
 }
 
-void Scheduler::request_succeeded(std::uint64_t generation, double total_ms) {
-  slot_ms_ = slot_ms_ == 0 ? total_ms : slot_ms_ + kNewestShare * (total_ms - slot_ms_);
+void Scheduler::request_succeeded(std::uint64_t generation, double slot_ms) {
+  slot_ms_ = slot_ms_ == 0 ? slot_ms : slot_ms_ + kNewestShare * (slot_ms - slot_ms_);
   if (generation != generation_) return;
   failed_requests_ = 0;
   // A worker that answers is no crash loop: should it die, it is back at once for the next request.

@@ -102,7 +102,7 @@ class Scheduler {
   // The request went away; it is told nothing.
   void withdraw(WaiterId waiter);
   Actions release(SteadyTime now, std::uint64_t generation, bool is_retry);
-  void request_succeeded(std::uint64_t generation, double total_ms);
+  void request_succeeded(std::uint64_t generation, double slot_ms);
   Actions request_failed(SteadyTime now, std::uint64_t generation);
   // A further attempt of a request that request_failed has told: as bad a sign, but one request counts once.
   void request_failed_again(SteadyTime now, std::uint64_t generation);

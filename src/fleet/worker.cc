@@ -82,9 +82,9 @@ void Worker::withdraw(WaiterId waiter) {
 
 void Worker::release(std::uint64_t generation, bool is_retry) { act(scheduler_.release(now(), generation, is_retry)); }
 
-void Worker::request_succeeded(std::uint64_t generation, const llm::Usage& usage, double total_ms) {
-  figures_.add(usage, total_ms);
-  scheduler_.request_succeeded(generation, total_ms);
+void Worker::request_succeeded(std::uint64_t generation, const llm::Usage& usage, const TimesTaken& times) {
+  figures_.add(usage, times.total_ms);
+  scheduler_.request_succeeded(generation, times.slot_ms);
   act({});
 }
 

@@ -63,7 +63,7 @@ class Worker {
   // The request went away: its answer is `cancelled`, if it has none yet.
   void withdraw(WaiterId waiter);
   void release(std::uint64_t generation, bool is_retry);
-  void request_succeeded(std::uint64_t generation, const llm::Usage& usage, double total_ms);
+  void request_succeeded(std::uint64_t generation, const llm::Usage& usage, const TimesTaken& times);
   void request_failed(std::uint64_t generation);
   void request_failed_again(std::uint64_t generation);
 

@@ -52,6 +52,7 @@ struct Generate::Chosen {
 // A request that has a slot, and what is known of its answer by then.
 struct Generate::Placed {
   SteadyTime arrived;
+  SteadyTime leased;
   fleet::Lease lease;
   Answer answer = {};
 };
@@ -124,13 +125,15 @@ Task<Result<Generate::Placed>> Generate::place(const llm::Request& request, Stea
                                                fleet::Attempt attempt) {
   auto chosen = choose(request);
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
+  // Not since it arrived: what an earlier attempt took was neither waiting nor loading.
+  const SteadyTime asked = clock_.steady();
   auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, attempt);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
-  Placed placed{.arrived = arrived, .lease = std::move(*lease)};
   const SteadyTime leased = clock_.steady();
+  Placed placed{.arrived = arrived, .leased = leased, .lease = std::move(*lease)};
   placed.answer.notes = std::move(chosen->notes);
-  placed.answer.notes.queue_ms = milliseconds(arrived, leased);
-  if (!chosen->was_ready) placed.answer.load = leased - arrived;
+  placed.answer.notes.queue_ms = milliseconds(asked, leased);
+  if (!chosen->was_ready) placed.answer.load = leased - asked;
   co_return placed;
 }
 
@@ -148,7 +151,8 @@ Task<Result<Answer>> Generate::attempt(net::IoThread& io, const llm::Request& re
   answer.notes.ttft_ms = milliseconds(placed.arrived, first_at);
   answer.notes.total_ms = milliseconds(placed.arrived, ended);
   answer.notes.kept_tokens = completion->usage.prompt_tokens;
-  placed.lease.report_success(completion->usage, answer.notes.total_ms);
+  const fleet::TimesTaken times{.slot_ms = milliseconds(placed.leased, ended), .total_ms = answer.notes.total_ms};
+  placed.lease.report_success(completion->usage, times);
   prompt_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion->usage.prompt_tokens)));
   completion_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion->usage.completion_tokens)));
   first_token_.observe(io.index(), answer.notes.ttft_ms / 1000);

@@ -34,7 +34,7 @@ class AnswerSink : public llm::Sink {
 struct Answer {
   llm::Completion completion;
   llm::AnswerNotes notes;
-  std::chrono::nanoseconds load{0};  // Waited for the model to be loaded.
+  std::chrono::nanoseconds load{0};  // Waited for the model to be loaded, in the attempt that was answered.
 };
 
 class Generate {

@@ -28,10 +28,24 @@ done
 exit 1
 )";
 
+// The time of day, and what a test adds to it.
+class JumpingClock final : public Clock {
+ public:
+  SteadyTime steady() const override { return clock_.steady() + jumped_; }
+  WallTime wall() const override { return clock_.wall(); }
+  void jump(milliseconds duration) { jumped_ += duration; }
+
+ private:
+  SystemClock clock_;
+  milliseconds jumped_{0};
+};
+
 // What happens to the next requests, one after another; those after the last are answered.
 struct Script {
-  std::deque<Error> failures;
-  std::vector<std::string> asked;  // The address of each worker that was.
+  JumpingClock& clock;
+  std::deque<Error> failures = {};
+  milliseconds failure_takes{0};
+  std::vector<std::string> asked = {};  // The address of each worker that was.
 };
 
 class ScriptedBackend final : public backends::Backend {
@@ -44,6 +58,7 @@ class ScriptedBackend final : public backends::Backend {
     if (script_.failures.empty()) co_return llm::Completion{};
     const Error failure = std::move(script_.failures.front());
     script_.failures.pop_front();
+    script_.clock.jump(script_.failure_takes);
     if (failure.code == "deadline_passed") {
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>
           timer(io.executor(), request.deadline);
@@ -83,7 +98,7 @@ class GenerateTest : public testing::Test {
       return std::make_shared<ScriptedBackend>(script_, address);
     };
     fleet_ = std::make_unique<fleet::Fleet>(options_, clock_, make_backend);
-    generate_ = std::make_unique<Generate>(*fleet_, registry_, clock_);
+    generate_ = std::make_unique<Generate>(*fleet_, registry_, jumping_clock_);
     fleet_->start();
     return *fleet_;
   }
@@ -101,6 +116,21 @@ class GenerateTest : public testing::Test {
       out.emplace(co_await generate.answer(io, std::move(asked), sink));
     };
     spawn(io_.executor(), "test", story(*generate_, io_, std::move(request), result));
+    return wait_for(result);
+  }
+
+  using Leased = std::optional<Result<fleet::Lease>>;
+  // `out` must outlive the wait.
+  void ask_for_lease(Leased& out) {
+    auto story = [](fleet::Fleet& fleet, Leased& result) -> Task<void> {
+      const SteadyTime deadline = SystemClock().steady() + std::chrono::minutes(1);
+      result.emplace(co_await fleet.lease("technical/demo", llm::Priority::interactive, deadline));
+    };
+    spawn(io_.executor(), "test", story(start_fleet(), out));
+  }
+
+  template <class T>
+  T wait_for(std::optional<T>& result) {
     io_.context().restart();
     auto guard = asio::make_work_guard(io_.context());
     while (!result) io_.context().run_one();
@@ -124,12 +154,13 @@ class GenerateTest : public testing::Test {
   static Error late() { return {.kind = Kind::timed_out, .code = "deadline_passed", .message = "Too late."}; }
 
   storage::TestFolder folder_;
-  SystemClock clock_;
+  SystemClock clock_;  // The fleet's, whose timers follow it.
+  JumpingClock jumping_clock_;
   net::Options net_options_;
   net::IoThread io_{0, net_options_};
   metrics::Registry registry_{1};
   fleet::Options options_;
-  Script script_;
+  Script script_{.clock = jumping_clock_};
   std::unique_ptr<fleet::Fleet> fleet_;
   std::unique_ptr<Generate> generate_;
 };
@@ -180,6 +211,26 @@ TEST_F(GenerateTest, TriesAgainHoweverFullTheQueueIs) {
   script_.failures = {failed()};
   EXPECT_TRUE(answer());
   EXPECT_EQ(script_.asked.size(), 2U);
+}
+
+TEST_F(GenerateTest, TakesAFailedAttemptNeitherForWaitingNorForLoadingNorForTheSlotOfTheNext) {
+  options_.queue_max = 1;
+  options_.workers[0].slots = 1;
+  script_.failures = {failed()};
+  script_.failure_takes = milliseconds(30'000);
+  const auto answered = answer();
+  ASSERT_TRUE(answered);
+  EXPECT_GE(answered->notes.total_ms, 30'000);
+  EXPECT_LT(answered->notes.queue_ms, 30'000);
+  EXPECT_LT(answered->load, milliseconds(30'000));
+
+  Leased held, waiting, refused;
+  for (Leased* out : {&held, &waiting, &refused}) ask_for_lease(*out);
+  const auto error = wait_for(refused).error();
+  EXPECT_EQ(error.code, "queue_full");
+  EXPECT_EQ(error.retry_after_seconds, 1);  // For one slot that is held for no time at all.
+  held.reset();
+  EXPECT_TRUE(wait_for(waiting));
 }
 
 TEST_F(GenerateTest, CountsARequestThatFailedTwiceOnce) {
