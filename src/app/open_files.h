@@ -4,11 +4,15 @@
 
 #include <cstdint>
 
+#include "services/intake.h"
+
 namespace gbgreg::app {
 
-// For everything but connections: the files of uploads on their way (services::kIncomingMax), of downloads, of the
-// database, and what a worker's start needs.
-inline constexpr std::uint64_t kFilesReserved = 512;
+// The loops and listeners of the threads, the database, the connections to the workers, and what a worker's start
+// needs.
+inline constexpr std::uint64_t kOtherFiles = 256;
+// For everything but connections of clients: besides these the files of uploads and downloads on their way.
+inline constexpr std::uint64_t kFilesReserved = services::kIncomingMax + services::kOutgoingMax + kOtherFiles;
 
 struct OpenFilesLimit {
   std::uint64_t before = 0;  // What the gateway was started with, and its children get back; 0 is unknown.

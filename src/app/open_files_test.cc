@@ -15,9 +15,9 @@ TEST(ConnectionsWithin, LeavesRoomForEverythingElse) {
   const Case cases[] = {
       {"plenty", 1'048'576, 10'000, 10'000},
       {"no limit at all", RLIM_INFINITY, 1'000'000, 1'000'000},
-      {"just enough", 10'512, 10'000, 10'000},
-      {"one too few", 10'511, 10'000, 9'999},
-      {"a common hard limit", 4'096, 10'000, 3'584},
+      {"just enough", 10'768, 10'000, 10'000},
+      {"one too few", 10'767, 10'000, 9'999},
+      {"a common hard limit", 4'096, 10'000, 3'328},
       {"a small one", 400, 10'000, 200},
       {"fewer wanted", 400, 7, 7},
       {"hardly any", 1, 10'000, 1},

@@ -19,6 +19,11 @@ std::unexpected<Error> too_large(std::uint64_t bytes_max) {
   return std::unexpected(std::move(error));
 }
 
+std::unexpected<Error> too_many(std::string code, std::string message) {
+  Error error{.kind = Kind::busy, .code = std::move(code), .message = std::move(message), .retry_after_seconds = 2};
+  return std::unexpected(std::move(error));
+}
+
 // Everything about the upload that its bytes and its name say.
 storage::Upload describe(std::string id, WallTime now, std::string_view sample, std::uint64_t size_bytes,
                          const FileFacts& facts) {
@@ -107,8 +112,11 @@ Task<Result<void>> Incoming::flush() {
   co_return std::move(written.outcome);
 }
 
-Outgoing::Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob)
-    : pool_(pool), upload_(std::move(upload)), blob_(std::make_shared<const storage::Blob>(std::move(blob))) {}
+Outgoing::Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob, Place place)
+    : pool_(pool),
+      upload_(std::move(upload)),
+      place_(std::move(place)),
+      blob_(std::make_shared<const storage::Blob>(std::move(blob))) {}
 
 Task<Result<std::string_view>> Outgoing::read(std::uint64_t offset, std::uint64_t size_max) {
   struct Read {
@@ -142,11 +150,7 @@ Result<storage::SweepReport> Intake::sweep() {
 
 Result<std::unique_ptr<Incoming>> Intake::begin(std::uint64_t bytes_max) {
   if (incoming_ >= kIncomingMax) {
-    Error error{.kind = Kind::busy,
-                .code = "too_many_uploads",
-                .message = "Too many files are being uploaded at once. Send this one again in a moment.",
-                .retry_after_seconds = 2};
-    return std::unexpected(std::move(error));
+    return too_many("too_many_uploads", "Too many files are being uploaded at once. Send this one again in a moment.");
   }
   return std::unique_ptr<Incoming>(new Incoming(*this, new_uuid(clock_.wall()), bytes_max));
 }
@@ -199,7 +203,13 @@ Task<Result<storage::Upload>> Intake::find(std::string id) {
 }
 
 Task<Result<std::unique_ptr<Outgoing>>> Intake::open(std::string id) {
-  auto work = [this, id = std::move(id)] { return open_now(id); };
+  // Taken before the file is opened, so that no more are ever open.
+  const int others = outgoing_++;
+  Place place(&outgoing_);
+  if (others >= kOutgoingMax) {
+    co_return too_many("too_many_downloads", "Too many files are being downloaded at once. Ask again in a moment.");
+  }
+  auto work = [this, id = std::move(id), place = std::move(place)]() mutable { return open_now(id, std::move(place)); };
   co_return co_await offload(pool_, std::move(work));
 }
 
@@ -211,7 +221,7 @@ std::unexpected<Error> bytes_missing(const std::string& sha256) {
 
 }  // namespace
 
-Result<std::unique_ptr<Outgoing>> Intake::open_now(const std::string& id) {
+Result<std::unique_ptr<Outgoing>> Intake::open_now(const std::string& id, Place place) {
   auto upload = uploads_.find(id);
   if (!upload) return std::unexpected(std::move(upload.error()));
   auto blob = blobs_.read(upload->sha256);
@@ -224,7 +234,7 @@ Result<std::unique_ptr<Outgoing>> Intake::open_now(const std::string& id) {
   if (!blob) return std::unexpected(std::move(blob.error()));
   // Cut or grown on the disk: these are not the bytes that the digest stands for.
   if (blob->size_bytes() != upload->size_bytes) return bytes_missing(upload->sha256);
-  return std::make_unique<Outgoing>(pool_, std::move(*upload), std::move(*blob));
+  return std::make_unique<Outgoing>(pool_, std::move(*upload), std::move(*blob), std::move(place));
 }
 
 Task<Result<void>> Intake::remove(std::string id) {

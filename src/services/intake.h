@@ -26,6 +26,9 @@ namespace gbgreg::services {
 inline constexpr std::size_t kBufferBytes = 256 * 1024;
 // Files on their way in at once, over all connections, give or take one for each I/O thread.
 inline constexpr int kIncomingMax = 256;
+// Files on their way out at once, over all connections: each holds a descriptor and a buffer for as long as its reader
+// takes.
+inline constexpr int kOutgoingMax = 256;
 
 // What is said about a file besides its bytes.
 struct FileFacts {
@@ -46,8 +49,6 @@ class Incoming {
   // (storage_full, storage_failed). After an error the file is only good for destruction.
   Task<Result<void>> write(std::string_view piece);
 
-  std::uint64_t size_bytes() const { return size_bytes_; }
-
  private:
   friend class Intake;
   Incoming(Intake& intake, std::string id, std::uint64_t bytes_max);
@@ -63,10 +64,16 @@ class Incoming {
   std::shared_ptr<storage::BlobWriter> writer_;
 };
 
+// One of so many that there may be at once, given back when it goes.
+struct GiveBack {
+  void operator()(std::atomic<int>* taken) const { --*taken; }
+};
+using Place = std::unique_ptr<std::atomic<int>, GiveBack>;
+
 // A stored file, open for reading. It stays readable when the upload is removed meanwhile.
 class Outgoing {
  public:
-  Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob);
+  Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob, Place place);
 
   const storage::Upload& upload() const { return upload_; }
   std::uint64_t size_bytes() const { return blob_->size_bytes(); }
@@ -78,6 +85,7 @@ class Outgoing {
  private:
   asio::thread_pool& pool_;
   storage::Upload upload_;
+  Place place_;
   std::shared_ptr<const storage::Blob> blob_;  // Shared with the job on the pool, as above.
   std::string buffer_;
 };
@@ -101,7 +109,8 @@ class Intake {
   Task<Result<storage::UploadPage>> list(storage::UploadQuery query);
   Task<Result<storage::Upload>> find(std::string id);
 
-  // Errors: not_found; internal (bytes_missing: somebody took the file away); unavailable.
+  // Errors: not_found; internal (bytes_missing: somebody took the file away); unavailable; busy (too many files on
+  // their way).
   Task<Result<std::unique_ptr<Outgoing>>> open(std::string id);
 
   // Works on a full disk too, as long as the reserve does. Errors: not_found, unavailable.
@@ -113,7 +122,7 @@ class Intake {
   // The blocking halves, for the pool.
   Result<storage::Upload> store(storage::BlobWriter& writer, storage::Upload upload);
   Result<storage::Upload> keep_and_insert(storage::BlobWriter& writer, storage::Upload upload);
-  Result<std::unique_ptr<Outgoing>> open_now(const std::string& id);
+  Result<std::unique_ptr<Outgoing>> open_now(const std::string& id, Place place);
   Result<void> remove_now(const std::string& id);
   void remove_unused_bytes(const std::string& sha256);
   void remove_bytes(const std::string& sha256);
@@ -125,6 +134,7 @@ class Intake {
   storage::Reserve& reserve_;
   const Clock& clock_;
   std::atomic<int> incoming_ = 0;
+  std::atomic<int> outgoing_ = 0;
   // A digest's bytes and rows change together under one of these, so that an upload never commits a row for bytes that
   // a removal is just unlinking. Several, so that unrelated files do not wait for each other's syncs.
   std::array<std::mutex, 16> bytes_mutexes_;

@@ -343,5 +343,22 @@ TEST_F(IntakeTest, TooManyFilesAtOnceAreAskedToComeBack) {
   EXPECT_TRUE(intake_->begin(1));
 }
 
+TEST_F(IntakeTest, TooManyDownloadsAtOnceAreAskedToComeBack) {
+  const std::string id = upload("hello").value().id;
+  EXPECT_EQ(wait_for(intake_->open("no such id")).error().kind, Kind::not_found);
+  std::vector<std::unique_ptr<Outgoing>> files;
+  files.reserve(kOutgoingMax);
+  for (int i = 0; i < kOutgoingMax; ++i) files.push_back(std::move(wait_for(intake_->open(id)).value()));
+  for (int i = 0; i < 2; ++i) {
+    const auto refused = wait_for(intake_->open(id));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::busy);
+    EXPECT_EQ(refused.error().code, "too_many_downloads");
+    EXPECT_TRUE(refused.error().retry_after_seconds);
+  }
+  files.pop_back();
+  EXPECT_TRUE(wait_for(intake_->open(id)));
+}
+
 }  // namespace
 }  // namespace gbgreg::services

@@ -56,8 +56,8 @@ json::object to_json(const storage::Upload& upload) {
 // Reads one upload form: `file`, and perhaps a `description`. Fields of other names are passed over.
 class UploadForm {
  public:
-  UploadForm(services::Intake& intake, std::uint64_t file_bytes_max)
-      : intake_(intake), file_bytes_max_(file_bytes_max) {}
+  UploadForm(net::Exchange& exchange, services::Intake& intake, std::uint64_t file_bytes_max)
+      : exchange_(exchange), intake_(intake), file_bytes_max_(file_bytes_max) {}
 
   // The next of the parser's events.
   Task<Result<void>> take(MultipartParser::Event event, const MultipartParser& parser) {
@@ -100,6 +100,8 @@ class UploadForm {
     }
     auto file = intake_.begin(file_bytes_max_);
     if (!file) return std::unexpected(std::move(file.error()));
+    // Not before: the places of the intake bound this memory too.
+    exchange_.want_large_pieces();
     part_ = Part::file;
     file_ = std::move(*file);
     facts_.client_filename = *head.filename;
@@ -116,6 +118,7 @@ class UploadForm {
     return {};
   }
 
+  net::Exchange& exchange_;
   services::Intake& intake_;
   std::uint64_t file_bytes_max_;
   Part part_ = Part::other;
@@ -230,9 +233,8 @@ Task<Result<void>> UploadHandlers::upload_file(net::Exchange& exchange) {
     co_return body_too_large(options_.upload_bytes_max);
   }
 
-  exchange.want_large_pieces();
   MultipartParser parser(*boundary);
-  UploadForm form(intake_, options_.upload_bytes_max);
+  UploadForm form(exchange, intake_, options_.upload_bytes_max);
   auto read = co_await read_form(exchange, parser, form, options_.upload_bytes_max);
   if (!read) co_return read;
   auto upload = co_await form.store();

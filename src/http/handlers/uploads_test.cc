@@ -44,6 +44,7 @@ class UploadHandlersTest : public testing::Test {
     Result<void> outcome;
     json::value answer;
     std::uint64_t body_bytes_read;
+    bool large_pieces_wanted;
   };
   Posted post(std::string body, std::string_view content_type = "multipart/form-data; boundary=b",
               bool chunked = false) {
@@ -51,7 +52,7 @@ class UploadHandlersTest : public testing::Test {
     if (chunked) exchange.mutable_head().framing = net::Framing::chunked;
     auto outcome = wait_for(handlers_.upload_file(exchange));
     json::value answer = outcome ? json::parse(exchange.answer) : json::value{};
-    return {std::move(outcome), std::move(answer), exchange.body_bytes_read()};
+    return {std::move(outcome), std::move(answer), exchange.body_bytes_read(), exchange.large_pieces_wanted};
   }
   std::string posted_id(std::string_view bytes, std::string_view filename = "a.txt") {
     return std::string(post(file_part(bytes, filename) + kEnd).answer.at("upload").at("id").as_string());
@@ -99,6 +100,12 @@ TEST_F(UploadHandlersTest, AnUploadIsAnsweredInTheShapeOfTheContract) {
   EXPECT_EQ(upload.at("text_preview"), "# Title\n");
   EXPECT_FALSE(upload.contains("duplicate_of"));
   EXPECT_EQ(post(file_part("# Title\n") + kEnd).answer.at("upload").at("duplicate_of"), upload.at("id"));
+}
+
+TEST_F(UploadHandlersTest, WantsLargePiecesOnceAFileHasBegun) {
+  EXPECT_FALSE(post(part("name=description", "no file yet")).large_pieces_wanted);
+  EXPECT_FALSE(post(part("name=file", "without a name") + kEnd).large_pieces_wanted);
+  EXPECT_TRUE(post(part("name=description", "x") + file_part("hello") + kEnd).large_pieces_wanted);
 }
 
 TEST_F(UploadHandlersTest, RefusesFormsThatAreNotOneFile) {
