@@ -232,7 +232,7 @@ void EngineLog::read_evidence(std::string_view text) {
     return;
   }
   if (take_prefix(text, "clip_ctx: CLIP using ")) {
-    projector_device_ = std::string(text.substr(0, text.find(' ')));
+    projector_device_ = text.substr(0, text.find(' '));
     return;
   }
   if (!take_prefix(text, "load_tensors:")) return;
@@ -271,6 +271,10 @@ llm::Placement EngineLog::placement() const {
   if (!offloadable_ && layers_) placement.total_layers = *layers_ + 1;
 
   const bool projector_on_host = !projector_device_ || is_host_memory(*projector_device_);
+  for (const std::string& device : weights_.devices) placement.devices.push_back(printable(device));
+  if (!projector_on_host && std::ranges::find(weights_.devices, *projector_device_) == weights_.devices.end()) {
+    placement.devices.push_back(printable(*projector_device_));
+  }
   if (weights_.devices.empty()) {
     // An engine with a GPU module says "offloaded 0/33": as good a proof as the silence of one without.
     const bool no_gpu = !device_named_ || offloaded_ == 0;

@@ -86,6 +86,8 @@ std::string_view state_name(BackendState state);
 // Where a model's layers are, by evidence only: what the engine's own log said.
 struct Placement {
   std::string device = "unknown";  // "CPU", "CUDA0", "mixed", "unknown".
+  std::vector<std::string> devices =
+      {};  // What holds some of it by the engine's word, without the CPU: also of "mixed".
   std::optional<int> gpu_layers = {};
   std::optional<int> total_layers = {};
 

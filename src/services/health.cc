@@ -6,17 +6,6 @@
 namespace gbgreg::services {
 namespace {
 
-// What the engines themselves said they use. A card that no engine reported is not claimed.
-void add_devices(protocols::native::HealthReport& report) {
-  std::set<std::string> seen;
-  for (const llm::BackendView& backend : report.backends) {
-    const std::string& device = backend.placement.device;
-    if (device == "CPU" || device == "unknown" || device == "mixed" || !seen.insert(device).second) continue;
-    report.gpu.devices.push_back({.id = device, .name = device});
-  }
-  report.gpu.status = report.gpu.devices.empty() ? "absent" : "ok";
-}
-
 // Nothing but the smallest files would go in any more: a row of the database takes some pages, too.
 constexpr std::uint64_t kFreeBytesMin = 1024 * 1024;
 
@@ -63,9 +52,21 @@ Task<protocols::native::HealthReport> Health::report() {
   report.backends = *fleet_.snapshot();
 
   add_stores(report, co_await stores_.report(), upload_bytes_max_);
-  add_devices(report);
+  report.gpu.devices = devices_in_use(report.backends);
+  report.gpu.status = report.gpu.devices.empty() ? "absent" : "ok";
   report.status = overall_status(report);
   co_return report;
+}
+
+std::vector<protocols::native::GpuDevice> devices_in_use(const std::vector<llm::BackendView>& backends) {
+  std::vector<protocols::native::GpuDevice> devices;
+  std::set<std::string> seen;
+  for (const llm::BackendView& backend : backends) {
+    for (const std::string& device : backend.placement.devices) {
+      if (seen.insert(device).second) devices.push_back({.id = device, .name = device});
+    }
+  }
+  return devices;
 }
 
 bool Health::can_answer() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/core.h"
 #include "fleet/fleet.h"
@@ -32,5 +33,8 @@ class Health {
   std::string version_;
   SteadyTime started_;
 };
+
+// What the engines themselves said they use, each once. A card that no engine named is not claimed. Pure.
+std::vector<protocols::native::GpuDevice> devices_in_use(const std::vector<llm::BackendView>& backends);
 
 }  // namespace gbgreg::services
