@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
+#include <functional>
+
+#include "core/utf8.h"
 
 namespace gbgreg::fleet {
 namespace {
@@ -27,35 +30,46 @@ std::string_view trimmed(std::string_view text) {
 std::string printable(std::string_view text) {
   std::string clean;
   clean.reserve(std::min(text.size(), kLogLineBytesMax));
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xc2 && lead < 0xe0 ? 2
-                               : (lead & 0xf0) == 0xe0       ? 3
-                               : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                             : 0;
-    bool valid = length != 0 && i + length <= text.size();
-    for (std::size_t k = 1; valid && k < length; ++k) valid = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
-    if (valid && length == 3) {
-      const auto second = static_cast<unsigned char>(text[i + 1]);
-      valid = !(lead == 0xe0 && second < 0xa0) && !(lead == 0xed && second >= 0xa0);
-    }
-    if (valid && length == 4) {
-      const auto second = static_cast<unsigned char>(text[i + 1]);
-      valid = !(lead == 0xf0 && second < 0x90) && !(lead == 0xf4 && second >= 0x90);
-    }
-    if (clean.size() + (valid ? length : 1) > kLogLineBytesMax) break;
-    if (!valid) {
+  while (!text.empty()) {
+    const CodePoint next = first_code_point(text);
+    if (clean.size() + (next.is_valid ? next.bytes : 1) > kLogLineBytesMax) break;
+    if (!next.is_valid) {
       clean.push_back('?');
-      ++i;
+    } else if (next.value < 0x20 || next.value == 0x7f) {
+      clean.push_back(' ');
     } else {
-      if (length == 1 && (lead < 0x20 || lead == 0x7f)) {
-        clean.push_back(' ');
-      } else {
-        clean.append(text.substr(i, length));
-      }
-      i += length;
+      clean.append(text.substr(0, next.bytes));
     }
+    text.remove_prefix(next.bytes);
+  }
+  return clean;
+}
+
+void cut_out(std::string& text, std::string_view what) {
+  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at)) text.erase(at, what.size());
+}
+
+bool is_of_a_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+// Leaves the last name of each absolute path: "'/home/me/x.gguf'" becomes "'x.gguf'". "20/33 layers", "a / b" and
+// "http://x" are none.
+std::string without_folders(std::string_view text) {
+  constexpr std::string_view kEndsAPath = " '\"`,;()<>[]{}|";
+  std::string clean;
+  clean.reserve(text.size());
+  while (!text.empty()) {
+    const char before = clean.empty() ? ' ' : clean.back();
+    const bool begins =
+        text.front() == '/' && text.size() > 1 && is_of_a_name(text[1]) && before != '/' && !is_of_a_name(before);
+    if (begins) {
+      const std::string_view path = text.substr(0, text.find_first_of(kEndsAPath));
+      text.remove_prefix(path.rfind('/') + 1);
+      if (text.empty() || !is_of_a_name(text.front())) continue;
+    }
+    clean.push_back(text.front());
+    text.remove_prefix(1);
   }
   return clean;
 }
@@ -159,9 +173,13 @@ std::string_view device_of(std::string_view buffer) { return buffer.substr(0, bu
 
 }  // namespace
 
-EngineLog::EngineLog(std::size_t lines_max, std::string folder)
-    : lines_max_(std::max<std::size_t>(lines_max, 1)), folder_(std::move(folder)) {
-  if (!folder_.empty() && !folder_.ends_with('/')) folder_.push_back('/');
+EngineLog::EngineLog(std::size_t lines_max, std::vector<std::string> folders)
+    : lines_max_(std::max<std::size_t>(lines_max, 1)), folders_(std::move(folders)) {
+  std::erase_if(folders_, [](const std::string& folder) { return folder.empty() || folder == "/"; });
+  for (std::string& folder : folders_) {
+    if (!folder.ends_with('/')) folder.push_back('/');
+  }
+  std::ranges::sort(folders_, std::ranges::greater(), &std::string::size);
 }
 
 EngineWord EngineLog::take(Stream stream, std::string_view line) {
@@ -201,11 +219,8 @@ bool EngineLog::may_be_told(Stream stream, bool is_entry) const {
 const LogLine* EngineLog::keep(LogLevel level, std::string_view text, bool may_be_told) {
   if (text.empty()) return nullptr;
   std::string clean = printable(text);
-  if (!folder_.empty()) {
-    for (std::size_t at = clean.find(folder_); at != std::string::npos; at = clean.find(folder_, at)) {
-      clean.erase(at, folder_.size());
-    }
-  }
+  for (const std::string& folder : folders_) cut_out(clean, folder);
+  clean = without_folders(clean);
   if (level == LogLevel::error && !was_ready_ && first_errors_.size() < kFirstErrorsMax) {
     if (std::ranges::find(first_errors_, clean) == first_errors_.end()) first_errors_.push_back(clean);
   }

@@ -47,9 +47,9 @@ class EngineLog {
  public:
   enum class Stream : std::uint8_t { out, err };
 
-  // Keeps the last `lines_max` lines, at least one. `folder` is cut out of what is kept, so that no path gets into a
-  // message.
-  EngineLog(std::size_t lines_max, std::string folder);
+  // Keeps the last `lines_max` lines, at least one. No path gets into what is kept: of one that begins with one of
+  // `folders` (whose names may have blanks) or with a slash, only what is behind the folder stays.
+  EngineLog(std::size_t lines_max, std::vector<std::string> folders);
 
   EngineWord take(Stream stream, std::string_view line);
 
@@ -66,7 +66,7 @@ class EngineLog {
   void read_evidence(std::string_view text);
 
   std::size_t lines_max_;
-  std::string folder_;
+  std::vector<std::string> folders_;  // Each ends with a slash; the longest first.
   std::deque<LogLine> lines_;
   std::vector<std::string> first_errors_;
   bool was_ready_ = false;

@@ -122,8 +122,12 @@ void Worker::act(Actions actions) {
 }
 
 void Worker::start_process() {
-  log_ = EngineLog(static_cast<std::size_t>(surroundings_.options.log_lines_max),
-                   options_.model_file.parent_path().string());
+  std::vector<std::string> folders;
+  for (const auto& file : {options_.model_file, options_.projector_file, surroundings_.options.engine}) {
+    folders.push_back(file.parent_path().string());
+  }
+  folders.push_back(surroundings_.options.run_folder.string());
+  log_ = EngineLog(static_cast<std::size_t>(surroundings_.options.log_lines_max), std::move(folders));
   if (auto ready = check_files(); !ready) {
     spdlog::warn("worker {}: {}", id_, ready.error().message);
     act(scheduler_.process_not_started(now(), std::move(ready.error().message)));
