@@ -134,6 +134,7 @@ class FleetTest : public testing::Test {
   }
   Fleet& make_fleet() {
     auto make_backend = [this](const std::string& address, const std::string& bearer) {
+      if (backend_throws_) throw std::runtime_error("no more memory");
       const bool hangs = first_life_hangs_ && address.ends_with("-1.sock");
       return std::make_shared<FakeBackend>(address, bearer, hangs);
     };
@@ -173,6 +174,7 @@ class FleetTest : public testing::Test {
   SystemClock clock_;
   Options options_;
   bool first_life_hangs_ = false;
+  std::atomic<bool> backend_throws_ = false;
   std::array<IoContext, 2> ios_;
   std::vector<asio::executor_work_guard<Executor>> guards_{asio::make_work_guard(ios_[0]),
                                                            asio::make_work_guard(ios_[1])};
@@ -443,6 +445,18 @@ TEST_F(FleetTest, SaysThatTheEngineIsMissingOrNoProgram) {
     fs::rename(base_ / "text", options_.engine);
   }
   EXPECT_TRUE(until([&] { return view().detail.starts_with("The engine program cannot be executed (Exec format"); }));
+}
+
+TEST_F(FleetTest, TriesAgainWhenStartingThrew) {
+  backend_throws_ = true;
+  add_worker("technical");
+  start_fleet();
+  ASSERT_TRUE(until_state(BackendState::failed));
+  EXPECT_THAT(view().detail, StartsWith("The engine could not be started"));
+  EXPECT_FALSE(view().process_id);
+  backend_throws_ = false;
+  EXPECT_TRUE(until_state(BackendState::ready));
+  EXPECT_EQ(view().restarts, 0);
 }
 
 TEST_F(FleetTest, EndsItsWorkersPolitelyAndRefusesEverybody) {

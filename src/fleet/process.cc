@@ -270,21 +270,26 @@ Result<void> ChildProcess::Impl::start(const Command& command) {
   // The child does the same: whichever runs first, its group exists before kill() needs it.
   ::setpgid(id_, id_);
 
-  const int process_fd = static_cast<int>(::syscall(SYS_pidfd_open, id_, 0));
-  if (process_fd < 0) {
+  Fd process(static_cast<int>(::syscall(SYS_pidfd_open, id_, 0)));
+  if (process.get() < 0) {
     auto error = cannot_start("pidfd_open");
     ::kill(id_, SIGKILL);
     ::waitpid(id_, nullptr, 0);
     reaped_ = true;
     return error;
   }
-  process_.assign(process_fd);
   make_nonblocking(output->read.get());
   make_nonblocking(errors->read.get());
   make_nonblocking(failure->read.get());
-  input_.assign(asio::local::stream_protocol(), input->write.release());
-  output_.assign(output->read.release());
-  errors_.assign(errors->read.release());
+  // Released once they have another owner: assigning throws when the kernel has no room to watch one more.
+  process_.assign(process.get());
+  process.release();
+  input_.assign(asio::local::stream_protocol(), input->write.get());
+  input->write.release();
+  output_.assign(output->read.get());
+  output->read.release();
+  errors_.assign(errors->read.get());
+  errors->read.release();
   failure_ = std::move(failure->read);
   return {};
 }
@@ -412,9 +417,11 @@ void ChildProcess::Impl::close_descriptors() {
 Result<std::unique_ptr<ChildProcess>> ChildProcess::start(IoContext& io, const Command& command, OnLine on_line,
                                                           OnEnd on_end) {
   auto impl = std::make_shared<Impl>(io, std::move(on_line), std::move(on_end));
+  // First, so that it ends what was begun should anything throw.
+  std::unique_ptr<ChildProcess> child(new ChildProcess(impl));
   if (auto started = impl->start(command); !started) return std::unexpected(started.error());
   impl->listen();
-  return std::unique_ptr<ChildProcess>(new ChildProcess(std::move(impl)));
+  return child;
 }
 
 ChildProcess::ChildProcess(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}

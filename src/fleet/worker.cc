@@ -43,7 +43,7 @@ bool is_file(const std::filesystem::path& path) {
   return std::filesystem::is_regular_file(path, ignored);
 }
 
-std::unexpected<Error> missing(std::string sentence) {
+std::unexpected<Error> not_started(std::string sentence) {
   return fail(Kind::unavailable, "worker_not_started", std::move(sentence));
 }
 
@@ -100,7 +100,7 @@ void Worker::request_failed_again(std::uint64_t generation) {
 void Worker::act(Actions actions) {
   for (Action& action : actions) {
     if (std::holds_alternative<StartProcess>(action)) {
-      start_process();
+      begin_life();
     } else if (std::holds_alternative<AskToExit>(action)) {
       if (process_) process_->send_line(kExitLine);
     } else if (std::holds_alternative<KillProcess>(action)) {
@@ -121,18 +121,33 @@ void Worker::act(Actions actions) {
   surroundings_.on_change();
 }
 
-void Worker::start_process() {
+// Whatever goes wrong here must be told to the scheduler: while it waits for a start, nothing else wakes it.
+void Worker::begin_life() {
+  Result<void> started;
+  try {
+    started = start_process();
+  } catch (const std::exception& error) {
+    started = not_started("The engine could not be started, and the log says why. It is tried again.");
+    started.error().detail = error.what();
+    process_.reset();
+    backend_.reset();
+  }
+  if (started) {
+    act(scheduler_.process_started(now()));
+    return;
+  }
+  spdlog::warn("worker {}: {} {}", id_, started.error().message, started.error().detail);
+  act(scheduler_.process_not_started(now(), std::move(started.error().message)));
+}
+
+Result<void> Worker::start_process() {
   std::vector<std::string> folders;
   for (const auto& file : {options_.model_file, options_.projector_file, surroundings_.options.engine}) {
     folders.push_back(file.parent_path().string());
   }
   folders.push_back(surroundings_.options.run_folder.string());
   log_ = EngineLog(static_cast<std::size_t>(surroundings_.options.log_lines_max), std::move(folders));
-  if (auto ready = check_files(); !ready) {
-    spdlog::warn("worker {}: {}", id_, ready.error().message);
-    act(scheduler_.process_not_started(now(), std::move(ready.error().message)));
-    return;
-  }
+  if (auto ready = check_files(); !ready) return ready;
   const std::string name = "w" + std::to_string(index_) + "-" + std::to_string(scheduler_.generation()) + ".sock";
   socket_ = surroundings_.options.run_folder / name;
   std::error_code ignored;
@@ -146,16 +161,14 @@ void Worker::start_process() {
   auto on_end = [this](const ProcessEnd& end) { end_life(end); };
   auto process = ChildProcess::start(surroundings_.io.context(), command, std::move(on_line), std::move(on_end));
   if (!process) {
-    spdlog::error("worker {}: {}", id_, process.error().detail);
-    act(scheduler_.process_not_started(now(), "The engine's process could not be made (" + process.error().detail +
-                                                  "); free some memory or processes. It is tried again."));
-    return;
+    return not_started("The engine's process could not be made (" + process.error().detail +
+                       "); free some memory or processes. It is tried again.");
   }
   process_ = std::move(*process);
   backend_ = surroundings_.make_backend("unix:" + socket_.string(), life.key);
   started_at_ = now();
   spdlog::info("worker {}: process {} loads {}", id_, process_->id(), options_.model_file.filename().string());
-  act(scheduler_.process_started(now()));
+  return {};
 }
 
 // The sentences reach /health, so they name files, but not where they are; the log has the paths.
@@ -163,16 +176,16 @@ Result<void> Worker::check_files() const {
   const Options& fleet = surroundings_.options;
   if (::access(fleet.engine.c_str(), X_OK) != 0 || !is_file(fleet.engine)) {
     spdlog::debug("worker {}: no engine at {}", id_, fleet.engine.string());
-    return missing("The engine program " + fleet.engine.filename().string() +
-                   " is missing or not executable: build it with ./run, or name another one in the configuration.");
+    return not_started("The engine program " + fleet.engine.filename().string() +
+                       " is missing or not executable: build it with ./run, or name another one in the configuration.");
   }
   std::vector<std::filesystem::path> files = {options_.model_file};
   if (!options_.projector_file.empty()) files.push_back(options_.projector_file);
   for (const auto& file : files) {
     if (::access(file.c_str(), R_OK) == 0 && is_file(file)) continue;
     spdlog::debug("worker {}: no readable file at {}", id_, file.string());
-    return missing("The model file " + file.filename().string() +
-                   " is missing or not readable: put it back, or name another one in the configuration.");
+    return not_started("The model file " + file.filename().string() +
+                       " is missing or not readable: put it back, or name another one in the configuration.");
   }
   return make_run_folder(fleet.run_folder);
 }

@@ -75,7 +75,8 @@ class Worker {
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
   void act(Actions actions);
-  void start_process();
+  void begin_life();
+  Result<void> start_process();
   void end_life(const ProcessEnd& end);
   Task<void> check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
   Result<void> check_files() const;
