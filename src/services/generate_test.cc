@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include <boost/asio/basic_waitable_timer.hpp>
+#include <algorithm>
 #include <deque>
 #include <fstream>
 #include <optional>
@@ -33,11 +33,12 @@ class JumpingClock final : public Clock {
  public:
   SteadyTime steady() const override { return clock_.steady() + jumped_; }
   WallTime wall() const override { return clock_.wall(); }
-  void jump(milliseconds duration) { jumped_ += duration; }
+  void jump(SteadyTime::duration duration) { jumped_ += duration; }
+  void jump_to(SteadyTime time) { jump(std::max(SteadyTime::duration{0}, time - steady())); }
 
  private:
   SystemClock clock_;
-  milliseconds jumped_{0};
+  SteadyTime::duration jumped_{0};
 };
 
 // What happens to the next requests, one after another; those after the last are answered.
@@ -52,18 +53,14 @@ class ScriptedBackend final : public backends::Backend {
  public:
   ScriptedBackend(Script& script, std::string address) : script_(script), address_(std::move(address)) {}
 
-  // A failure by timed_out and the code "deadline_passed" comes when the request's deadline does.
-  Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink&) override {
+  // A failure of the code "deadline_passed" comes when the request's deadline does.
+  Task<Result<llm::Completion>> generate(net::IoThread&, const llm::Request& request, llm::Sink&) override {
     script_.asked.push_back(address_);
     if (script_.failures.empty()) co_return llm::Completion{};
     const Error failure = std::move(script_.failures.front());
     script_.failures.pop_front();
     script_.clock.jump(script_.failure_takes);
-    if (failure.code == "deadline_passed") {
-      asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>
-          timer(io.executor(), request.deadline);
-      co_await timer.async_wait(use_task);
-    }
+    if (failure.code == "deadline_passed") script_.clock.jump_to(request.deadline);
     co_return std::unexpected(failure);
   }
   Task<Result<void>> check(net::IoThread&, SteadyTime) override { co_return Result<void>{}; }
@@ -101,6 +98,11 @@ class GenerateTest : public testing::Test {
     generate_ = std::make_unique<Generate>(*fleet_, registry_, jumping_clock_);
     fleet_->start();
     return *fleet_;
+  }
+
+  void become_ready() {
+    start_fleet();
+    while (fleet_->snapshot()->front().state != llm::BackendState::ready) std::this_thread::yield();
   }
 
   Result<Answer> answer(std::optional<int> deadline_ms = {}) {
@@ -169,7 +171,7 @@ TEST_F(GenerateTest, DoesNotBlameAWorkerForADeadlineThatPassed) {
   options_.failures_until_restart = 1;
   script_.failures = {late(), late()};
   for (int i = 0; i < 2; ++i) {
-    const auto refused = answer(20);
+    const auto refused = answer(60'000);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().kind, Kind::timed_out);
   }
@@ -206,8 +208,7 @@ TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
 TEST_F(GenerateTest, TriesAgainHoweverFullTheQueueIs) {
   options_.queue_max = 0;  // The worker is under suspicion for a moment, so the second attempt has to wait.
   options_.workers[0].slots = 1;
-  start_fleet();
-  while (fleet_->snapshot()->front().state != llm::BackendState::ready) std::this_thread::yield();
+  become_ready();
   script_.failures = {failed()};
   EXPECT_TRUE(answer());
   EXPECT_EQ(script_.asked.size(), 2U);
