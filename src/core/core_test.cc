@@ -2,8 +2,29 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <new>
 #include <set>
 #include <thread>
+
+namespace {
+
+thread_local bool this_thread_has_memory = true;
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  void* memory = this_thread_has_memory ? std::malloc(size) : nullptr;
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+// Asio takes its own from here.
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  void* memory = nullptr;
+  return this_thread_has_memory && posix_memalign(&memory, alignment, size) == 0 ? memory : nullptr;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace gbgreg {
 namespace {
@@ -78,6 +99,29 @@ TEST(Offload, RunsOnThePoolAndComesBackToTheCaller) {
   while (came_back_on == std::thread::id{}) io.run_one();
   EXPECT_EQ(came_back_on, std::this_thread::get_id());
   EXPECT_NE(worked_on, came_back_on);
+}
+
+// The work uses up what the pool's thread has kept for reuse, and from its end on no memory is to be had there.
+TEST(Offload, ComesBackWithoutMemory) {
+  IoContext io;
+  asio::thread_pool pool(1);
+  bool came_back = false;
+  auto story = [&]() -> Task<void> {
+    auto work = [&pool] {
+      for (int i = 0; i < 4; ++i) asio::post(pool, [] { this_thread_has_memory = true; });
+      this_thread_has_memory = false;
+      return 42;
+    };
+    try {
+      co_await offload(pool, std::move(work));
+    } catch (const std::bad_alloc&) {
+      came_back = true;
+    }
+  };
+  spawn(io.get_executor(), "story", story());
+  auto guard = asio::make_work_guard(io);
+  while (!came_back) io.run_one();
+  EXPECT_TRUE(came_back);
 }
 
 TEST(Offload, HandsAnExceptionBackToTheCaller) {

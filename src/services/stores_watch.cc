@@ -62,7 +62,12 @@ void StoresWatch::look() {
     reported_ = clock_.steady();
   }
   // Posted under the lock: until a waiter has left, its loop is there.
-  for (const auto& waiter : waiters_) asio::post(waiter->get_executor(), [waiter] { waiter->cancel(); });
+  try {
+    for (const auto& waiter : waiters_) asio::post(waiter->get_executor(), [waiter] { waiter->cancel(); });
+  } catch (const std::exception& error) {
+    // They wait to the end of their time. What left a job of the pool would end the process.
+    spdlog::error("whoever waits for news of database and disk could not be told: {}", error.what());
+  }
   waiters_.clear();
 }
 
