@@ -12,6 +12,20 @@ namespace gbgreg::storage {
 
 void Reserve::hold() {
   const std::scoped_lock lock(mutex_);
+  hold_locked();
+}
+
+void Reserve::keeper_came() {
+  const std::scoped_lock lock(mutex_);
+  ++keepers_;
+}
+
+void Reserve::keeper_left() {
+  const std::scoped_lock lock(mutex_);
+  if (--keepers_ == 0) hold_locked();
+}
+
+void Reserve::hold_locked() {
   if (held_) return;
   disk_.remove(path_);  // A former run's.
   const OwnedFile file(disk_.create(path_));

@@ -26,19 +26,25 @@ class Reserve {
   bool release();
 
  private:
+  friend class ReserveKeeper;
+  void keeper_came();
+  void keeper_left();
+  void hold_locked();
   bool fill(int file);
 
   std::string path_;
   Disk& disk_;
   std::mutex mutex_;
   bool held_ = false;
+  int keepers_ = 0;
 };
 
-// Takes the reserve again when a job that may have given it up ends, however it ends.
+// Takes the reserve again when a job that may have given it up ends, however it ends. Of several jobs it is the last,
+// for the room that one of them was given must not be taken from it by another.
 class ReserveKeeper {
  public:
-  explicit ReserveKeeper(Reserve& reserve) : reserve_(reserve) {}
-  ~ReserveKeeper() { reserve_.hold(); }
+  explicit ReserveKeeper(Reserve& reserve) : reserve_(reserve) { reserve_.keeper_came(); }
+  ~ReserveKeeper() { reserve_.keeper_left(); }
   ReserveKeeper(const ReserveKeeper&) = delete;
   ReserveKeeper& operator=(const ReserveKeeper&) = delete;
 

@@ -29,6 +29,23 @@ TEST(Reserve, IsHeldReleasedAndHeldAgain) {
   EXPECT_EQ(std::filesystem::file_size(path), kReserveBytes);
 }
 
+TEST(Reserve, IsTakenAgainByTheLastOfItsKeepers) {
+  const TestFolder folder;
+  const auto path = folder.path() / "reserve";
+  Disk disk;
+  Reserve reserve(path, disk);
+  reserve.hold();
+  {
+    const ReserveKeeper working(reserve);
+    {
+      const ReserveKeeper done_already(reserve);
+      EXPECT_TRUE(reserve.release());
+    }
+    EXPECT_FALSE(std::filesystem::exists(path));
+  }
+  EXPECT_TRUE(std::filesystem::exists(path));
+}
+
 TEST(Reserve, LeavesNothingOfItselfOnADiskThatIsFull) {
   const TestFolder folder;
   const auto path = folder.path() / "reserve";
