@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace gbgreg::storage {
 namespace {
@@ -44,8 +45,11 @@ Result<std::unique_ptr<Database>> Database::open(const Options& options) {
       session.open(soci::sqlite3, "dbname=\"" + *path + "\"");
       prepare(session, options);
     }
-  } catch (const soci::soci_error& error) {
+  } catch (const soci::sqlite3_soci_error& error) {
     return std::unexpected(explain(error));
+  } catch (const soci::soci_error& error) {
+    // A failure to connect has no number: the database is away.
+    return std::unexpected(explain(SQLITE_CANTOPEN, error.what()));
   }
   return database;
 }
@@ -58,15 +62,18 @@ Result<void> Database::check() {
   });
 }
 
+// Without a number it is SOCI itself that complains, about a NULL or a column that we did not expect: our own fault.
 Error Database::explain(const soci::soci_error& error) {
+  const auto* from_sqlite = dynamic_cast<const soci::sqlite3_soci_error*>(&error);
+  return explain(from_sqlite != nullptr ? from_sqlite->result() & 0xff : SQLITE_ERROR, error.what());
+}
+
+Error Database::explain(int sqlite_number, std::string detail) {
   Error answer{.kind = Kind::internal,
                .code = "database_failed",
                .message = "The gateway's database refused the operation. Its log says why.",
-               .detail = error.what()};
-  const auto* from_sqlite = dynamic_cast<const soci::sqlite3_soci_error*>(&error);
-  // A failure to connect carries no number, and it is the database that is away.
-  const int number = from_sqlite != nullptr ? from_sqlite->result() & 0xff : SQLITE_CANTOPEN;
-  switch (number) {
+               .detail = std::move(detail)};
+  switch (sqlite_number) {
     case SQLITE_FULL:
       answer.kind = Kind::unavailable;
       answer.code = "storage_full";

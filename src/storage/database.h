@@ -8,6 +8,7 @@
 #include <soci/soci.h>
 
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -67,6 +68,7 @@ class Database {
 
   explicit Database(std::size_t connections) : pool_(connections) {}
   static Error explain(const soci::soci_error& error);
+  static Error explain(int sqlite_number, std::string detail);
 
   soci::connection_pool pool_;
 };

@@ -100,6 +100,18 @@ TEST_F(DatabaseTest, AnErrorShowsNoSqlToTheClient) {
   EXPECT_NE(broken.error().detail.find("nowhere"), std::string::npos);
 }
 
+TEST_F(DatabaseTest, AMistakeOfOursIsNotTakenForADatabaseThatIsAway) {
+  auto database = std::move(Database::open(options()).value());
+  const auto broken = database->with_connection([](soci::session& session) -> Result<int> {
+    int number = 0;
+    session << "SELECT NULL", soci::into(number);  // SOCI wants to be told where a NULL may be.
+    return number;
+  });
+  ASSERT_FALSE(broken);
+  EXPECT_EQ(broken.error().kind, Kind::internal);
+  EXPECT_EQ(broken.error().code, "database_failed");
+}
+
 TEST_F(DatabaseTest, ALockedDatabaseIsBusyAndNotBroken) {
   auto database = std::move(Database::open(options()).value());
   ASSERT_TRUE(run(*database, "CREATE TABLE t (a integer)"));
