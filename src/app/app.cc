@@ -152,7 +152,8 @@ int serve(const config::Config& config, const std::string& version) {
   std::signal(SIGXFSZ, SIG_IGN);
   const OpenFilesLimit open_files = raise_open_files_limit();
 
-  auto folder = DataFolder::open(config.data);
+  storage::Disk disk;
+  auto folder = DataFolder::open(config.data, disk);
   if (!folder) return refuse_to_start(folder.error());
 
   // Bottom-up: each owns itself and borrows what was built before it.
@@ -166,7 +167,6 @@ int serve(const config::Config& config, const std::string& version) {
   const storage::Options storage_options{.database_url = "sqlite://" + folder->database().string(),
                                          .uploads_folder = folder->uploads(),
                                          .database_connections = kStorageThreads + 1};
-  storage::Disk disk;
   storage::Reserve reserve(folder->reserve(), disk);
   auto database = storage::open_database(storage_options, clock, reserve);
   if (!database) return refuse_to_start(database.error());

@@ -14,6 +14,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace gbgreg::app {
 namespace {
@@ -56,6 +57,34 @@ Result<void> check_who_may_enter(const fs::path& folder) {
   return {};
 }
 
+// Its name is durable once the folder that has it is synced.
+Result<void> sync_name_of(const fs::path& folder, storage::Disk& disk) {
+  if (disk.sync_folder(folder.parent_path().string()) != 0) return cannot(folder.parent_path());
+  return {};
+}
+
+Result<void> make_folder(const fs::path& folder, storage::Disk& disk) {
+  if (disk.make_folder(folder.string()) == 0) return sync_name_of(folder, disk);
+  if (errno == EEXIST) return {};
+  return cannot(folder);
+}
+
+// They are no more ours than those that were there, so they get the mode that anybody's have.
+Result<void> make_folders_above(const fs::path& folder, storage::Disk& disk) {
+  std::error_code error;
+  std::vector<fs::path> missing;
+  for (fs::path above = folder.parent_path(); above.has_relative_path() && !fs::exists(above, error);) {
+    missing.push_back(above);
+    above = above.parent_path();
+  }
+  fs::create_directories(folder.parent_path(), error);
+  if (error) return cannot(folder, error.message());
+  for (const fs::path& made : missing) {
+    if (auto synced = sync_name_of(made, disk); !synced) return synced;
+  }
+  return {};
+}
+
 // A path in 16 hexadecimal digits (FNV-1a), the same in every version of this program.
 std::string path_digest(const fs::path& path) {
   std::uint64_t digest = 0xcbf29ce484222325;
@@ -77,23 +106,22 @@ bool take_lock(int file) {
 
 }  // namespace
 
-Result<DataFolder> DataFolder::open(const fs::path& root) {
+Result<DataFolder> DataFolder::open(const fs::path& root, storage::Disk& disk) {
   std::error_code error;
   fs::path absolute = fs::absolute(root, error).lexically_normal();
   if (!absolute.has_filename()) absolute = absolute.parent_path();  // There was a slash at its end.
   DataFolder folder(std::move(absolute));
-  if (auto made = folder.make(); !made) return std::unexpected(made.error());
+  if (auto made = folder.make(disk); !made) return std::unexpected(made.error());
   if (auto locked = folder.lock(); !locked) return std::unexpected(locked.error());
   folder.make_database_private();
   if (auto made = folder.make_run_folder(); !made) return std::unexpected(made.error());
   return folder;
 }
 
-Result<void> DataFolder::make() const {
-  std::error_code error;
-  fs::create_directories(root_.parent_path(), error);
+Result<void> DataFolder::make(storage::Disk& disk) const {
+  if (auto made = make_folders_above(root_, disk); !made) return made;
   for (const fs::path& made : {root_, uploads(), root_ / "projects"}) {
-    if (::mkdir(made.c_str(), S_IRWXU) != 0 && errno != EEXIST) return cannot(made);
+    if (auto outcome = make_folder(made, disk); !outcome) return outcome;
     if (made != root_) continue;
     if (auto checked = check_who_may_enter(root_); !checked) return checked;
   }

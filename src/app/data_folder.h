@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "core/core.h"
+#include "storage/disk.h"
 
 namespace gbgreg::app {
 
@@ -13,8 +14,9 @@ namespace gbgreg::app {
 // is inside is private by its own modes.
 class DataFolder {
  public:
-  // Errors: unavailable (cannot be made or written, or others may write), conflict (another gateway has it).
-  static Result<DataFolder> open(const std::filesystem::path& root);
+  // What is made is there after a loss of power too. Errors: unavailable (cannot be made or written, or others may
+  // write), conflict (another gateway has it).
+  static Result<DataFolder> open(const std::filesystem::path& root, storage::Disk& disk);
 
   DataFolder(DataFolder&& other) noexcept;
   DataFolder& operator=(DataFolder&&) = delete;
@@ -31,7 +33,7 @@ class DataFolder {
   explicit DataFolder(std::filesystem::path root) : root_(std::move(root)) {}
 
   // The parts of open().
-  Result<void> make() const;
+  Result<void> make(storage::Disk& disk) const;
   Result<void> lock();
   void make_database_private() const;
   Result<void> make_run_folder();
