@@ -76,6 +76,10 @@ class PooledAnswer final : public ClientAnswer {
         auto wait = next_wait(timeout, std::min(head_until, deadline_));
         if (!wait) co_return std::unexpected(explained(std::move(wait.error()), deadline_));
         auto size = co_await connection_->fill(options.head_bytes_max, *wait);
+        if (!size && size.error().kind == Kind::too_large) {
+          co_return fail(Kind::backend_failed, "backend_failed", "The model's server gave an answer that is not HTTP.",
+                         "a head over " + std::to_string(options.head_bytes_max) + " bytes");
+        }
         if (!size) co_return std::unexpected(explained(std::move(size.error()), deadline_));
         if (*size == 0) {
           got_bytes_ |= searched > 0;

@@ -129,6 +129,18 @@ TEST_F(ClientTest, TellsASilentBackendFromADeadlineThatPassed) {
   }
 }
 
+TEST_F(ClientTest, TakesAHeadWithoutEndForTheBackendsFailure) {
+  OneBackend backend([](tcp::socket& socket) {
+    boost::system::error_code ignored;
+    asio::write(socket, asio::buffer("HTTP/1.1 200 OK\r\nX: " + std::string(40'000, 'a')), ignored);
+    wait_for_close(socket);
+  });
+  const auto failure = failure_of(backend.address(), {.target = "/"});
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind, Kind::backend_failed);
+  EXPECT_EQ(failure->code, "backend_failed");
+}
+
 TEST_F(ClientTest, GivesUpOnAServerThatTakesNoConnection) {
   // Nobody accepts, and the queue of the kernel is full: it lets further connections wait without a word.
   IoContext io;
