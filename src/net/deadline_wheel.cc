@@ -50,7 +50,6 @@ void DeadlineWheel::unlink(Deadline& deadline) {
 }
 
 void DeadlineWheel::schedule() {
-  ticking_ = true;
   timer_.expires_after(kTick);
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
@@ -58,6 +57,8 @@ void DeadlineWheel::schedule() {
     ticking_ = false;
     if (armed_ > 0) schedule();
   });
+  // Not before: a wait that cannot begin, because memory is short, is for the next arm() to begin.
+  ticking_ = true;
 }
 
 void DeadlineWheel::turn() {

@@ -5,6 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "net/failing_memory.h"
+
 namespace gbgreg::net {
 namespace {
 
@@ -79,6 +81,29 @@ TEST(DeadlineWheel, OneThatFiresMayDisarmItsNeighbour) {
   wheel.arm(second, milliseconds{60});
   context.run();
   EXPECT_EQ(fired, 1);
+}
+
+TEST(DeadlineWheel, TurnsAgainAfterThereWasNoMemoryToWait) {
+  int failures = 0;
+  for (int spared = 0; failures == spared; ++spared) {
+    SCOPED_TRACE(spared);
+    IoContext context;
+    DeadlineWheel wheel(context);
+    int fired = 0;
+    Recorded first(fired);
+    Recorded second(fired);
+    fail_allocation_after(spared);
+    try {
+      wheel.arm(first, milliseconds{60});
+    } catch (const std::bad_alloc&) {
+      ++failures;
+    }
+    spare_allocations();
+    wheel.arm(second, milliseconds{60});
+    context.run();
+    EXPECT_EQ(fired, 2);
+  }
+  EXPECT_GE(failures, 1);
 }
 
 TEST(DeadlineWheel, WorksAgainAfterItStoodStill) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <ctime>
+#include <new>
 
 #include "net/connection.h"
 
@@ -14,7 +15,7 @@ std::unique_ptr<char[]> BufferPool::take() {
   return buffer;
 }
 
-void BufferPool::give_back(std::unique_ptr<char[]> buffer) {
+void BufferPool::give_back(std::unique_ptr<char[]> buffer) noexcept {
   if (kept_.size() < kKeptMax) kept_.push_back(std::move(buffer));
 }
 
@@ -37,12 +38,16 @@ std::unique_ptr<Connection> IdleConnections::take(const std::string& address) {
   return fit;
 }
 
-void IdleConnections::keep(const std::string& address, std::unique_ptr<Connection> connection) {
-  if (by_address_.size() >= kAddressesMax && !by_address_.contains(address)) by_address_.clear();
-  auto& kept = by_address_[address];
-  if (kept.size() >= per_backend_max_) return;
-  connection->release_buffer();
-  kept.push_back({.connection = std::move(connection), .since = std::chrono::steady_clock::now()});
+void IdleConnections::keep(const std::string& address, std::unique_ptr<Connection> connection) noexcept {
+  try {
+    if (by_address_.size() >= kAddressesMax && !by_address_.contains(address)) by_address_.clear();
+    auto& kept = by_address_[address];
+    if (kept.size() >= per_backend_max_) return;
+    connection->release_buffer();
+    kept.push_back({.connection = std::move(connection), .since = std::chrono::steady_clock::now()});
+  } catch (const std::bad_alloc&) {
+    // The connection closes as it goes out of scope, and the next request opens one.
+  }
 }
 
 IoThread::IoThread(int index, const Options& options)

@@ -22,8 +22,10 @@ class BufferPool {
  public:
   static constexpr std::size_t kBufferBytes = 16 * 1024;
   static constexpr std::size_t kKeptMax = 256;
+  BufferPool() { kept_.reserve(kKeptMax); }
   std::unique_ptr<char[]> take();
-  void give_back(std::unique_ptr<char[]> buffer);
+  // For destructors, so it needs no memory.
+  void give_back(std::unique_ptr<char[]> buffer) noexcept;
 
  private:
   std::vector<std::unique_ptr<char[]>> kept_;
@@ -39,7 +41,8 @@ class IdleConnections {
   // Null when there is none that is fit for a request: not too old, not closed by the backend, and without bytes that
   // nobody asked for, which the next request would take for its answer.
   std::unique_ptr<Connection> take(const std::string& address);
-  void keep(const std::string& address, std::unique_ptr<Connection> connection);
+  // Closes it when there are enough of them, and when there is no memory to keep it: destructors call this.
+  void keep(const std::string& address, std::unique_ptr<Connection> connection) noexcept;
 
  private:
   struct Idle {

@@ -1,4 +1,8 @@
-// A task that goes on for ever, in rounds, and that no failure of one round ends. One I/O thread.
+// A task that goes on for ever, in rounds, and that no exception out of one round ends. One I/O thread.
+//
+// One failure ends every task of Asio's, this one too: when there is no memory to begin a wait, the exception passes by
+// the coroutine and its frames are destroyed. Whoever needs the task for ever has to notice that (Accepting in
+// server.cc).
 #pragma once
 
 #include <chrono>

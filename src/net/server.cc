@@ -86,13 +86,20 @@ Result<void> clear_stale_socket(const Endpoint& address) {
 // How many connections there are, over all lanes, against the most that there may be. Any thread.
 class Server::Places {
  public:
+  struct GiveBack {
+    void operator()(Places* places) const noexcept { places->taken_.fetch_sub(1, std::memory_order_relaxed); }
+  };
+  // One place, given back by its destructor.
+  using Place = std::unique_ptr<Places, GiveBack>;
+
   explicit Places(int places_max) : places_max_(places_max) {}
-  bool take() {
-    if (taken_.fetch_add(1, std::memory_order_relaxed) < places_max_) return true;
-    give_back();
-    return false;
+  // Null when none is left.
+  Place take() {
+    const int taken_before = taken_.fetch_add(1, std::memory_order_relaxed);
+    Place place(this);
+    if (taken_before >= places_max_) place.reset();
+    return place;
   }
-  void give_back() { taken_.fetch_sub(1, std::memory_order_relaxed); }
 
  private:
   int places_max_;
@@ -133,7 +140,7 @@ class Server::Lane {
     if (!error) acceptor.listen(kBacklog, error);
     if (error) return cannot_listen(address, error);
     Endpoint bound = acceptor.local_endpoint(error);
-    acceptors_.push_back(std::move(acceptor));
+    listeners_.push_back({.acceptor = std::move(acceptor)});
     return bound;
   }
 
@@ -148,16 +155,13 @@ class Server::Lane {
       close(copy);
       return cannot_listen(address, error);
     }
-    acceptors_.push_back(std::move(acceptor));
+    listeners_.push_back({.acceptor = std::move(acceptor)});
     return {};
   }
-  int last_descriptor() { return acceptors_.back().native_handle(); }
+  int last_descriptor() { return listeners_.back().acceptor.native_handle(); }
 
   void start() {
-    for (Acceptor& acceptor : acceptors_) {
-      auto accept_next = [this, &acceptor] { return accept(acceptor); };
-      spawn(io_.executor(), "accept", run_rounds(io_.executor(), "accepting", kAcceptPause, std::move(accept_next)));
-    }
+    start_accepting();
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), ("gbgreg-io" + std::to_string(io_.index())).c_str());
       run();
@@ -167,9 +171,9 @@ class Server::Lane {
   void begin_drain() {
     asio::post(io_.executor(), [this] {
       drain_.draining = true;
-      for (Acceptor& acceptor : acceptors_) {
+      for (Listener& listener : listeners_) {
         boost::system::error_code ignored;
-        acceptor.close(ignored);
+        listener.acceptor.close(ignored);
       }
       for (Session* session : sessions_) {
         if (session->idle()) session->close();
@@ -196,22 +200,96 @@ class Server::Lane {
   }
 
   void add_figures(ServerFigures& figures) const {
-    figures.connections += connections_.load(std::memory_order_relaxed);
+    figures.connections += connections_.load(std::memory_order_acquire);
     figures.accepted += accepted_.load(std::memory_order_relaxed);
     figures.refused += refused_.load(std::memory_order_relaxed);
   }
 
  private:
+  struct Listener {
+    Acceptor acceptor;
+    bool is_accepting = false;
+  };
+
+  // Lives as long as the task that accepts. When that is lost, the loop is left: only outside of it can the task be
+  // begun again as often as it takes.
+  class Accepting {
+   public:
+    Accepting(Lane& lane, Listener& listener) : lane_(lane), listener_(listener) { listener_.is_accepting = true; }
+    ~Accepting() {
+      listener_.is_accepting = false;
+      if (!lane_.drain_.draining) lane_.io_.context().stop();
+    }
+    Accepting(const Accepting&) = delete;
+    Accepting& operator=(const Accepting&) = delete;
+
+   private:
+    Lane& lane_;
+    Listener& listener_;
+  };
+
+  // A session on the list, in its place. The handler of the session's end owns it, so that it goes however that end
+  // comes: a task whose next wait cannot begin, because memory is short, is destroyed without a word (rounds.h).
+  class Registered {
+   public:
+    Registered(Lane& lane, Places::Place place, std::shared_ptr<Session> session)
+        : lane_(lane), place_(std::move(place)), session_(std::move(session)) {
+      lane_.sessions_.insert(session_.get());
+      lane_.connections_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~Registered() {
+      session_->close();
+      lane_.sessions_.erase(session_.get());
+      // Whoever sees fewer connections may count on a place, also on a machine that keeps stores in no order.
+      place_.reset();
+      lane_.connections_.fetch_sub(1, std::memory_order_release);
+      lane_.gone_.notify_one();
+    }
+    Registered(const Registered&) = delete;
+    Registered& operator=(const Registered&) = delete;
+
+   private:
+    Lane& lane_;
+    Places::Place place_;
+    std::shared_ptr<Session> session_;
+  };
+
   void run() {
     while (true) {
       try {
+        if (is_accepting_lost()) {
+          // Out of memory, most likely. Meanwhile the sessions go on.
+          io_.context().restart();
+          io_.context().run_for(kAcceptPause);
+          io_.context().restart();
+          start_accepting();
+        }
         io_.context().run();
-        return;
+        if (!is_accepting_lost()) return;
       } catch (const std::exception& error) {
-        // A bug of ours ended one task; the thread and everybody else on it go on.
+        // A bug of ours, or a lack of memory, ended one task; the thread and everybody else on it go on.
         spdlog::error("an exception reached the I/O loop: {}", error.what());
       }
     }
+  }
+
+  bool is_accepting_lost() const {
+    return !drain_.draining &&
+           std::ranges::any_of(listeners_, [](const Listener& listener) { return !listener.is_accepting; });
+  }
+
+  void start_accepting() {
+    if (drain_.draining) return;
+    for (Listener& listener : listeners_) {
+      if (listener.is_accepting) continue;
+      auto accepting = std::make_unique<Accepting>(*this, listener);
+      spawn(io_.executor(), "accept", keep_accepting(listener.acceptor, std::move(accepting)));
+    }
+  }
+
+  Task<void> keep_accepting(Acceptor& acceptor, std::unique_ptr<Accepting>) {
+    auto accept_next = [this, &acceptor] { return accept(acceptor); };
+    co_await run_rounds(io_.executor(), "accepting", kAcceptPause, std::move(accept_next));
   }
 
   Task<NextRound> accept(Acceptor& acceptor) {
@@ -224,16 +302,13 @@ class Server::Lane {
       spdlog::warn("accepting a connection failed: {}", error.message());
       co_return NextRound::after_pause;
     }
-    if (!places_.take()) {
+    Places::Place place = places_.take();
+    if (!place) {
       refuse(socket);
       co_return NextRound::at_once;
     }
-    try {
-      serve(std::move(socket), peer);
-    } catch (...) {
-      places_.give_back();
-      throw;
-    }
+    serve(std::move(socket), peer, std::move(place));
+    accepted_.fetch_add(1, std::memory_order_relaxed);
     co_return NextRound::at_once;
   }
 
@@ -246,36 +321,16 @@ class Server::Lane {
     (void)recv(socket.native_handle(), request.data(), request.size(), MSG_DONTWAIT);
   }
 
-  // Its place is taken already. When this throws, nothing of the session is left.
-  void serve(Socket socket, const Endpoint& peer) {
+  void serve(Socket socket, const Endpoint& peer, Places::Place place) {
     set_no_delay(socket);
     std::string peer_text = peer.protocol().family() == AF_UNIX ? "unix" : endpoint_text(peer).substr(7);
     auto session = std::make_shared<Session>(io_, std::move(socket), std::move(peer_text), handler_, drain_);
-    // Before it runs, so that no session runs that a drain would not find.
-    sessions_.insert(session.get());
-    try {
-      run_session(session);
-    } catch (...) {
-      sessions_.erase(session.get());
-      throw;
-    }
-    connections_.fetch_add(1, std::memory_order_relaxed);
-    accepted_.fetch_add(1, std::memory_order_relaxed);
-  }
-
-  // The end of a session never comes before this returns.
-  void run_session(const std::shared_ptr<Session>& session) {
-    auto ended = [this, session](const std::exception_ptr& failure) {
-      log_escaped(failure);
-      session->close();
-      sessions_.erase(session.get());
-      places_.give_back();  // First: whoever sees fewer connections may count on a place.
-      connections_.fetch_sub(1, std::memory_order_relaxed);
-      gone_.notify_one();
-    };
     auto task = session->run();
-    asio::co_spawn(io_.executor(), std::move(task),
-                   asio::bind_cancellation_slot(session->cancel_signal().slot(), std::move(ended)));
+    const auto cancellation = session->cancel_signal().slot();
+    // Before it runs, so that no session runs that a drain would not find.
+    auto registered = std::make_unique<Registered>(*this, std::move(place), std::move(session));
+    auto ended = [registered = std::move(registered)](const std::exception_ptr& failure) { log_escaped(failure); };
+    asio::co_spawn(io_.executor(), std::move(task), asio::bind_cancellation_slot(cancellation, std::move(ended)));
   }
 
   static void log_escaped(const std::exception_ptr& failure) {
@@ -293,7 +348,7 @@ class Server::Lane {
   Handler& handler_;
   Places& places_;
   asio::executor_work_guard<Executor> work_{io_.executor()};
-  std::list<Acceptor> acceptors_;
+  std::list<Listener> listeners_;
   std::unordered_set<Session*> sessions_;
   DrainFlag drain_;
   std::atomic<int> connections_{0};

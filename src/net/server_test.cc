@@ -15,10 +15,13 @@
 #include <boost/asio/write.hpp>
 #include <filesystem>
 #include <fstream>
+#include <new>
+#include <optional>
 #include <semaphore>
 #include <thread>
 
 #include "net/client.h"
+#include "net/failing_memory.h"
 #include "net/io_thread.h"
 
 namespace gbgreg::net {
@@ -28,7 +31,8 @@ using asio::ip::tcp;
 
 // Answers by path: /echo gives the body back, /stream three pieces, /wait hangs until the client leaves, /flood writes
 // for as long as it is read, /sized_then_error and /stream_then_error think again before their first byte, /relay asks
-// the address in its body for /echo through the client.
+// the address in its body for /echo through the client, /short_of_memory?n makes the allocation behind the next n fail,
+// /lost is a task that Asio destroys.
 class TestHandler final : public Handler {
  public:
   std::counting_semaphore<> waiting{0};
@@ -59,6 +63,8 @@ class TestHandler final : public Handler {
       co_await flood(exchange);
       co_return;
     }
+    if (path == "/short_of_memory") fail_allocation_after(std::stoi(std::string(exchange.head().query)));
+    if (path == "/lost") co_await begin_what_cannot_begin();
     if (path == "/large_pieces") exchange.want_large_pieces();
     std::string body;
     while (true) {
@@ -86,6 +92,11 @@ class TestHandler final : public Handler {
   }
 
  private:
+  static Task<void> begin_what_cannot_begin() {
+    auto fail_to_begin = [](auto) { throw std::bad_alloc(); };
+    co_await asio::async_initiate<const UseTask, void()>(std::move(fail_to_begin), use_task);
+  }
+
   Task<void> flood(Exchange& exchange) {
     const std::string piece(64 * 1024, 'x');
     auto written = co_await exchange.begin_stream(200, "text/plain");
@@ -145,6 +156,16 @@ class ServerTest : public testing::Test {
   std::string talk(std::string_view bytes) {
     tcp::socket socket = connect();
     asio::write(socket, asio::buffer(bytes));
+    return read_to_end(socket);
+  }
+
+  // The same, for a server that may break the connection off; absent when it lets us wait for too long.
+  std::optional<std::string> answer_in_time(std::string_view bytes) {
+    tcp::socket socket = connect();
+    boost::system::error_code error;
+    asio::write(socket, asio::buffer(bytes), error);
+    pollfd readable{.fd = socket.native_handle(), .events = POLLIN, .revents = 0};
+    if (poll(&readable, 1, 30'000) == 0) return std::nullopt;
     return read_to_end(socket);
   }
 
@@ -352,6 +373,41 @@ TEST_F(ServerTest, HasOneBoundOnConnectionsForAllThreads) {
   clients.pop_back();
   wait_until([this] { return server_->figures().connections == 3; });
   EXPECT_TRUE(talk("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(ServerTest, GivesThePlaceOfATaskThatIsLostBack) {
+  options_.threads = 1;
+  options_.connections_max = 2;
+  start();
+  for (int i = 0; i < 2 * options_.connections_max; ++i) {
+    EXPECT_EQ(talk("GET /lost HTTP/1.1\r\nHost: a\r\n\r\n"), "") << i;
+    wait_until([this] { return server_->figures().connections == 0; });
+  }
+  EXPECT_TRUE(talk("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(ServerTest, GoesOnWhicheverAllocationFails) {
+  options_.threads = 1;
+  start();
+  const std::string ask = "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  constexpr int kAllocations = 80;  // More than two requests need, so that accepting meets each failure, too.
+  for (int spared = 0; spared < kAllocations; ++spared) {
+    SCOPED_TRACE(spared);
+    const int failed_before = failed_allocations();
+    (void)answer_in_time("GET /short_of_memory?" + std::to_string(spared) +
+                         " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    while (failed_allocations() == failed_before) {
+      const auto answer = answer_in_time(ask);
+      ASSERT_TRUE(answer) << "nobody answers";
+    }
+    const auto answer = answer_in_time(ask);
+    ASSERT_TRUE(answer) << "nobody answers";
+    EXPECT_TRUE(answer->starts_with("HTTP/1.1 200")) << *answer;
+    wait_until([this] { return server_->figures().connections == 0; });
+  }
+  const SteadyTime began = std::chrono::steady_clock::now();
+  server_->stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, options_.drain_timeout);
 }
 
 TEST_F(ServerTest, CancelsTheTaskOfAClientThatLeaves) {

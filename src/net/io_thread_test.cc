@@ -1,0 +1,69 @@
+#include "net/io_thread.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "net/connection.h"
+#include "net/failing_memory.h"
+
+namespace gbgreg::net {
+namespace {
+
+// A connection, and the other end of it.
+class Pair {
+ public:
+  explicit Pair(IoThread& io) {
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_.data()), 0);
+    connection = std::make_unique<Connection>(io, Socket(io.executor(), {AF_UNIX, 0}, ends_[0]));
+  }
+  ~Pair() { close(ends_[1]); }
+
+  bool is_closed() const {
+    char byte = 0;
+    return recv(ends_[1], &byte, 1, MSG_DONTWAIT) == 0;
+  }
+
+  std::unique_ptr<Connection> connection;
+
+ private:
+  std::array<int, 2> ends_{};
+};
+
+class IdleConnectionsTest : public testing::Test {
+ protected:
+  Options options_;
+  IoThread io_{0, options_};
+};
+
+TEST_F(IdleConnectionsTest, ClosesWhatItHasNoMemoryToKeep) {
+  // An allocation for the address and one for its list, at the least.
+  for (int spared = 0; spared < 2; ++spared) {
+    SCOPED_TRACE(spared);
+    IdleConnections idle(4, std::chrono::minutes{1});
+    Pair pair(io_);
+    const std::string address = "a";
+    const int failed_before = failed_allocations();
+    fail_allocation_after(spared);
+    idle.keep(address, std::move(pair.connection));
+    spare_allocations();
+    EXPECT_EQ(failed_allocations(), failed_before + 1);
+    EXPECT_TRUE(pair.is_closed());
+    EXPECT_EQ(idle.take(address), nullptr);
+  }
+}
+
+TEST(BufferPool, TakesABufferBackWithoutMemory) {
+  BufferPool pool;
+  auto buffer = pool.take();
+  const char* const kept = buffer.get();
+  fail_allocation_after(0);
+  pool.give_back(std::move(buffer));
+  spare_allocations();
+  EXPECT_EQ(pool.take().get(), kept);
+}
+
+}  // namespace
+}  // namespace gbgreg::net
