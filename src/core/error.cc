@@ -18,10 +18,10 @@ int http_status(Kind kind) {
       return 408;
     case Kind::conflict:
       return 409;
-    case Kind::length_required:
-      return 411;
     case Kind::too_large:
       return 413;
+    case Kind::target_too_long:
+      return 414;
     case Kind::unsupported_type:
       return 415;
     case Kind::unsatisfiable:
@@ -66,10 +66,10 @@ std::string_view kind_name(Kind kind) {
       return "request_timeout";
     case Kind::conflict:
       return "conflict";
-    case Kind::length_required:
-      return "length_required";
     case Kind::too_large:
       return "too_large";
+    case Kind::target_too_long:
+      return "target_too_long";
     case Kind::unsupported_type:
       return "unsupported_type";
     case Kind::unsatisfiable:

@@ -20,8 +20,8 @@ enum class Kind : std::uint8_t {
   method_not_allowed,  // 405
   request_timeout,     // 408: the client was too slow with its request
   conflict,            // 409
-  length_required,     // 411
   too_large,           // 413: the message names the limit
+  target_too_long,     // 414
   unsupported_type,    // 415
   unsatisfiable,       // 416: the range asked for is behind the end
   refused,             // 422: understood, and refused for what it contains

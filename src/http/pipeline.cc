@@ -14,7 +14,7 @@
 namespace gbgreg::http {
 namespace {
 
-constexpr std::array kStatuses{200, 202, 206, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413,
+constexpr std::array kStatuses{200, 202, 206, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414,
                                415, 416, 422, 429, 431, 499, 500, 501, 502, 503, 504, 505};
 
 // What escaped a handler, as an error. Cancellation arrives as an exception when a task went on after its client left.

@@ -266,7 +266,7 @@ Result<RequestHead> parse_request_head(std::string_view bytes, const Options& op
     return malformed("The request line must be `METHOD /path HTTP/1.1`.");
   }
   if (head.target.size() > options.target_bytes_max) {
-    return fail(Kind::head_too_large, "target_too_long",
+    return fail(Kind::target_too_long, "target_too_long",
                 "The request target may have at most " + std::to_string(options.target_bytes_max) + " bytes.");
   }
   if (version->major != 1) {
@@ -409,10 +409,10 @@ std::string_view reason_phrase(int status) {
       return "Request Timeout";
     case 409:
       return "Conflict";
-    case 411:
-      return "Length Required";
     case 413:
       return "Content Too Large";
+    case 414:
+      return "URI Too Long";
     case 415:
       return "Unsupported Media Type";
     case 416:

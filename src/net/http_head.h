@@ -53,8 +53,9 @@ struct ResponseHead : Head {
 // Bytes that end a head, found again from `searched` on: the position behind the blank line, or npos.
 std::size_t find_head_end(std::string_view bytes, std::size_t searched);
 
-// `bytes` is exactly one head with its blank line. Errors: malformed (400), head_too_large (431), unsupported (501: an
-// unknown transfer coding), unknown_version (505). A malformed head always means that the connection must be closed.
+// `bytes` is exactly one head with its blank line. Errors: malformed (400), target_too_long (414), head_too_large
+// (431), unsupported (501: an unknown transfer coding), unknown_version (505). A malformed head always means that the
+// connection must be closed.
 Result<RequestHead> parse_request_head(std::string_view bytes, const Options& options);
 
 // `request_method` decides about bodies (HEAD has none). Errors: backend_failed.

@@ -140,7 +140,7 @@ TEST(ParseRequestHead, RefusesWhatTwoParsersCouldReadDifferently) {
       {"host with bytes behind the bracket", "GET / HTTP/1.1\r\nHost: [::1]a\r\n\r\n"},
       {"two ports", "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n"},
       {"unknown expectation", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: tea\r\n\r\n"},
-      {"target too long", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", Kind::head_too_large},
+      {"target too long", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", Kind::target_too_long},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.why);

@@ -259,6 +259,11 @@ TEST_F(ServerTest, RefusesAMalformedHeadAndCloses) {
   EXPECT_TRUE(talk("GET / HTTP/1.1\n\n").starts_with("HTTP/1.1 400"));
   const std::string large = "GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(40'000, 'a');
   EXPECT_TRUE(talk(large).starts_with("HTTP/1.1 431"));
+  for (const std::size_t size : {9'000, 40'000}) {
+    const std::string answer = talk("GET /" + std::string(size, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 414 URI Too Long\r\n")) << answer;
+    EXPECT_EQ(body_of(answer), "target_too_long");
+  }
 }
 
 TEST_F(ServerTest, ClosesOnAHeadThatDoesNotArrive) { EXPECT_EQ(talk("GET / HT"), ""); }

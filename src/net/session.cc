@@ -12,7 +12,14 @@
 namespace gbgreg::net {
 namespace {
 
-Error head_too_large(std::size_t bytes_max) {
+// `bytes` is what came of a head that is over its bound. Where not even the request line ends, its target is to blame.
+Error head_too_large(std::string_view bytes, std::size_t bytes_max) {
+  if (!bytes.contains('\n')) {
+    return {.kind = Kind::target_too_long,
+            .code = "target_too_long",
+            .message = "The request target is longer than a whole head may be: " + std::to_string(bytes_max) +
+                       " bytes. Send what is long in a body."};
+  }
   return {.kind = Kind::head_too_large,
           .code = "head_too_large",
           .message = "The request's head may have at most " + std::to_string(bytes_max) + " bytes."};
@@ -126,11 +133,15 @@ Task<Session::HeadRead> Session::find_head() {
     const auto timeout = idle_ ? options.idle_timeout : std::chrono::ceil<std::chrono::milliseconds>(*until - now);
     auto size = co_await connection_.fill(options.head_bytes_max, timeout);
     idle_ = false;
-    if (!size && size.error().kind == Kind::too_large) co_return refuse_head(head_too_large(options.head_bytes_max));
+    if (!size && size.error().kind == Kind::too_large) {
+      co_return refuse_head(head_too_large(connection_.unread(), options.head_bytes_max));
+    }
     if (!size || *size == 0) co_return HeadRead::closed;
   }
   // A head that came together with the body before it was not bounded by the reading.
-  if (end > options.head_bytes_max) co_return refuse_head(head_too_large(options.head_bytes_max));
+  if (end > options.head_bytes_max) {
+    co_return refuse_head(head_too_large(connection_.unread().substr(0, end), options.head_bytes_max));
+  }
   head_bytes_.assign(connection_.unread().substr(0, end));
   connection_.consume(end);
   co_return HeadRead::request;
