@@ -94,18 +94,17 @@ void for_each_token(std::string_view list, Use use) {
   }
 }
 
+// All Connection fields are one list, in which `close` goes before `keep-alive` (RFC 9112, 9.3).
 void read_connection(Head& head) {
-  head.keep_alive = head.minor_version >= 1;
+  bool close = false, keep = head.minor_version >= 1;
   for (const Field& field : head.fields) {
     if (!equal_ignoring_case(field.name, "connection")) continue;
-    bool close = false, keep = false;
     for_each_token(field.value, [&](std::string_view token) {
       close |= equal_ignoring_case(token, "close");
       keep |= equal_ignoring_case(token, "keep-alive");
     });
-    if (close) head.keep_alive = false;
-    if (keep && !close && head.minor_version == 0) head.keep_alive = true;
   }
+  head.keep_alive = keep && !close;
 }
 
 // RFC 9112, 6.3, with every doubt resolved by refusing: a length that two parties read differently is how requests are

@@ -36,6 +36,7 @@ TEST(ParseRequestHead, KnowsWhetherTheConnectionStays) {
       {"GET / HTTP/1.0\r\n\r\n", false},
       {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true},
       {"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", false},
+      {"GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", false},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.bytes);
