@@ -208,9 +208,7 @@ Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& ad
       if (!opened) co_return std::unexpected(std::move(opened.error()));
       connection = std::move(*opened);
     }
-    auto wait = next_wait(io.options().write_timeout, request.deadline);
-    if (!wait) co_return std::unexpected(std::move(wait.error()));
-    Result<void> headed = co_await connection->write(pieces, *wait);
+    Result<void> headed = co_await connection->write(pieces, io.options().write_timeout, request.deadline);
     if (!headed) headed = std::unexpected(explained(std::move(headed.error()), request.deadline));
     auto answer = std::make_unique<PooledAnswer>(std::move(connection), address.text, request);
     if (headed) headed = co_await answer->read_head(request.method, request.head_timeout);

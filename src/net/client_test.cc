@@ -100,6 +100,26 @@ TEST_F(ClientTest, EndsAnAnswerAtItsDeadlineThoughBytesKeepComing) {
   EXPECT_EQ(failure->code, "deadline_passed");
 }
 
+TEST_F(ClientTest, EndsASendingAtItsDeadlineThoughTheBackendKeepsTaking) {
+  std::promise<std::size_t> taken;
+  OneBackend backend([&](tcp::socket& socket) {
+    std::string piece(64 * 1024, '\0');
+    std::size_t bytes = 0;
+    boost::system::error_code error;
+    while (!error) {
+      bytes += socket.read_some(asio::buffer(piece), error);
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    taken.set_value(bytes);
+  });
+  const std::string body(32'000'000, 'x');
+  const auto failure = failure_of(backend.address(), {.target = "/", .body = body, .deadline = in(milliseconds(100))});
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind, Kind::timed_out);
+  EXPECT_EQ(failure->code, "deadline_passed");
+  EXPECT_LT(taken.get_future().get(), body.size() / 2);
+}
+
 TEST_F(ClientTest, TellsASilentBackendFromADeadlineThatPassed) {
   struct Case {
     const char* name;

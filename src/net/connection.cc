@@ -111,12 +111,14 @@ Task<Result<std::size_t>> Connection::fill(std::size_t capacity_max, Patience& p
   co_return size;
 }
 
-Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces, std::chrono::milliseconds timeout) {
+Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces, std::chrono::milliseconds timeout,
+                                     SteadyTime deadline) {
   Patience patience(timeout);
-  co_return co_await write(pieces, patience);
+  co_return co_await write(pieces, patience, deadline);
 }
 
-Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces, Patience& patience) {
+Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces, Patience& patience,
+                                     SteadyTime deadline) {
   constexpr std::size_t kPiecesMax = 8;
   std::array<asio::const_buffer, kPiecesMax> left{};
   std::size_t count = 0;
@@ -125,9 +127,9 @@ Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces,
   }
   std::size_t first = 0;
   while (first < count) {
-    if (patience.used_up()) co_return std::unexpected(too_slow());
-    start_timer(patience.left());
     const SteadyTime began = std::chrono::steady_clock::now();
+    if (patience.used_up() || began >= deadline) co_return std::unexpected(too_slow());
+    start_timer(std::min(patience.left(), std::chrono::ceil<std::chrono::milliseconds>(deadline - began)));
     const std::span<const asio::const_buffer> rest(left.data() + first, count - first);
     auto [error, size] = co_await socket_.async_write_some(rest, use_tuple);
     timer_.disarm();

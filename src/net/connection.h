@@ -51,11 +51,13 @@ class Connection {
   // The same, and the wait is taken off `patience`, which bounds it.
   Task<Result<std::size_t>> fill(std::size_t capacity_max, Patience& patience);
 
-  // Writes all of it. What the peer lets us wait is taken off `patience`, which bounds it.
-  // Errors: timed_out, cancelled, backend_failed (the peer is gone).
-  Task<Result<void>> write(std::span<const asio::const_buffer> pieces, Patience& patience);
+  // Writes all of it. What the peer lets us wait is taken off `patience`, which bounds it; `deadline` bounds it as a
+  // whole. Errors: timed_out, cancelled, backend_failed (the peer is gone).
+  Task<Result<void>> write(std::span<const asio::const_buffer> pieces, Patience& patience,
+                           SteadyTime deadline = SteadyTime::max());
   // The same with a timeout for each piece that the peer takes, for peers that we chose ourselves.
-  Task<Result<void>> write(std::span<const asio::const_buffer> pieces, std::chrono::milliseconds timeout);
+  Task<Result<void>> write(std::span<const asio::const_buffer> pieces, std::chrono::milliseconds timeout,
+                           SteadyTime deadline = SteadyTime::max());
 
   // True when the peer has neither closed nor said anything that nobody asked for.
   bool is_quiet();
