@@ -30,14 +30,15 @@ namespace {
 using asio::ip::tcp;
 
 // Answers by path: /echo gives the body back, /stream three pieces, /wait hangs until the client leaves, /flood writes
-// for as long as it is read, /sized_then_error and /stream_then_error think again before their first byte, /relay asks
-// the address in its body for /echo through the client, /short_of_memory?n makes the allocation behind the next n fail,
-// /lost is a task that Asio destroys.
+// for as long as it is read, /flood_and_wait a little and then hangs like /wait, /sized_then_error and
+// /stream_then_error think again before their first byte, /relay asks the address in its body for /echo through the
+// client, /short_of_memory?n makes the allocation behind the next n fail, /lost is a task that Asio destroys.
 class TestHandler final : public Handler {
  public:
   std::counting_semaphore<> waiting{0};
   std::counting_semaphore<> left{0};
   std::atomic<std::size_t> largest_piece{0};
+  static constexpr int kFloodPieces = 16;
 
   Task<void> handle(Exchange& exchange) override {
     const std::string_view path = exchange.head().path;
@@ -65,6 +66,14 @@ class TestHandler final : public Handler {
     }
     if (path == "/short_of_memory") fail_allocation_after(std::stoi(std::string(exchange.head().query)));
     if (path == "/lost") co_await begin_what_cannot_begin();
+    if (path == "/flood_and_wait") {
+      exchange.cancel_when_client_leaves();
+      (void)co_await exchange.begin_stream(200, "text/plain");
+      const std::string piece(64 * 1024, 'x');
+      for (int i = 0; i < kFloodPieces; ++i) EXPECT_TRUE(co_await exchange.write(piece));
+      co_await wait_for_client_to_leave(exchange);
+      co_return;
+    }
     if (path == "/large_pieces") exchange.want_large_pieces();
     std::string body;
     while (true) {
@@ -538,6 +547,29 @@ TEST_F(UnixSocketTest, ServesAClientThatReadsSlowlyAndFastEnough) {
     }
   }
   EXPECT_TRUE(handler_.left.try_acquire_for(std::chrono::seconds{30}));
+}
+
+TEST_F(UnixSocketTest, NoticesThatAClientLeavesAlsoAfterItReadSlowly) {
+  options_.write_grace = std::chrono::milliseconds{500};
+  Server server(options_, handler_);
+  ASSERT_TRUE(server.listen(address_));
+  server.start();
+  asio::local::stream_protocol::socket socket(context_);
+  socket.connect(asio::local::stream_protocol::endpoint(path_));
+  asio::write(socket, asio::buffer(std::string_view("GET /flood_and_wait HTTP/1.1\r\nHost: a\r\n\r\n")));
+  // As above, so slowly that the timer of a write fires before the system takes more.
+  constexpr int kSlowPieces = 8;
+  std::string piece(66'000, '\0');
+  pollfd hang_up{.fd = socket.native_handle(), .events = POLLRDHUP, .revents = 0};
+  for (int i = 0; i < kSlowPieces; ++i) {
+    asio::read(socket, asio::buffer(piece));
+    ASSERT_EQ(poll(&hang_up, 1, 250), 0) << "hung up on after piece " << i;
+  }
+  std::string rest(TestHandler::kFloodPieces * 64 * 1024 - kSlowPieces * piece.size(), '\0');
+  asio::read(socket, asio::buffer(rest));
+  ASSERT_TRUE(handler_.waiting.try_acquire_for(std::chrono::seconds{10}));
+  socket.close();
+  EXPECT_TRUE(handler_.left.try_acquire_for(std::chrono::seconds{10}));
 }
 
 TEST_F(UnixSocketTest, IsGoneAfterTheStop) {

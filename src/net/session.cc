@@ -203,20 +203,29 @@ void Session::cancel_when_client_leaves() {
   // Bytes of the next request hide what comes behind them; such a client is noticed when the answer is written.
   if (watching_ || !decoder_.done() || connection_.unread().size() > handed_out_) return;
   watching_ = true;
-  connection_.socket().async_wait(
-      Socket::wait_read, [self = shared_from_this()](const boost::system::error_code& error) {
-        if (error || !self->watching_) return;
-        self->watching_ = false;
-        char byte = 0;
-        const ssize_t got = recv(self->connection_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        const bool left = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
-        if (left) self->cancel_.emit(asio::cancellation_type::terminal);
-      });
+  watch();
+}
+
+void Session::watch() {
+  auto look = [self = shared_from_this(), watch = watches_ended_](const boost::system::error_code& error) {
+    if (!self->watching_ || self->watches_ended_ != watch) return;
+    // The timer of a write cancels all that waits for the socket, this too, and the write may well go on.
+    const bool is_interrupted = error == asio::error::operation_aborted && self->connection_.socket().is_open();
+    if (is_interrupted) return self->watch();
+    if (error) return;
+    self->watching_ = false;
+    char byte = 0;
+    const ssize_t got = recv(self->connection_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    const bool left = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+    if (left) self->cancel_.emit(asio::cancellation_type::terminal);
+  };
+  connection_.socket().async_wait(Socket::wait_read, std::move(look));
 }
 
 void Session::stop_watching() {
   if (!watching_) return;
   watching_ = false;
+  ++watches_ended_;
   boost::system::error_code ignored;
   connection_.socket().cancel(ignored);
 }

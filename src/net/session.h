@@ -62,6 +62,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   void reset_for_next_request();
   void write_head(int status, std::string_view content_type, const HeaderFields& fields);
   Task<Result<void>> send(std::span<const asio::const_buffer> pieces);
+  void watch();
   void stop_watching();
   Task<void> linger();
 
@@ -97,6 +98,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
 
   bool idle_ = false;
   bool watching_ = false;
+  std::uint64_t watches_ended_ = 0;  // A watch that hears of its end only after the next began knows it by this.
 };
 
 }  // namespace gbgreg::net
