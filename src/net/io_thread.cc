@@ -40,14 +40,21 @@ std::unique_ptr<Connection> IdleConnections::take(const std::string& address) {
 
 void IdleConnections::keep(const std::string& address, std::unique_ptr<Connection> connection) noexcept {
   try {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    drop_older_than(now - kept_max_);
     if (by_address_.size() >= kAddressesMax && !by_address_.contains(address)) by_address_.clear();
     auto& kept = by_address_[address];
     if (kept.size() >= per_backend_max_) return;
     connection->release_buffer();
-    kept.push_back({.connection = std::move(connection), .since = std::chrono::steady_clock::now()});
+    kept.push_back({.connection = std::move(connection), .since = now});
   } catch (const std::bad_alloc&) {
     // The connection closes as it goes out of scope, and the next request opens one.
   }
+}
+
+void IdleConnections::drop_older_than(SteadyTime oldest) {
+  for (auto& [address, kept] : by_address_) std::erase_if(kept, [&](const Idle& idle) { return idle.since < oldest; });
+  std::erase_if(by_address_, [](const auto& entry) { return entry.second.empty(); });
 }
 
 IoThread::IoThread(int index, const Options& options)

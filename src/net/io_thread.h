@@ -31,8 +31,9 @@ class BufferPool {
   std::vector<std::unique_ptr<char[]>> kept_;
 };
 
-// Idle connections to backends, by address, each kept for a few seconds. A worker's address changes with every life of
-// it, so addresses that nobody asks for any more are forgotten when there are too many.
+// Idle connections to backends, by address, each of use for a few seconds. One that is too old is closed when the next
+// is kept, whatever the address of that: a worker's changes with every life of it, and then nobody asks for the old
+// one.
 class IdleConnections {
  public:
   static constexpr std::size_t kAddressesMax = 64;
@@ -45,6 +46,8 @@ class IdleConnections {
   void keep(const std::string& address, std::unique_ptr<Connection> connection) noexcept;
 
  private:
+  void drop_older_than(SteadyTime oldest);
+
   struct Idle {
     std::unique_ptr<Connection> connection;
     SteadyTime since;

@@ -38,6 +38,30 @@ class IdleConnectionsTest : public testing::Test {
   IoThread io_{0, options_};
 };
 
+TEST_F(IdleConnectionsTest, ClosesWhatIsTooOldWhenItKeepsAnother) {
+  IdleConnections idle(4, std::chrono::milliseconds{0});
+  Pair old(io_), of_another_address(io_), fresh(io_);
+  idle.keep("a", std::move(old.connection));
+  idle.keep("b", std::move(of_another_address.connection));
+  const SteadyTime kept = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() == kept) {
+  }
+  idle.keep("a", std::move(fresh.connection));
+  EXPECT_TRUE(old.is_closed());
+  EXPECT_TRUE(of_another_address.is_closed());
+  EXPECT_FALSE(fresh.is_closed());
+}
+
+TEST_F(IdleConnectionsTest, KeepsNoMoreOfAnAddressThanItMay) {
+  IdleConnections idle(2, std::chrono::minutes{1});
+  Pair first(io_), second(io_), third(io_);
+  for (Pair* pair : {&first, &second, &third}) idle.keep("a", std::move(pair->connection));
+  EXPECT_FALSE(first.is_closed());
+  EXPECT_FALSE(second.is_closed());
+  EXPECT_TRUE(third.is_closed());
+  EXPECT_NE(idle.take("a"), nullptr);
+}
+
 TEST_F(IdleConnectionsTest, ClosesWhatItHasNoMemoryToKeep) {
   // An allocation for the address and one for its list, at the least.
   for (int spared = 0; spared < 2; ++spared) {

@@ -39,7 +39,8 @@ struct Options {
   std::chrono::milliseconds drain_timeout{10'000};  // At shutdown, for answers under way.
 
   std::chrono::milliseconds connect_timeout{2'000};  // To a backend.
-  std::size_t idle_connections_per_backend_max = 16;
+  // On each thread. A kept connection holds one of the engine's threads, so the fleet counts on this bound.
+  std::size_t idle_connections_per_backend_max = 4;
   std::chrono::milliseconds idle_connection_kept_max{4'000};  // llama-server closes its side after 5 s.
 };
 
