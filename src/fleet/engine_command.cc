@@ -5,12 +5,18 @@
 #include <string_view>
 #include <thread>
 
+#include "net/options.h"
+
 namespace gbgreg::fleet {
 namespace {
 
 // With some projectors (Gemma's) all tokens of an image must fit into one batch, or the engine aborts; they make up to
 // 280 tokens an image. A smaller batch would free the slot of a client that left sooner, but not at that price.
 constexpr int kImageBatchTokens = 512;
+
+// Threads of the engine's HTTP side beyond those for answers and for connections that the gateway keeps: for signs of
+// life, and for errors, which are answered without a slot.
+constexpr int kHttpThreadsSpare = 4;
 
 constexpr std::array<std::string_view, 13> kPassedNames = {
     "PATH",         "HOME",         "USER",         "LOGNAME",         "LANG",
@@ -32,6 +38,15 @@ int threads_for(const WorkerOptions& worker) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency() / 2));
 }
 
+// The engine gives each connection a thread for as long as it is open, the idle ones that the gateway's I/O threads
+// keep included. With fewer threads than connections, requests and signs of life would wait behind connections that say
+// nothing, and a healthy worker would be restarted.
+int http_threads_for(const WorkerOptions& worker) {
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int kept_per_core = static_cast<int>(net::Options{}.idle_connections_per_backend_max);
+  return worker.slots + kept_per_core * cores + kHttpThreadsSpare;
+}
+
 }  // namespace
 
 Command engine_command(const std::filesystem::path& engine, const WorkerOptions& worker, const EngineLife& life,
@@ -51,6 +66,8 @@ Command engine_command(const std::filesystem::path& engine, const WorkerOptions&
                        std::to_string(worker.slots),
                        "-t",
                        std::to_string(threads_for(worker)),
+                       "--threads-http",
+                       std::to_string(http_threads_for(worker)),
                        "-b",
                        batch,
                        "-ub",

@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <thread>
+
 namespace gbgreg::fleet {
 namespace {
 
@@ -21,11 +24,14 @@ const EngineLife kLife{.socket = "/run/gbgreg/w0-1.sock", .key = "sesame"};
 
 TEST(EngineCommand, NamesEverythingThatTheEngineMustNotChooseItself) {
   const Command command = engine_command("/opt/llama-server", kText, kLife, {});
+  // A thread for each slot, for each connection that an I/O thread may keep, and four.
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  const std::string http_threads = std::to_string(4 + 4 * cores + 4);
   EXPECT_EQ(command.program, "/opt/llama-server");
   EXPECT_THAT(command.arguments,
               ElementsAre("-m", "/models/demo technical.gguf", "--alias", "demo-technical", "--host",
-                          "/run/gbgreg/w0-1.sock", "-c", "16384", "-np", "4", "-t", "1", "-b", "64", "-ub", "64",
-                          "-cram", "0", "-lv", "4", "--log-jsonl", "--no-ui", "--offline"));
+                          "/run/gbgreg/w0-1.sock", "-c", "16384", "-np", "4", "-t", "1", "--threads-http", http_threads,
+                          "-b", "64", "-ub", "64", "-cram", "0", "-lv", "4", "--log-jsonl", "--no-ui", "--offline"));
 }
 
 TEST(EngineCommand, KeepsTheKeyOutOfTheArguments) {
