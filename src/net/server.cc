@@ -35,19 +35,24 @@ using Acceptor = asio::basic_socket_acceptor<asio::generic::stream_protocol, Exe
 constexpr std::chrono::milliseconds kAcceptPause{100};
 constexpr int kBacklog = 1024;
 
-// For a client that there is no place for. This room knows no dialect and the request is not read, so the text is
-// fixed.
-constexpr std::string_view kNoPlace =
-    "HTTP/1.1 503 Service Unavailable\r\n"
-    "Content-Type: application/json; charset=utf-8\r\n"
-    "X-Content-Type-Options: nosniff\r\n"
-    "Retry-After: 1\r\n"
-    "Connection: close\r\n"
-    "Content-Length: 142\r\n"
-    "\r\n"
-    R"({"error":{"code":"too_many_connections","message":"There are as many connections as may be )"
-    R"((limits.connections_max). Try again in a moment."}})";
-static_assert(kNoPlace.size() - kNoPlace.find("\r\n\r\n") - 4 == 142, "the length that it declares");
+// For a client that there is no place for. This room knows no dialect and the request is not read, so nothing differs
+// but the id and the date.
+std::string no_place_answer(std::string_view date) {
+  const std::string id = new_uuid(std::chrono::system_clock::now());
+  std::string body = R"({"error":{"code":"too_many_connections","message":"There are as many connections as may be )"
+                     R"((limits.connections_max). Try again in a moment.","request_id":")";
+  body.append(id).append("\"}}");
+  std::string answer = "HTTP/1.1 503 Service Unavailable\r\nDate: ";
+  answer.append(date);
+  answer.append("\r\nX-Request-Id: ").append(id);
+  answer.append("\r\nContent-Type: application/json; charset=utf-8");
+  answer.append("\r\nX-Content-Type-Options: nosniff");
+  answer.append("\r\nRetry-After: 1");
+  answer.append("\r\nConnection: close");
+  answer.append("\r\nContent-Length: ").append(std::to_string(body.size()));
+  answer.append("\r\n\r\n").append(body);
+  return answer;
+}
 
 std::unexpected<Error> cannot_listen(const Endpoint& address, const boost::system::error_code& error) {
   const std::string text = endpoint_text(address);
@@ -315,7 +320,8 @@ class Server::Lane {
   // Says why, if that can be said without waiting. The socket closes as it goes out of scope.
   void refuse(Socket& socket) {
     refused_.fetch_add(1, std::memory_order_relaxed);
-    ::send(socket.native_handle(), kNoPlace.data(), kNoPlace.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const std::string answer = no_place_answer(io_.http_date());
+    ::send(socket.native_handle(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     // Closing over bytes that nobody read would reset the connection, and the answer could be lost.
     std::array<char, 4096> request;
     (void)recv(socket.native_handle(), request.data(), request.size(), MSG_DONTWAIT);

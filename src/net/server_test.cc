@@ -201,6 +201,11 @@ class ServerTest : public testing::Test {
     while (!condition()) std::this_thread::yield();
   }
 
+  static std::string text_between(const std::string& text, std::string_view before, std::string_view after) {
+    const std::size_t begin = text.find(before) + before.size();
+    return text.substr(begin, text.find(after, begin) - begin);
+  }
+
   static std::string body_of(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
 
   Options options_;
@@ -381,6 +386,11 @@ TEST_F(ServerTest, HasOneBoundOnConnectionsForAllThreads) {
   const std::string refused = read_to_end(one_more);
   EXPECT_TRUE(refused.starts_with("HTTP/1.1 503")) << refused;
   EXPECT_NE(refused.find("Retry-After: 1\r\n"), std::string::npos) << refused;
+  const std::string refusal = body_of(refused);
+  EXPECT_NE(refused.find("Content-Length: " + std::to_string(refusal.size()) + "\r\n"), std::string::npos) << refused;
+  const std::string id = text_between(refused, "X-Request-Id: ", "\r\n");
+  EXPECT_TRUE(is_uuid(id)) << refused;
+  EXPECT_EQ(text_between(refusal, "\"request_id\":\"", "\"}}"), id);
   EXPECT_EQ(server_->figures().refused, 1U);
   EXPECT_EQ(server_->figures().connections, 4);
 
