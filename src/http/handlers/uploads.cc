@@ -288,7 +288,7 @@ Task<Result<void>> UploadHandlers::content(net::Exchange& exchange, std::string 
   }
 
   // With If-Range a part is wanted only of these very bytes, else the whole (RFC 9110, 13.1.5).
-  const bool may_be_part = head.field("if-range").value_or(tag) == tag;
+  const bool may_be_part = head.method == "GET" && head.field("if-range").value_or(tag) == tag;  // HEAD: the whole.
   const ChosenRange chosen = choose_range(may_be_part ? head.field("range") : std::nullopt, size_bytes);
   fields.push_back({.name = "Accept-Ranges", .value = "bytes"});
   if (chosen.answer == RangeAnswer::unsatisfiable) {

@@ -260,6 +260,13 @@ TEST_F(UploadHandlersTest, HonoursRangesAndTags) {
   EXPECT_EQ(get_content(id, {{"If-None-Match", "\"x\", W/" + tag}}).status(), 304);
   EXPECT_EQ(get_content(id, {{"If-None-Match", "*"}, {"Range", "bytes=2-4"}}).status(), 304);
   EXPECT_EQ(get_content(id, {{"If-None-Match", "\"x\""}}).status(), 200);
+
+  // A range is only of GET (RFC 9110, 14.2).
+  for (const char* range : {"bytes=2-4", "bytes=10-"}) {
+    const auto head = get_content(id, {{"Range", range}}, "HEAD");
+    EXPECT_EQ(head.status(), 200) << range;
+    EXPECT_FALSE(head.answer_fields.contains("Content-Range")) << range;
+  }
 }
 
 TEST_F(UploadHandlersTest, AFullDiskIsSaidAndNothingIsKept) {
