@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <exception>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -32,8 +33,13 @@ class FakeExchange final : public net::Exchange {
   std::string answer;
   bool finished = false;
   bool large_pieces_wanted = false;
+  net::IoThread* thread = nullptr;    // For tests that come as far as the metrics.
+  std::exception_ptr respond_throws;  // What a client that leaves, or a lack of memory, makes of an answer.
 
-  net::IoThread& io() override { throw std::logic_error("a fake exchange has no thread"); }
+  net::IoThread& io() override {
+    if (thread == nullptr) throw std::logic_error("this fake exchange was given no thread");
+    return *thread;
+  }
   const net::RequestHead& head() const override { return head_; }
   std::string_view peer() const override { return "test"; }
   Task<Result<std::string_view>> read_body() override {
@@ -46,7 +52,9 @@ class FakeExchange final : public net::Exchange {
   void add_field(std::string_view name, std::string value) override { answer_fields[std::string(name)] = value; }
   Task<Result<void>> respond(int status, std::string_view type, std::string_view body,
                              net::HeaderFields fields) override {
+    if (respond_throws) std::rethrow_exception(respond_throws);
     begin(status, type, std::move(fields));
+    begun_ = true;
     answer = body;
     finished = true;
     co_return Result<void>{};
@@ -61,24 +69,32 @@ class FakeExchange final : public net::Exchange {
     throw std::logic_error("uploads have a length");
   }
   Task<Result<void>> write(std::string_view piece) override {
+    if (head_.method == "HEAD" || piece.empty()) co_return Result<void>{};
+    begun_ = true;
     answer.append(piece);
     co_return Result<void>{};
   }
   Task<Result<void>> finish() override {
     if (head_.method != "HEAD") EXPECT_EQ(answer.size(), length_);
-    finished = true;
+    begun_ = finished = true;
     co_return Result<void>{};
   }
-  bool begun() const override { return status_ != 0; }
+  bool begun() const override { return begun_; }
   int status() const override { return status_; }
   std::uint64_t body_bytes_read() const override { return read_; }
   std::uint64_t body_bytes_written() const override { return answer.size(); }
 
  private:
+  // A head that was begun and never left gives way to this one.
   void begin(int status, std::string_view type, net::HeaderFields fields) {
     status_ = status;
     content_type = type;
-    for (net::HeaderField& field : fields) answer_fields[std::string(field.name)] = std::move(field.value);
+    for (const std::string& name : begun_fields_) answer_fields.erase(name);
+    begun_fields_.clear();
+    for (net::HeaderField& field : fields) {
+      begun_fields_.emplace_back(field.name);
+      answer_fields[begun_fields_.back()] = std::move(field.value);
+    }
   }
 
   std::string method_, query_, body_;
@@ -86,6 +102,8 @@ class FakeExchange final : public net::Exchange {
   std::size_t read_ = 0;
   std::uint64_t length_ = 0;
   int status_ = 0;
+  bool begun_ = false;
+  std::vector<std::string> begun_fields_;
 };
 
 }  // namespace gbgreg::http

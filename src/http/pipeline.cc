@@ -87,14 +87,23 @@ Task<void> Pipeline::handle(net::Exchange& exchange) {
   if (escaped) outcome = std::unexpected(from_exception(escaped, call.request_id));
 
   const bool can_say_so = !outcome && outcome.error().kind != Kind::cancelled && !exchange.begun();
-  if (can_say_so) co_await write_error(call, outcome.error());
+  // The client may leave in the middle of that, and memory may be short; it is recorded all the same.
+  try {
+    if (can_say_so) co_await write_error(call, outcome.error());
+  } catch (...) {
+    outcome = std::unexpected(from_exception(std::current_exception(), call.request_id));
+  }
   record(call, route, outcome);
 }
 
 Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
   Call call{.exchange = exchange, .request_id = new_uuid(clock_.wall()), .arrived = clock_.steady()};
   add_common_fields(call);
-  co_await write_error(call, error);
+  try {
+    co_await write_error(call, error);
+  } catch (...) {
+    error = from_exception(std::current_exception(), call.request_id);
+  }
   record(call, nullptr, std::unexpected(std::move(error)));
 }
 
