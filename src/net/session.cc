@@ -25,6 +25,9 @@ Error head_too_large(std::string_view bytes, std::size_t bytes_max) {
           .message = "The request's head may have at most " + std::to_string(bytes_max) + " bytes."};
 }
 
+// Of the memory for heads, on a connection that waits for its next request.
+constexpr std::size_t kHeadBytesKept = 1024;
+
 Patience new_patience(std::chrono::milliseconds grace, const Options& options) {
   return {grace, options.client_bytes_per_second_min};
 }
@@ -125,6 +128,8 @@ Task<Session::HeadRead> Session::find_head() {
     if (idle_ && drain_.draining) co_return HeadRead::closed;
     if (idle_) {
       connection_.release_buffer();
+      // A large head is not kept for the time between two requests, nor is its memory.
+      if (head_bytes_.capacity() > kHeadBytesKept) head_bytes_ = std::string();
       until.reset();
     }
     const SteadyTime now = std::chrono::steady_clock::now();
