@@ -10,19 +10,11 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kOwnDomains{".localhost", ".local", ".internal", ".lan", ".home.arpa"};
 
-// "[::1]:3333" gives "::1", "Box.Local.:80" gives "box.local".
-std::string host_of(std::string_view authority) {
-  std::string_view host = authority;
-  if (host.starts_with('[')) {
-    host = host.substr(1, host.find(']') - 1);
-  } else {
-    host = host.substr(0, host.find(':'));
-    if (host.ends_with('.')) host.remove_suffix(1);
-  }
-  std::string lowered(host);
-  std::ranges::transform(lowered, lowered.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return lowered;
+// A host of net::host_of as the configuration writes it: "[::1]" gives "::1", "box.local." gives "box.local".
+std::string plain_name(std::string host) {
+  if (host.starts_with('[')) return host.substr(1, host.size() - 2);
+  if (host.ends_with('.')) host.pop_back();
+  return host;
 }
 
 bool is_loopback_host(const std::string& host) {
@@ -45,7 +37,9 @@ bool is_origin_allowed(std::string_view origin, std::string_view authority, cons
   if (scheme_end == std::string_view::npos) return false;  // "null": a sandboxed page, a file, a redirect.
   const std::string_view origin_authority = origin.substr(scheme_end + 3);
   if (net::equal_ignoring_case(origin_authority, authority)) return true;
-  const std::string host = host_of(origin_authority);
+  auto named = net::host_of(origin_authority);
+  if (!named) return false;
+  const std::string host = plain_name(std::move(*named));
   return is_loopback_host(host) || std::ranges::find(hosts, host) != hosts.end();
 }
 
@@ -58,7 +52,7 @@ std::unexpected<Error> origin_not_allowed() {
 }  // namespace
 
 Result<void> check_web_caller(const net::RequestHead& head, const std::vector<std::string>& hosts) {
-  if (!is_host_allowed(host_of(head.host.value_or("")), hosts)) {
+  if (!is_host_allowed(plain_name(head.host.value_or("")), hosts)) {
     return fail(
         Kind::forbidden, "host_not_allowed",
         "This gateway is not known under the name in the Host field. Use its address, or add the name to `hosts` "

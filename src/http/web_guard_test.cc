@@ -41,7 +41,7 @@ TEST(WebGuard, TakesPagesOfItsOwnOfThisMachineAndOfNamedHosts) {
 
 TEST(WebGuard, RefusesPagesOfOtherSites) {
   for (const char* origin : {"null", "http://evil.example", "http://192.168.1.5", "http://192.168.1.6:3333",
-                             "http://localhost.evil.example", "evil", "file://"}) {
+                             "http://localhost.evil.example", "evil", "file://", "http://[::1", "http://localhost:x"}) {
     EXPECT_EQ(checked("Host: 192.168.1.5:3333\r\nOrigin: " + std::string(origin) + "\r\n"), "origin_not_allowed")
         << origin;
   }

@@ -161,28 +161,6 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
   return equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
-// "name:80", "10.0.0.1" or "[::1]:80": the lower-cased host without its port, an IPv6 address in its brackets. Absent
-// when it is none of these.
-std::optional<std::string> host_of(std::string_view authority) {
-  const bool is_bracketed = authority.starts_with('[');
-  const std::size_t host_end = is_bracketed ? authority.find(']') + 1 : std::min(authority.find(':'), authority.size());
-  const std::string_view host = authority.substr(0, host_end);
-  std::string_view port = authority.substr(host_end);
-  if (is_bracketed) {
-    const auto is_address = [](char c) { return hex_digit(c) >= 0 || c == ':' || c == '.'; };
-    if (host.size() <= 2 || !std::ranges::all_of(host.substr(1, host.size() - 2), is_address)) return std::nullopt;
-  } else if (!is_host(host)) {
-    return std::nullopt;
-  }
-  if (!port.empty()) {
-    if (host.empty() || !port.starts_with(':')) return std::nullopt;
-    port.remove_prefix(1);
-    // RFC 3986 lets the digits behind the colon be missing.
-    if (!port.empty() && parse_decimal(port).value_or(kPortMax + 1) > kPortMax) return std::nullopt;
-  }
-  return lower_case(host);
-}
-
 Result<void> read_target(RequestHead& head) {
   std::string_view rest = head.target;
   if (rest.front() != '/' && rest != "*") {
@@ -230,6 +208,26 @@ std::optional<std::string_view> Head::field(std::string_view name) const {
     if (equal_ignoring_case(field.name, name)) return field.value;
   }
   return std::nullopt;
+}
+
+std::optional<std::string> host_of(std::string_view authority) {
+  const bool is_bracketed = authority.starts_with('[');
+  const std::size_t host_end = is_bracketed ? authority.find(']') + 1 : std::min(authority.find(':'), authority.size());
+  const std::string_view host = authority.substr(0, host_end);
+  std::string_view port = authority.substr(host_end);
+  if (is_bracketed) {
+    const auto is_address = [](char c) { return hex_digit(c) >= 0 || c == ':' || c == '.'; };
+    if (host.size() <= 2 || !std::ranges::all_of(host.substr(1, host.size() - 2), is_address)) return std::nullopt;
+  } else if (!is_host(host)) {
+    return std::nullopt;
+  }
+  if (!port.empty()) {
+    if (host.empty() || !port.starts_with(':')) return std::nullopt;
+    port.remove_prefix(1);
+    // RFC 3986 lets the digits behind the colon be missing.
+    if (!port.empty() && parse_decimal(port).value_or(kPortMax + 1) > kPortMax) return std::nullopt;
+  }
+  return lower_case(host);
 }
 
 std::size_t find_head_end(std::string_view bytes, std::size_t searched) {

@@ -17,7 +17,7 @@
 namespace gbgreg::net {
 
 struct Field {
-  std::string_view name;   // As sent; compare with field_is.
+  std::string_view name;   // As sent; compare with equal_ignoring_case.
   std::string_view value;  // Without surrounding blanks.
 };
 
@@ -61,6 +61,10 @@ Result<RequestHead> parse_request_head(std::string_view bytes, const Options& op
 // `request_method` decides about bodies (HEAD has none). Errors: backend_failed.
 Result<ResponseHead> parse_response_head(std::string_view bytes, std::string_view request_method,
                                          const Options& options);
+
+// "name:80", "10.0.0.1" or "[::1]:80": the lower-cased host without its port, an IPv6 address in its brackets. Absent
+// when it is none of these.
+std::optional<std::string> host_of(std::string_view authority);
 
 // Case-insensitive comparison of ASCII names.
 bool equal_ignoring_case(std::string_view a, std::string_view b);
