@@ -435,6 +435,4 @@ ServerFigures Server::figures() const {
   return figures;
 }
 
-IoThread& Server::any_thread() { return lanes_.front()->io(); }
-
 }  // namespace gbgreg::net

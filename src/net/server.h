@@ -40,9 +40,6 @@ class Server {
 
   ServerFigures figures() const;
 
-  // For work that belongs to no connection but needs an I/O thread.
-  IoThread& any_thread();
-
  private:
   class Lane;
   class Places;

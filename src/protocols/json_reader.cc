@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 
+#include "core/utf8.h"
 #include "protocols/json_writer.h"
 
 namespace gbgreg::protocols {
@@ -215,9 +216,7 @@ std::string JsonValue::path() const {
   if (!path.empty()) path += '.';
   // A field's name is the client's own text; only a bounded piece of it goes into a message.
   constexpr std::size_t kNameBytesShown = 64;
-  std::size_t length = std::min(key_.size(), kNameBytesShown);
-  while (length < key_.size() && length > 0 && (static_cast<unsigned char>(key_[length]) & 0xC0U) == 0x80U) --length;
-  return path.append(key_.substr(0, length));
+  return path.append(cut_utf8(key_, kNameBytesShown));
 }
 
 std::unexpected<Error> JsonValue::must_be(std::string_view what) const {
