@@ -25,7 +25,7 @@ using namespace gbgreg::bench;  // NOLINT(google-build-using-namespace): a progr
 struct Wanted {
   std::string to = "3333";
   std::string path = "/v1/chat/completions";
-  std::string model = "auto";
+  std::vector<std::string> models = {"auto"};  // In turn.
   int connections = 1;
   long requests = 0;
   double rate = 0;
@@ -132,8 +132,9 @@ class Load {
     connection.chunk_left = 0;
     connection.marker = "marker-" + std::to_string(asked_) + "-";
     ++asked_;
+    const std::string& model = wanted_.models[static_cast<std::size_t>(asked_) % wanted_.models.size()];
     std::string body =
-        "{\"model\":\"" + wanted_.model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"" + connection.marker;
+        "{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"" + connection.marker;
     if (wanted_.stream) {
       body += " tokens=" + std::to_string(wanted_.tokens) + " pace_us=" + std::to_string(wanted_.pace_us);
     }
@@ -307,7 +308,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Sends chat completions over many connections and checks every answer."};
   app.add_option("--to", wanted.to, "Port on 127.0.0.1, or unix:/path.sock");
   app.add_option("--path", wanted.path);
-  app.add_option("--model", wanted.model);
+  app.add_option("--models", wanted.models, "Names that are asked in turn")->delimiter(',');
   app.add_option("--connections", wanted.connections);
   app.add_option("--requests", wanted.requests, "How many in all");
   app.add_option("--seconds", wanted.seconds, "How long new ones are sent");

@@ -1,4 +1,5 @@
-// The log: one line an event on standard error, through spdlog from anywhere.
+// The log: one line an event on standard error, through spdlog from anywhere. Lines are written together, within a
+// second; a warning takes those before it along at once.
 #pragma once
 
 #include <string_view>

@@ -1,0 +1,180 @@
+// What the gateway costs, beside nginx and a raw relay, in one run: CPU time a request and a token, added latency, memory.
+//
+//   node bench/gateway.mjs [--rounds 5] [--only 16] [--quick]
+//
+// All stand before the same upstream (gateway/mock_engine.cc), which costs next to nothing, and are asked by the same clients
+// (gateway/load.cc), which check every answer. Rounds are interleaved and medians are printed, since machines drift. CPU
+// time is the process's own, read from the kernel's scheduler, workers of the gateway not included. nginx keeps its
+// connections, writes no log and checks nothing; the gateway does all that it does in earnest. Needs nginx
+// (tools/setup.sh bench) and a release build (GBGREG_BUILD: another folder of programs).
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { freePort } from './gateway/free_port.mjs';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+const programs = process.env.GBGREG_BUILD ?? path.join(root, 'build/release');
+const program = (name) => [path.join(programs, 'bin', name), path.join(programs, 'bench', name)].find((file) => fs.existsSync(file))
+  ?? assert.fail(`${name} is not in ${programs}: build the release preset first`);
+const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, only: { type: 'string' }, quick: { type: 'boolean', default: false } } });
+const kRounds = Number(options.rounds);
+// Two workers, because an engine has at most 256 slots. Their names cost the others nothing.
+const kModels = ['one', 'two'];
+const kShare = options.quick ? 0.2 : 1;
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gbgreg-bench-'));
+const children = [];
+
+function start(command, args, { under = {} } = {}) {
+  const log = fs.openSync(path.join(folder, `${path.basename(command)}-${children.length}.log`), 'w');
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { stdio: ['ignore', log, log], env: { ...process.env, ...under } });
+  children.push(child);
+  return child;
+}
+
+async function until(what, look) {
+  for (const end = Date.now() + 20_000; Date.now() < end;) {
+    if (await look()) return;
+    await new Promise((again) => setTimeout(again, 20));
+  }
+  throw new Error(`in vain: ${what} (logs are in ${folder})`);
+}
+const answers = (port) => fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'marker-x' }] }) })
+  .then((answer) => answer.status === 200, () => false);
+
+// ---- What is compared. Each has a port and the processes whose time counts.
+
+async function startGateway() {
+  const model = path.join(folder, 'mock.gguf');
+  fs.writeFileSync(model, 'GGUF');
+  const config = path.join(folder, 'gbgreg.yaml');
+  fs.writeFileSync(config, JSON.stringify({
+    engine: program('bench_mock_engine'), limits: { queue_max: 10_000 },
+    roles: Object.fromEntries(kModels.map((role) => [role, { model: `mock-${role}`, file: model, slots: 256, context: 64 }])),
+  }));
+  const port = await freePort();
+  const child = start(program('gbgreg'), ['serve', '--config', config, '--data', path.join(folder, 'data'), '--listen', `127.0.0.1:${port}`]);
+  await until('the gateway answers', () => answers(port));
+  return { name: 'gbgreg', port, pids: () => [child.pid] };
+}
+
+async function startNginx(upstream) {
+  const port = await freePort();
+  const config = path.join(folder, 'nginx.conf');
+  fs.writeFileSync(config, `
+    ${process.getuid() === 0 ? 'user root;' : ''} daemon off; pid ${folder}/nginx.pid; error_log ${folder}/nginx-error.log; worker_processes ${os.cpus().length}; worker_rlimit_nofile 30000;
+    events { worker_connections 12000; }
+    http {
+      access_log off; keepalive_requests 100000000; client_body_buffer_size 1m; client_max_body_size 32m;
+      client_body_temp_path ${folder}/b; proxy_temp_path ${folder}/p; fastcgi_temp_path ${folder}/f; uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
+      upstream engine { server unix:${upstream}; keepalive 600; keepalive_requests 100000000; }
+      server {
+        listen 127.0.0.1:${port} reuseport backlog=1024;
+        location / { proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }
+      }
+    }`);
+  const child = start('nginx', ['-c', config, '-p', folder]);
+  await until('nginx answers', () => answers(port));
+  return { name: 'nginx', port, pids: () => [child.pid, ...childrenOf(child.pid)] };
+}
+
+async function startRelay(upstream) {
+  const port = await freePort();
+  const child = start(program('bench_raw_relay'), [String(port), `unix:${upstream}`]);
+  await until('the relay answers', () => answers(port));
+  return { name: 'raw relay', port, pids: () => [child.pid] };
+}
+
+const childrenOf = (pid) => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+
+// Nanoseconds of CPU time so far.
+function cpuTime(pids) {
+  let sum = 0;
+  for (const pid of pids) {
+    for (const task of fs.readdirSync(`/proc/${pid}/task`)) sum += Number(fs.readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]);
+  }
+  return sum;
+}
+const residentMb = (pids) => pids.reduce((sum, pid) => sum + Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]), 0) / 1024;
+
+// ---- What is measured.
+
+const load = (target, args) => JSON.parse(execFileSync(program('bench_load'), ['--to', String(target.port), '--models', kModels.join(','), ...args.map(String)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 24 }));
+
+function measured(target, args, per) {
+  const before = cpuTime(target.pids());
+  const figures = load(target, args);
+  const cpu = cpuTime(target.pids()) - before;
+  assert.equal(figures.wrong + figures.lost, 0, `${target.name}: ${JSON.stringify(figures)}`);
+  return { ...figures, cpu_us: cpu / 1000 / (figures.requests * per) };
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+// Every target in turn, round after round.
+function compare(targets, args, { per = 1 } = {}) {
+  const rows = new Map(targets.map((target) => [target, []]));
+  for (const target of targets) load(target, args.map((word, i) => (args[i - 1] === '--requests' ? Math.max(64, Math.ceil(word / 10)) : word)));  // Warm.
+  for (let round = 0; round < kRounds; ++round) for (const target of targets) rows.get(target).push(measured(target, args, per));
+  return (figure) => targets.map((target) => median(rows.get(target).map((row) => row[figure])));
+}
+
+const requests = (count) => Math.ceil(count * kShare);
+function report(title, targets, unit, figures) {
+  const [gateway, nginx, relay] = figures;
+  console.log(`| ${title} | ${figures.map((value) => value.toFixed(1)).join(' | ')} | ${unit} | ${(gateway / nginx).toFixed(2)} | ${relay ? (gateway / relay).toFixed(2) : ''} |`);
+}
+
+let isWell = false;
+try {
+  const upstream = path.join(folder, 'engine.sock');
+  start(program('bench_mock_engine'), ['--host', upstream]);
+  await until('the upstream listens', () => fs.existsSync(upstream));
+  const targets = [await startGateway(), await startNginx(upstream), await startRelay(upstream)];
+  const idleMb = targets.map((target) => residentMb(target.pids()));
+
+  console.log(`\n| what | ${targets.map((target) => target.name).join(' | ')} | unit | gbgreg/nginx | gbgreg/raw relay |\n| --- | --- | --- | --- | --- | --- | --- |`);
+  report('resident, idle', targets, 'MB', idleMb);
+  for (const connections of [1, 16, 64, 256]) {
+    if (options.only && Number(options.only) !== connections) continue;
+    const count = requests(connections === 1 ? 10_000 : 40_000);
+    const row = compare(targets, ['--connections', connections, '--requests', count]);
+    report(`CPU a request, ${connections} connections`, targets, 'µs', row('cpu_us'));
+  }
+  if (!options.only) {
+    const large = compare(targets, ['--connections', 16, '--requests', requests(8_000), '--prompt-bytes', 65536]);
+    report('CPU a request, 64 KB prompts, 16 connections', targets, 'µs', large('cpu_us'));
+    const open = compare(targets, ['--connections', 64, '--rate', 2000, '--seconds', Math.ceil(5 * kShare)]);
+    report('latency at 2,000 requests a second, p50', targets, 'µs', open('p50_us'));
+    report('latency at 2,000 requests a second, p99', targets, 'µs', open('p99_us'));
+    for (const [streams, pace] of [[50, 2000], [500, 20_000]]) {
+      const tokens = 100;
+      const row = compare(targets, ['--stream', '--connections', streams, '--requests', requests(streams * 6), '--tokens', tokens, '--pace-us', pace], { per: tokens });
+      report(`CPU a token, ${streams} streams`, targets, 'µs', row('cpu_us'));
+      report(`first byte, ${streams} streams, p50`, targets, 'µs', row('first_byte_p50_us'));
+    }
+    report('resident, after 500 streams', targets, 'MB', targets.map((target) => residentMb(target.pids())));
+    const before = targets.map((target) => residentMb(target.pids()));
+    const grown = [];
+    for (const [i, target] of targets.entries()) {
+      const holder = spawn(program('bench_load'), ['--to', String(target.port), '--connections', '1', '--idle', '10000', '--rate', '1', '--seconds', '6'], { stdio: 'ignore' });
+      let most = 0;
+      await new Promise((done) => {
+        const look = setInterval(() => { most = Math.max(most, residentMb(target.pids())); }, 200);
+        holder.once('exit', () => { clearInterval(look); done(); });
+      });
+      grown.push(((most - before[i]) * 1024) / 10_000);
+    }
+    report('10,000 idle connections, each', targets, 'KB', grown);
+  }
+  isWell = true;
+} finally {
+  for (const child of children) child.kill('SIGTERM');
+  await Promise.all(children.map((child) => child.exitCode ?? new Promise((done) => child.once('exit', done))));
+  if (isWell) fs.rmSync(folder, { recursive: true, force: true });
+}
