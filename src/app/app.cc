@@ -15,8 +15,11 @@
 #include "app/open_files.h"
 #include "backends/llama_backend.h"
 #include "fleet/fleet.h"
+#include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
 #include "http/handlers/health.h"
+#include "http/handlers/models.h"
+#include "http/handlers/openai.h"
 #include "http/handlers/uploads.h"
 #include "http/pipeline.h"
 #include "http/routes.h"
@@ -56,8 +59,7 @@ std::shared_ptr<backends::Backend> make_llama(const std::string& address, const 
 
 std::vector<metrics::Sample> by_role(const fleet::Fleet& fleet, double (*value)(const llm::BackendView&)) {
   std::vector<metrics::Sample> samples;
-  const auto backends = fleet.snapshot();
-  for (const llm::BackendView& view : *backends) {
+  for (const llm::BackendView& view : fleet.views()) {
     samples.push_back({metrics::label("role", view.role) + "," + metrics::label("model", view.model), value(view)});
   }
   return samples;
@@ -186,11 +188,16 @@ int serve(const config::Config& config, const std::string& version) {
   services::Generate generate(fleet, registry, clock);
   services::Health health(fleet, stores, clock, config.http.upload_bytes_max, version);
 
-  http::AskHandlers ask_handlers(generate, clock, config.http);
+  http::JsonReading json_reading(config.http);
+  http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
+  http::AskHandlers ask_handlers(generate, clock, json_reading);
+  http::ModelHandlers model_handlers(fleet, clock, json_reading);
+  http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
   http::UploadHandlers upload_handlers(intake, config.http);
-  http::Pipeline pipeline(http::make_routes({ask_handlers, health_handlers, upload_handlers}), config.http, registry,
-                          clock);
+  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, health_handlers, model_handlers,
+                                             openai_handlers, upload_handlers}),
+                          config.http, registry, clock);
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);
 

@@ -4,11 +4,28 @@
 // A backend keeps no state of a request. Any I/O thread may call it; the call runs on the thread it is given.
 #pragma once
 
+#include <string_view>
+
 #include "core/core.h"
 #include "llm/llm.h"
 #include "net/io_thread.h"
 
 namespace gbgreg::backends {
+
+// What is sent to a backend in its own dialect. The views outlive the call.
+struct Post {
+  std::string_view target;
+  std::string_view body;
+  SteadyTime deadline = SteadyTime::max();
+};
+
+// Where the bytes of a backend's answer go, cut anywhere. One task uses it at a time.
+class ByteSink {
+ public:
+  virtual ~ByteSink() = default;
+  // Never empty. Errors: cancelled when the reader has left; backend_failed when these bytes are no answer.
+  virtual Task<Result<void>> bytes(std::string_view piece) = 0;
+};
 
 class Backend {
  public:
@@ -19,6 +36,13 @@ class Backend {
   // Errors: backend_failed, unavailable, timed_out; malformed when the backend says that the request is at fault;
   // cancelled when the sink says so.
   virtual Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) = 0;
+
+  // How many tokens the request's prompt has here. Errors: as generate.
+  virtual Task<Result<int>> count_tokens(net::IoThread& io, const llm::Request& request) = 0;
+
+  // Sends `post` as it is and puts the body of a successful answer into `sink`. What the bytes mean is the caller's
+  // business; any other answer is an error here. Errors: as generate.
+  virtual Task<Result<void>> post(net::IoThread& io, const Post& post, ByteSink& sink) = 0;
 
   // Asks for a sign of life until `deadline`. A server that works hard gives one at once, a hung one never.
   // Errors: as generate.

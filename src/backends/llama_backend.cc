@@ -7,38 +7,65 @@ namespace gbgreg::backends {
 LlamaBackend::LlamaBackend(net::Address address, std::string bearer, const LlamaOptions& options)
     : address_(std::move(address)), bearer_(std::move(bearer)), options_(options) {}
 
-Task<Result<llm::Completion>> LlamaBackend::generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) {
-  const std::string body = protocols::engine_wire::write_chat_request(request);
+// Sends and waits for the head of an answer that is one.
+Task<Result<std::unique_ptr<net::ClientAnswer>>> LlamaBackend::ask(net::IoThread& io, const Post& post) {
   const net::ClientRequest asked{.method = "POST",
-                                 .target = "/v1/chat/completions",
+                                 .target = post.target,
                                  .bearer = bearer_,
-                                 .body = body,
+                                 .body = post.body,
                                  .head_timeout = options_.first_token_timeout,
                                  .body_idle_timeout = options_.between_tokens_timeout,
-                                 .deadline = request.deadline};
+                                 .deadline = post.deadline};
   auto answer = co_await net::send(io, address_, asked);
+  if (!answer || (*answer)->status() == 200) co_return answer;
+  auto error_body = co_await (*answer)->read_all(options_.error_bytes_max);
+  co_return std::unexpected(
+      protocols::engine_wire::read_error((*answer)->status(), error_body ? *error_body : std::string{}));
+}
+
+Task<Result<llm::Completion>> LlamaBackend::generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) {
+  const std::string body = protocols::engine_wire::write_chat_request(request);
+  const Post asked{.target = "/v1/chat/completions", .body = body, .deadline = request.deadline};
+  auto answer = co_await ask(io, asked);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
-  if ((*answer)->status() != 200) {
-    auto error_body = co_await (*answer)->read_all(options_.error_bytes_max);
-    co_return std::unexpected(
-        protocols::engine_wire::read_error((*answer)->status(), error_body ? *error_body : std::string{}));
-  }
 
   protocols::engine_wire::StreamReader reader;
-  std::string text;
+  llm::Delta delta;
   while (!reader.done()) {
     auto piece = co_await (*answer)->read_body();
     if (!piece) co_return std::unexpected(std::move(piece.error()));
     if (piece->empty()) break;
-    text.clear();
-    auto fed = reader.feed(*piece, text);
-    if (!text.empty()) {
-      auto taken = co_await sink.text(text);
+    delta.clear();
+    auto fed = reader.feed(*piece, delta);
+    if (!delta.empty()) {
+      auto taken = co_await sink.delta(delta);
       if (!taken) co_return std::unexpected(std::move(taken.error()));
     }
     if (!fed) co_return std::unexpected(std::move(fed.error()));
   }
   co_return reader.finish();
+}
+
+Task<Result<int>> LlamaBackend::count_tokens(net::IoThread& io, const llm::Request& request) {
+  const std::string body = protocols::engine_wire::write_chat_request(request, false);
+  const Post asked{.target = "/v1/chat/completions/input_tokens", .body = body, .deadline = request.deadline};
+  auto answer = co_await ask(io, asked);
+  if (!answer) co_return std::unexpected(std::move(answer.error()));
+  const auto counted = co_await (*answer)->read_all(options_.error_bytes_max);
+  if (!counted) co_return std::unexpected(counted.error());
+  co_return protocols::engine_wire::read_count(*counted);
+}
+
+Task<Result<void>> LlamaBackend::post(net::IoThread& io, const Post& post, ByteSink& sink) {
+  auto answer = co_await ask(io, post);
+  if (!answer) co_return std::unexpected(std::move(answer.error()));
+  while (true) {
+    auto piece = co_await (*answer)->read_body();
+    if (!piece) co_return std::unexpected(std::move(piece.error()));
+    if (piece->empty()) co_return Result<void>{};
+    auto taken = co_await sink.bytes(*piece);
+    if (!taken) co_return taken;
+  }
 }
 
 // The body is left unread, which closes the connection: a kept one would hold one of the engine's few threads.

@@ -1,6 +1,7 @@
 // A llama-server worker, spoken to in its own dialect over a Unix socket or TCP. Any I/O thread.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "backends/backend.h"
@@ -12,7 +13,7 @@ struct LlamaOptions {
   // The engine sends its head with the first token, so this bounds queueing and prompt processing together.
   std::chrono::milliseconds first_token_timeout{600'000};
   std::chrono::milliseconds between_tokens_timeout{60'000};
-  std::size_t error_bytes_max = 64 * 1024;
+  std::size_t error_bytes_max = 64 * 1024;  // Of an error, or of a count.
 };
 
 class LlamaBackend final : public Backend {
@@ -20,9 +21,13 @@ class LlamaBackend final : public Backend {
   LlamaBackend(net::Address address, std::string bearer, const LlamaOptions& options = {});
 
   Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) override;
+  Task<Result<int>> count_tokens(net::IoThread& io, const llm::Request& request) override;
+  Task<Result<void>> post(net::IoThread& io, const Post& post, ByteSink& sink) override;
   Task<Result<void>> check(net::IoThread& io, SteadyTime deadline) override;
 
  private:
+  Task<Result<std::unique_ptr<net::ClientAnswer>>> ask(net::IoThread& io, const Post& post);
+
   net::Address address_;
   std::string bearer_;
   LlamaOptions options_;

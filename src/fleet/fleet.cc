@@ -47,9 +47,23 @@ void FleetState::close() {
   workers_.clear();
 }
 
-std::shared_ptr<const std::vector<llm::BackendView>> FleetState::snapshot() const {
+std::shared_ptr<const Picture> FleetState::picture() const {
   const std::lock_guard lock(picture_mutex_);
   return picture_;
+}
+
+std::optional<Lease> FleetState::try_lease(std::string_view backend_id) {
+  const auto seen = picture();
+  const auto has_it = [&](const Picture::Place& place) { return place.seat->id == backend_id; };
+  const auto place = std::ranges::find_if(seen->places, has_it);
+  if (place == seen->places.end() || !place->backend) return std::nullopt;
+  const auto generation = place->seat->gate->take();
+  if (!generation) return std::nullopt;
+  Slot slot{.generation = *generation, .backend = place->backend};
+  Lease lease(shared_from_this(), place->seat, std::move(slot));
+  // The picture is older than the slot: its backend has gone. The lease gives the slot back.
+  if (*generation != place->generation) return std::nullopt;
+  return lease;
 }
 
 void FleetState::start() {
@@ -69,10 +83,10 @@ void FleetState::ask(const std::shared_ptr<LeaseRequest>& request) {
     request->complete(fail(Kind::not_found, "backend_not_found", "No such model is configured."));
     return;
   }
-  auto answer = [this, request](Result<Slot> slot) {
+  auto answer = [this, request, seat = found->seat()](Result<Slot> slot) {
     if (!slot) return request->complete(std::unexpected(std::move(slot.error())));
     // From here on the slot belongs to the lease, wherever that goes: its destructor gives it back.
-    Lease lease(shared_from_this(), request->backend_id, std::move(*slot));
+    Lease lease(shared_from_this(), seat, std::move(*slot));
     request->complete(std::move(lease));
   };
   found->ask(request->waiter, std::move(answer));
@@ -99,16 +113,20 @@ void FleetState::changed() {
 }
 
 void FleetState::publish() {
-  auto picture = std::make_shared<std::vector<llm::BackendView>>();
-  picture->reserve(workers_.size());
-  for (const auto& worker : workers_) picture->push_back(worker->view());
+  auto picture = std::make_shared<Picture>();
+  picture->views.reserve(workers_.size());
+  picture->places.reserve(workers_.size());
+  for (const auto& worker : workers_) {
+    picture->views.push_back(worker->view());
+    picture->places.push_back(worker->place());
+  }
   const std::lock_guard lock(picture_mutex_);
   picture_ = std::move(picture);
 }
 
-Lease::Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, Slot slot)
+Lease::Lease(std::shared_ptr<FleetState> fleet, std::shared_ptr<const Seat> seat, Slot slot)
     : fleet_(std::move(fleet)),
-      backend_id_(std::move(backend_id)),
+      seat_(std::move(seat)),
       generation_(slot.generation),
       backend_(std::move(slot.backend)),
       is_retry_(slot.is_retry) {}
@@ -117,7 +135,7 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   if (this == &other) return *this;
   release();
   fleet_ = std::move(other.fleet_);
-  backend_id_ = std::move(other.backend_id_);
+  seat_ = std::move(other.seat_);
   generation_ = other.generation_;
   backend_ = std::move(other.backend_);
   is_retry_ = other.is_retry_;
@@ -131,19 +149,22 @@ Lease::~Lease() { release(); }
 void Lease::release() noexcept {
   const std::shared_ptr<FleetState> fleet = std::move(fleet_);
   if (!fleet) return;
+  // The scheduler wants to know when a retry has ended.
+  if (!is_retry_ && seat_->gate->give_back(generation_)) return;
   try {
-    fleet->post([state = fleet.get(), id = backend_id_, generation = generation_, is_retry = is_retry_] {
-      if (Worker* worker = state->worker(id)) worker->release(generation, is_retry);
+    fleet->post([state = fleet.get(), seat = seat_, generation = generation_, is_retry = is_retry_] {
+      if (Worker* worker = state->worker(seat->id)) worker->release(generation, is_retry);
     });
   } catch (const std::exception& error) {
-    spdlog::error("fleet: a slot of {} could not be given back: {}", backend_id_, error.what());
+    spdlog::error("fleet: a slot of {} could not be given back: {}", seat_->id, error.what());
   }
 }
 
 void Lease::report_success(const llm::Usage& usage, const TimesTaken& times) {
   if (!fleet_) return;
-  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_, usage, times] {
-    if (Worker* worker = state->worker(id)) worker->request_succeeded(generation, usage, times);
+  if (!seat_->reports->add({.generation = generation_, .usage = usage, .times = times})) return;
+  fleet_->post([state = fleet_.get(), seat = seat_] {
+    if (Worker* worker = state->worker(seat->id)) worker->reports_came();
   });
 }
 
@@ -153,8 +174,8 @@ void Lease::report_repeated_failure() { report_failure(&Worker::request_failed_a
 
 void Lease::report_failure(void (Worker::*tell)(std::uint64_t generation)) {
   if (!fleet_) return;
-  fleet_->post([state = fleet_.get(), id = backend_id_, generation = generation_, tell] {
-    if (Worker* worker = state->worker(id)) (worker->*tell)(generation);
+  fleet_->post([state = fleet_.get(), seat = seat_, generation = generation_, tell] {
+    if (Worker* worker = state->worker(seat->id)) (worker->*tell)(generation);
   });
   release();
 }
@@ -180,7 +201,21 @@ void Fleet::stop() {
   done.wait();
 }
 
-std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const { return state_->snapshot(); }
+std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const {
+  const auto picture = state_->picture();
+  return {picture, &picture->views};
+}
+
+std::vector<llm::BackendView> Fleet::views() const {
+  const auto picture = state_->picture();
+  std::vector<llm::BackendView> views = picture->views;
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const auto& place = picture->places[i];
+    const int free = views[i].slots_free + place.seat->gate->free();
+    views[i].slots_free = std::clamp(free, 0, views[i].slots_total);
+  }
+  return views;
+}
 
 // Crossing threads by run_on() would be shorter, but Boost 1.81 emits a cancellation to a task on another thread
 // through a signal that the caller may have destroyed by then (co_spawn_cancellation_handler). So the request crosses
@@ -189,6 +224,9 @@ std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const { r
 //  - An answer that is already on its way when the caller is cancelled meets `is_cancelled` on the caller's own thread,
 //    and the lease in it ends there, which gives the slot back.
 Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority, SteadyTime deadline, Attempt attempt) {
+  if (attempt == Attempt::first) {
+    if (auto lease = state_->try_lease(backend_id)) co_return std::move(*lease);
+  }
   auto request = std::make_shared<LeaseRequest>();
   request->waiter = {.id = state_->next_waiter_id(),
                      .priority = priority,

@@ -18,11 +18,13 @@
 #include "backends/backend.h"
 #include "core/core.h"
 #include "fleet/options.h"
+#include "fleet/report_box.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
 
 class FleetState;
+struct Seat;
 struct Slot;
 class Worker;
 
@@ -31,24 +33,17 @@ class Worker;
 using BackendFactory =
     std::function<std::shared_ptr<backends::Backend>(const std::string& address, const std::string& bearer)>;
 
-// How long a request took that ended well.
-struct TimesTaken {
-  double slot_ms = 0;   // It held its slot for so long: what the next in line has to wait for.
-  double total_ms = 0;  // Since it arrived, with waiting and failed attempts: what its client sees.
-};
-
 // The right to use one slot of one backend until it is destroyed (from any thread).
 class Lease {
  public:
   Lease() = default;
-  Lease(std::shared_ptr<FleetState> fleet, std::string backend_id, Slot slot);
+  Lease(std::shared_ptr<FleetState> fleet, std::shared_ptr<const Seat> seat, Slot slot);
   Lease(Lease&& other) noexcept = default;
   Lease& operator=(Lease&& other) noexcept;
   ~Lease();
 
   // Shared with the fleet: a worker may be replaced while a lease on its predecessor is still held.
   backends::Backend& backend() const { return *backend_; }
-  const std::string& backend_id() const { return backend_id_; }
 
   // Tells the fleet how the request went, for its figures.
   void report_success(const llm::Usage& usage, const TimesTaken& times);
@@ -64,7 +59,7 @@ class Lease {
   void release() noexcept;
 
   std::shared_ptr<FleetState> fleet_;  // Empty when there is nothing to give back.
-  std::string backend_id_;
+  std::shared_ptr<const Seat> seat_;
   std::uint64_t generation_ = 0;  // Which life of the worker the slot belongs to.
   std::shared_ptr<backends::Backend> backend_;
   bool is_retry_ = false;
@@ -92,6 +87,8 @@ class Fleet {
   // A picture for routing and health, in the order of the configuration. May be stale the moment it returns: choose
   // with it, never start or stop because of it. Any thread; costs one pointer copy.
   std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
+  // The same with the free slots as they are now: for people and gauges.
+  std::vector<llm::BackendView> views() const;
 
   // Waits until the backend is ready and has a free slot, starting it if it is down. First come, first served;
   // interactive requests before batch ones, which also leave a full queue for them. Retries go before all others,

@@ -5,11 +5,13 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "fleet/fleet.h"
+#include "fleet/picture.h"
 #include "fleet/worker.h"
 #include "net/io_thread.h"
 
@@ -29,7 +31,9 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   void run();    // Its thread begins.
   void close();  // Its thread ends; the workers have been stopped.
 
-  std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
+  std::shared_ptr<const Picture> picture() const;
+  // A slot that is free now and needs nobody's leave; none when there may be one but the fleet's thread has to say.
+  std::optional<Lease> try_lease(std::string_view backend_id);
   WaiterId next_waiter_id() { return ++last_waiter_id_; }
 
   // Any thread: has `work` run on the fleet's thread. Work that comes after close() is never run.
@@ -60,7 +64,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   bool publish_is_due_ = false;
   std::atomic<WaiterId> last_waiter_id_ = 0;
   mutable std::mutex picture_mutex_;
-  std::shared_ptr<const std::vector<llm::BackendView>> picture_;  // Guarded by picture_mutex_.
+  std::shared_ptr<const Picture> picture_;  // Guarded by picture_mutex_.
   std::thread thread_;
 };
 

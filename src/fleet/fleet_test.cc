@@ -56,6 +56,10 @@ class FakeBackend final : public backends::Backend {
   Task<Result<llm::Completion>> generate(net::IoThread&, const llm::Request&, llm::Sink&) override {
     co_return llm::Completion{};
   }
+  Task<Result<int>> count_tokens(net::IoThread&, const llm::Request&) override { co_return 0; }
+  Task<Result<void>> post(net::IoThread&, const backends::Post&, backends::ByteSink&) override {
+    co_return Result<void>{};
+  }
   Task<Result<void>> check(net::IoThread&, SteadyTime) override {
     if (hangs) co_return fail(Kind::timed_out, "backend_silent", "");
     co_return Result<void>{};
@@ -79,7 +83,10 @@ class Ask {
                      signal = signal_]() mutable {
       const SteadyTime deadline = std::chrono::steady_clock::now() + patience;
       auto task = ask(fleet, std::move(id), priority, deadline, attempt, std::move(promise));
-      asio::co_spawn(io_.get_executor(), std::move(task), asio::bind_cancellation_slot(signal->slot(), asio::detached));
+      // The task looks at its signal to its very end, which comes after the answer that ends this object.
+      auto ended = [signal](const std::exception_ptr&) {};
+      asio::co_spawn(io_.get_executor(), std::move(task),
+                     asio::bind_cancellation_slot(signal->slot(), std::move(ended)));
     });
   }
   void cancel() {
@@ -145,7 +152,7 @@ class FleetTest : public testing::Test {
     make_fleet().start();
     return *fleet_;
   }
-  BackendView view(std::size_t index = 0) { return fleet_->snapshot()->at(index); }
+  BackendView view(std::size_t index = 0) { return fleet_->views().at(index); }
 
   template <class Condition>
   bool until(Condition condition) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace gbgreg::fleet {
 namespace {
@@ -184,12 +185,31 @@ void Scheduler::request_failed_again(SteadyTime now, std::uint64_t generation) {
   if (generation == generation_ && phase_ == Phase::ready) suspect_until_ = now + kSuspicion;
 }
 
+int Scheduler::lend(SteadyTime now) {
+  const bool is_well = phase_ == Phase::ready && !killed_ && !suspect_until_ && checks_missed_ == 0;
+  const int free = options_.slots - busy_ - lent_;
+  if (!is_well || queued() > 0 || free <= 0) return 0;
+  lent_ += free;
+  if (!checking_ && !check_at_) check_at_ = now + options_.check_interval;
+  return free;
+}
+
+// A slot that was busy may have come back into those that are lent, so there may be more left than were lent: the sum
+// is what counts.
+Actions Scheduler::take_back(SteadyTime now, int left) {
+  Actions actions;
+  if (lent_ == 0) return actions;
+  busy_ += std::exchange(lent_, 0) - left;
+  hand_out_slots(now, actions);
+  return actions;
+}
+
 Actions Scheduler::engine_answered(SteadyTime now, std::uint64_t generation) {
   Actions actions;
   if (generation != generation_ || !checking_) return actions;
   checking_ = false;
   checks_missed_ = 0;
-  if (busy_ > 0) check_at_ = now + options_.check_interval;
+  if (busy_ + lent_ > 0) check_at_ = now + options_.check_interval;
   hand_out_slots(now, actions);
   return actions;
 }
@@ -207,7 +227,7 @@ Actions Scheduler::engine_missed_check(SteadyTime now, std::uint64_t generation)
   return actions;
 }
 
-Actions Scheduler::time_passed(SteadyTime now) {
+Actions Scheduler::time_passed(SteadyTime now, int lent_free) {
   Actions actions;
   for (auto* queue : {&retries_, &interactive_, &batch_}) expire(*queue, now, actions);
   if (phase_ == Phase::delayed && now >= start_at_) begin_life(actions);
@@ -224,7 +244,7 @@ Actions Scheduler::time_passed(SteadyTime now) {
       actions.push_back(AbandonProcess{});
     }
   }
-  if (check_at_ && now >= *check_at_) check_engine(now, actions);
+  if (check_at_ && now >= *check_at_) check_engine(now, lent_free, actions);
   if (suspect_until_ && now >= *suspect_until_) {
     suspect_until_.reset();
     hand_out_slots(now, actions);
@@ -264,7 +284,7 @@ llm::BackendState Scheduler::state() const {
   return llm::BackendState::stopped;
 }
 
-int Scheduler::slots_free() const { return phase_ == Phase::ready && !killed_ ? options_.slots - busy_ : 0; }
+int Scheduler::slots_free() const { return phase_ == Phase::ready && !killed_ ? options_.slots - busy_ - lent_ : 0; }
 
 std::string Scheduler::detail() const {
   if (!trouble_.empty()) return trouble_;
@@ -287,7 +307,7 @@ void Scheduler::begin_life(Actions& actions) {
 }
 
 void Scheduler::forget_life() {
-  busy_ = 0;
+  busy_ = lent_ = 0;
   retry_runs_ = false;
   suspect_until_.reset();
   check_at_.reset();
@@ -303,9 +323,15 @@ void Scheduler::begin_life_after(SteadyTime now, std::chrono::milliseconds delay
 
 // Only while it has something to do: an idle engine that hangs harms nobody until then. But once it missed a check the
 // next ones follow even if its clients have left, or impatient clients would hide that it hangs.
-void Scheduler::check_engine(SteadyTime now, Actions& actions) {
+void Scheduler::check_engine(SteadyTime now, int lent_free, Actions& actions) {
   check_at_.reset();
-  if (phase_ != Phase::ready || killed_ || (busy_ == 0 && checks_missed_ == 0)) return;
+  if (phase_ != Phase::ready || killed_) return;
+  const bool is_idle = busy_ + lent_ - lent_free <= 0 && checks_missed_ == 0;
+  if (is_idle) {
+    // Nobody tells when one of the lent slots is taken, so it is looked for again.
+    if (lent_ > 0) check_at_ = now + options_.check_interval;
+    return;
+  }
   checking_ = true;
   checked_at_ = now;
   actions.push_back(CheckEngine{});
@@ -326,7 +352,7 @@ std::deque<Waiter>* Scheduler::next_queue() {
 // None to an engine that is dying or hangs, by what is known.
 void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
   if (phase_ != Phase::ready || suspect_until_ || killed_ || checks_missed_ > 0) return;
-  while (busy_ < options_.slots) {
+  while (busy_ + lent_ < options_.slots) {
     auto* queue = next_queue();
     if (queue == nullptr) return;
     const Waiter waiter = queue->front();

@@ -107,15 +107,22 @@ class Scheduler {
   // A further attempt of a request that request_failed has told: as bad a sign, but one request counts once.
   void request_failed_again(SteadyTime now, std::uint64_t generation);
 
+  // Slots that are handed out without asking here, while nobody waits and the worker is well: how many more may be so.
+  int lend(SteadyTime now);
+  // No more of them are: `left` had not been handed out. The others are busy, until release() says otherwise.
+  Actions take_back(SteadyTime now, int left);
+
   Actions engine_answered(SteadyTime now, std::uint64_t generation);
   Actions engine_missed_check(SteadyTime now, std::uint64_t generation);
 
-  // Deadlines, delays, timeouts. To be called at next_event() at the latest.
-  Actions time_passed(SteadyTime now);
+  // Deadlines, delays, timeouts. To be called at next_event() at the latest. Of the slots that are lent, `lent_free`
+  // have not been handed out.
+  Actions time_passed(SteadyTime now, int lent_free = 0);
   std::optional<SteadyTime> next_event() const;
 
   llm::BackendState state() const;
   std::uint64_t generation() const { return generation_; }
+  // Without those that are lent.
   int slots_free() const;
   // All who wait, retries too.
   int queued() const { return static_cast<int>(retries_.size() + interactive_.size() + batch_.size()); }
@@ -129,7 +136,7 @@ class Scheduler {
   void begin_life(Actions& actions);
   void forget_life();
   void begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions);
-  void check_engine(SteadyTime now, Actions& actions);
+  void check_engine(SteadyTime now, int lent_free, Actions& actions);
   void hand_out_slots(SteadyTime now, Actions& actions);
   std::deque<Waiter>& queue_of(const Waiter& waiter);
   std::deque<Waiter>* next_queue();
@@ -154,7 +161,8 @@ class Scheduler {
   std::string killed_why_;  // "did not become ready within 120 s"
   std::string trouble_;     // The sentence about the last end; cleared when ready.
   std::uint64_t generation_ = 0;
-  int busy_ = 0;
+  int busy_ = 0;  // With lent_ these are the slots that are out, and the lent ones that nobody has taken yet.
+  int lent_ = 0;
   bool retry_runs_ = false;  // One of the busy slots is a retry's.
   int restarts_ = 0;
   int crashes_ = 0;          // For the delay: in a row, until a long life forgives them.

@@ -537,5 +537,52 @@ TEST_F(SchedulerTest, StopsAtOnceWhenThereIsNoProcess) {
   EXPECT_FALSE(scheduler_.next_event());
 }
 
+TEST_F(SchedulerTest, LendsItsFreeSlotsWhileItIsWellAndNobodyWaits) {
+  EXPECT_EQ(scheduler_.lend(now_), 0) << "it is not ready";
+  become_ready();
+  EXPECT_THAT(words(ask(1)), ElementsAre("grant 1"));
+  EXPECT_EQ(scheduler_.lend(now_), 1);
+  EXPECT_EQ(scheduler_.lend(now_), 0);
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  release();
+  EXPECT_EQ(scheduler_.lend(now_), 1) << "what came back in between";
+  scheduler_.request_failed(now_, scheduler_.generation());
+  EXPECT_THAT(words(scheduler_.take_back(now_, 2)), IsEmpty());
+  EXPECT_EQ(scheduler_.lend(now_), 0) << "it may be dying";
+  pass(Scheduler::kSuspicion);
+  EXPECT_EQ(scheduler_.lend(now_), 2);
+}
+
+TEST_F(SchedulerTest, WhatIsTakenBackIsHandedOutAndWhatIsOutIsBusy) {
+  become_ready();
+  EXPECT_EQ(scheduler_.lend(now_), 2);
+  // One of the two is out when somebody has to wait.
+  scheduler_.take_back(now_, 1);
+  EXPECT_THAT(words(ask(1)), ElementsAre("grant 1"));
+  EXPECT_THAT(words(ask(2)), IsEmpty());
+  EXPECT_EQ(scheduler_.lend(now_), 0) << "somebody waits";
+  EXPECT_THAT(words(release()), ElementsAre("grant 2"));
+}
+
+TEST_F(SchedulerTest, ABusySlotMayComeBackAmongTheLentOnes) {
+  become_ready();
+  ask(1);
+  EXPECT_EQ(scheduler_.lend(now_), 1);
+  scheduler_.take_back(now_, 2);
+  EXPECT_EQ(scheduler_.slots_free(), 2);
+  EXPECT_EQ(scheduler_.lend(now_), 2);
+}
+
+TEST_F(SchedulerTest, AsksForSignsOfLifeWhenALentSlotIsOut) {
+  become_ready();
+  EXPECT_EQ(scheduler_.lend(now_), 2);
+  now_ += SchedulerOptions{}.check_interval;
+  EXPECT_THAT(words(scheduler_.time_passed(now_, 2)), IsEmpty()) << "both are there";
+  now_ += SchedulerOptions{}.check_interval;
+  EXPECT_THAT(words(scheduler_.time_passed(now_, 1)), ElementsAre("check"));
+  scheduler_.engine_answered(now_, scheduler_.generation());
+  EXPECT_TRUE(scheduler_.next_event());
+}
+
 }  // namespace
 }  // namespace gbgreg::fleet

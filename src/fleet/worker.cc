@@ -59,17 +59,24 @@ Worker::Worker(WorkerSurroundings surroundings, int index, const WorkerOptions& 
       index_(index),
       options_(options),
       id_(options.role + "/" + options.model),
+      seat_(std::make_shared<const Seat>(
+          Seat{.id = id_, .gate = std::make_shared<SlotGate>(), .reports = std::make_shared<ReportBox>()})),
       scheduler_(scheduler_options(surroundings_.options, options)),
       log_(0, {}),
-      timer_(surroundings_.io.executor()) {}
+      timer_(surroundings_.io.executor()),
+      reports_timer_(surroundings_.io.executor()) {}
 
 Worker::~Worker() = default;
 
 void Worker::start() { act(scheduler_.start(now())); }
 
-void Worker::stop() { act(scheduler_.stop(now())); }
+void Worker::stop() {
+  close_gate();
+  act(scheduler_.stop(now()));
+}
 
 void Worker::ask(const Waiter& waiter, Answer answer) {
+  close_gate();
   waiting_.emplace(waiter.id, std::move(answer));
   act(scheduler_.ask(now(), waiter));
 }
@@ -82,15 +89,30 @@ void Worker::withdraw(WaiterId waiter) {
 
 void Worker::release(std::uint64_t generation, bool is_retry) { act(scheduler_.release(now(), generation, is_retry)); }
 
-void Worker::request_succeeded(std::uint64_t generation, const llm::Usage& usage, const TimesTaken& times) {
-  figures_.add(usage, times.total_ms);
-  scheduler_.request_succeeded(generation, times.slot_ms);
-  act({});
+void Worker::reports_came() {
+  reports_timer_.expires_after(ReportBox::kKeptFor);
+  reports_timer_.async_wait([this](const boost::system::error_code& failure) {
+    if (failure) return;
+    fetch_reports();
+    act({});
+  });
 }
 
-void Worker::request_failed(std::uint64_t generation) { act(scheduler_.request_failed(now(), generation)); }
+void Worker::fetch_reports() {
+  for (const Report& report : seat_->reports->fetch()) {
+    figures_.add(report.usage, report.times.total_ms);
+    scheduler_.request_succeeded(report.generation, report.times.slot_ms);
+  }
+}
+
+void Worker::request_failed(std::uint64_t generation) {
+  fetch_reports();  // Failures count in a row, so what went well before comes first.
+  close_gate();
+  act(scheduler_.request_failed(now(), generation));
+}
 
 void Worker::request_failed_again(std::uint64_t generation) {
+  close_gate();
   scheduler_.request_failed_again(now(), generation);
   act({});
 }
@@ -98,6 +120,13 @@ void Worker::request_failed_again(std::uint64_t generation) {
 // The one place where decisions become deeds. Starting a process can be a decision's next event (its files are
 // missing), so this may call itself, once.
 void Worker::act(Actions actions) {
+  perform(std::move(actions));
+  lend_slots();
+  set_timer();
+  surroundings_.on_change();
+}
+
+void Worker::perform(Actions actions) {
   for (Action& action : actions) {
     if (std::holds_alternative<StartProcess>(action)) {
       begin_life();
@@ -117,8 +146,18 @@ void Worker::act(Actions actions) {
       answer(refuse->waiter, std::unexpected(std::move(refuse->error)));
     }
   }
-  set_timer();
-  surroundings_.on_change();
+}
+
+// Before anything that takes the slots into account one by one; act(), which follows, lends them again if it may.
+void Worker::close_gate() { perform(scheduler_.take_back(now(), seat_->gate->close())); }
+
+void Worker::lend_slots() {
+  const int slots = scheduler_.lend(now());
+  if (slots > 0) seat_->gate->lend(scheduler_.generation(), slots);
+}
+
+Picture::Place Worker::place() const {
+  return {.seat = seat_, .generation = scheduler_.generation(), .backend = backend_};
 }
 
 // Whatever goes wrong here must be told to the scheduler: while it waits for a start, nothing else wakes it.
@@ -167,6 +206,9 @@ Result<void> Worker::start_process() {
   process_ = std::move(*process);
   backend_ = surroundings_.make_backend("unix:" + socket_.string(), life.key);
   started_at_ = now();
+  std::error_code unknown;
+  const std::uintmax_t bytes = std::filesystem::file_size(options_.model_file, unknown);
+  model_bytes_ = unknown ? 0 : static_cast<std::int64_t>(bytes);
   spdlog::info("worker {}: process {} loads {}", id_, process_->id(), options_.model_file.filename().string());
   return {};
 }
@@ -211,6 +253,7 @@ void Worker::end_life(const ProcessEnd& end) {
   const llm::BackendState before = scheduler_.state();
   process_.reset();
   backend_.reset();
+  seat_->gate->close();  // Its slots went with the life; the scheduler forgets them, too.
   std::error_code ignored;
   std::filesystem::remove(socket_, ignored);
   if (end.start_failure != 0) {
@@ -237,6 +280,7 @@ Task<void> Worker::check_engine(std::shared_ptr<backends::Backend> backend, std:
     co_return;
   }
   spdlog::debug("worker {}: missed a check ({} {})", id_, alive.error().code, alive.error().detail);
+  close_gate();
   act(scheduler_.engine_missed_check(now(), generation));
 }
 
@@ -264,7 +308,7 @@ void Worker::set_timer() {
     if (failure) return;  // Moved, cancelled, or the worker is gone.
     timer_set_for_ = SteadyTime::max();
     const llm::BackendState before = scheduler_.state();
-    Actions actions = scheduler_.time_passed(now());
+    Actions actions = scheduler_.time_passed(now(), seat_->gate->free());
     const bool gave_up = before != scheduler_.state() && scheduler_.state() == llm::BackendState::failed;
     if (gave_up) spdlog::error("worker {}: {}", id_, scheduler_.detail());
     act(std::move(actions));
@@ -277,6 +321,7 @@ llm::BackendView Worker::view() const {
   view.sees_images = !options_.projector_file.empty();
   view.is_demo = options_.is_demo;
   view.context_tokens = options_.context_tokens;
+  view.model_bytes = model_bytes_;
   view.slots_total = options_.slots;
   view.slots_free = scheduler_.slots_free();
   view.queued = scheduler_.queued();

@@ -20,6 +20,7 @@
 #include "fleet/figures.h"
 #include "fleet/fleet.h"
 #include "fleet/options.h"
+#include "fleet/picture.h"
 #include "fleet/process.h"
 #include "fleet/scheduler.h"
 #include "llm/llm.h"
@@ -63,18 +64,26 @@ class Worker {
   // The request went away: its answer is `cancelled`, if it has none yet.
   void withdraw(WaiterId waiter);
   void release(std::uint64_t generation, bool is_retry);
-  void request_succeeded(std::uint64_t generation, const llm::Usage& usage, const TimesTaken& times);
+  // There is something in the box of reports; it is fetched in a while.
+  void reports_came();
   void request_failed(std::uint64_t generation);
   void request_failed_again(std::uint64_t generation);
 
   llm::BackendState state() const { return scheduler_.state(); }
+  // Without the slots that are free in the gate.
   llm::BackendView view() const;
+  const std::shared_ptr<const Seat>& seat() const { return seat_; }
+  Picture::Place place() const;
 
  private:
   using Timer =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
   void act(Actions actions);
+  void perform(Actions actions);
+  void close_gate();
+  void lend_slots();
+  void fetch_reports();
   void begin_life();
   Result<void> start_process();
   void end_life(const ProcessEnd& end);
@@ -89,6 +98,7 @@ class Worker {
   int index_;
   const WorkerOptions& options_;
   std::string id_;
+  std::shared_ptr<const Seat> seat_;
   Scheduler scheduler_;
   EngineLog log_;
   Figures figures_;
@@ -97,8 +107,10 @@ class Worker {
   std::shared_ptr<backends::Backend> backend_;  // Of the present life; leases share it.
   std::unordered_map<WaiterId, Answer> waiting_;
   Timer timer_;
+  Timer reports_timer_;
   SteadyTime timer_set_for_ = SteadyTime::max();
   SteadyTime started_at_ = {};
+  std::int64_t model_bytes_ = 0;
 };
 
 }  // namespace gbgreg::fleet

@@ -8,6 +8,7 @@
 
 #include "core/core.h"
 #include "http/body_budget.h"
+#include "http/dialect.h"
 #include "net/exchange.h"
 
 namespace gbgreg::http {
@@ -17,7 +18,8 @@ struct Call {
   net::Exchange& exchange;
   std::string request_id;
   SteadyTime arrived;
-  std::string parameter = {};  // What stood for {id} in the path, decoded; empty when the route has none.
+  std::string parameter = {};         // What stood for {id} in the path, decoded; empty when the route has none.
+  Dialect dialect = Dialect::native;  // In which errors are said; the route's, unless a handler knows better.
   // For the access log, set by handlers that ask a model.
   std::string role = {};
   std::string model = {};

@@ -9,7 +9,6 @@
 
 #include "http/web_guard.h"
 #include "net/io_thread.h"
-#include "protocols/native.h"
 
 namespace gbgreg::http {
 namespace {
@@ -110,9 +109,12 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
 Task<Result<void>> Pipeline::dispatch(Call& call, const Route*& route) {
   const net::RequestHead& head = call.exchange.head();
   if (auto allowed = check_web_caller(head, options_.hosts); !allowed) co_return allowed;
+  call.dialect = dialect_of(head.path);
   auto match = find_route(routes_, head.method, head.path);
   if (!match) co_return std::unexpected(std::move(match.error()));
   route = match->route;
+  call.dialect = route->dialect;
+  if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
   call.parameter = std::move(match->parameter);
   co_return co_await route->handle(call);
 }
@@ -125,7 +127,7 @@ Task<void> Pipeline::write_error(Call& call, const Error& error) {
   if (error.retry_after_seconds) {
     fields.push_back({.name = "Retry-After", .value = std::to_string(*error.retry_after_seconds)});
   }
-  const std::string body = protocols::native::write_error(error, call.request_id);
+  const std::string body = http::write_error(call.dialect, error, call.request_id);
   // A client that does not wait for its error has lost nothing that we could still give it.
   (void)co_await call.exchange.respond(http_status(error.kind), kJson, body, std::move(fields));
 }

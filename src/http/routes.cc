@@ -1,19 +1,38 @@
 #include "http/routes.h"
 
+#include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
 #include "http/handlers/health.h"
+#include "http/handlers/models.h"
+#include "http/handlers/openai.h"
 #include "http/handlers/uploads.h"
 
 namespace gbgreg::http {
 
 std::vector<Route> make_routes(const Handlers& handlers) {
+  AnthropicHandlers& anthropic = handlers.anthropic;
   AskHandlers& ask = handlers.ask;
   HealthHandlers& health = handlers.health;
+  ModelHandlers& models = handlers.models;
+  OpenAiHandlers& openai = handlers.openai;
   UploadHandlers& uploads = handlers.uploads;
   return {
       // Asking a model.
       {"POST", "/api/generate", [&ask](Call& call) { return ask.generate(call); }},
       {"POST", "/api/route", [&ask](Call& call) { return ask.route(call); }},
+      {"POST", "/api/chat", [&ask](Call& call) { return ask.chat(call); }, Dialect::ollama},
+      {"POST", "/v1/chat/completions", [&openai](Call& call) { return openai.chat(call); }, Dialect::openai},
+      {"POST", "/v1/completions", [&openai](Call& call) { return openai.completion(call); }, Dialect::openai},
+      {"POST", "/v1/messages", [&anthropic](Call& call) { return anthropic.messages(call); }, Dialect::anthropic},
+      {"POST", "/v1/messages/count_tokens", [&anthropic](Call& call) { return anthropic.count_tokens(call); },
+       Dialect::anthropic},
+      // Models.
+      {"GET", "/v1/models", [&models](Call& call) { return models.openai_list(call); }, Dialect::openai},
+      {"GET", "/v1/models/{id...}", [&models](Call& call) { return models.openai_one(call); }, Dialect::openai},
+      {"GET", "/api/tags", [&models](Call& call) { return models.tags(call); }, Dialect::ollama},
+      {"GET", "/api/ps", [&models](Call& call) { return models.running(call); }, Dialect::ollama},
+      {"POST", "/api/show", [&models](Call& call) { return models.show(call); }, Dialect::ollama},
+      {"GET", "/", [&models](Call& call) { return models.root(call); }},
       // Files.
       {"POST", "/api/upload/file", [&uploads](Call& call) { return uploads.upload_file(call.exchange); }},
       {"GET", "/api/uploads", [&uploads](Call& call) { return uploads.list(call.exchange); }},
@@ -43,6 +62,10 @@ std::string_view take_segment(std::string_view& path) {
 // Does the path have the pattern's form? `parameter` becomes the raw segment that stands for {…}.
 bool matches(std::string_view pattern, std::string_view path, std::string_view& parameter) {
   while (!pattern.empty() && !path.empty()) {
+    if (pattern.starts_with("/{") && pattern.ends_with("...}") && path.size() > 1) {
+      parameter = path.substr(1);
+      return true;
+    }
     const std::string_view wanted = take_segment(pattern);
     const std::string_view segment = take_segment(path);
     if (wanted.starts_with("/{") && segment.size() > 1) {

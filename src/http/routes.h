@@ -10,20 +10,28 @@
 
 namespace gbgreg::http {
 
+class AnthropicHandlers;
 class AskHandlers;
 class HealthHandlers;
+class ModelHandlers;
+class OpenAiHandlers;
 class UploadHandlers;
 
 struct Route {
   std::string_view method;
-  std::string_view pattern;  // "/api/uploads/{id}/content": at most one {…}, which takes one segment.
+  // "/api/uploads/{id}/content": at most one {…}, which takes one segment; {id...} at the end takes all that is left.
+  std::string_view pattern;
   Handle handle;
+  Dialect dialect = Dialect::native;
 };
 
 // What the table's handlers need; all of it outlives the table.
 struct Handlers {
+  AnthropicHandlers& anthropic;
   AskHandlers& ask;
   HealthHandlers& health;
+  ModelHandlers& models;
+  OpenAiHandlers& openai;
   UploadHandlers& uploads;
 };
 

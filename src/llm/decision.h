@@ -1,8 +1,11 @@
 // Which model answers a prompt, and why: made by routing/, told to people by protocols/ and http/.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
+
+#include "llm/llm.h"
 
 namespace gbgreg::llm {
 
@@ -60,6 +63,13 @@ struct AnswerNotes {
   int kept_tokens = 0;     // Prompt tokens that reached the model …
   int dropped_tokens = 0;  // … and those that did not fit.
   std::vector<std::string> ignored_options = {};
+};
+
+// An answer that is whole, but for its words.
+struct Answer {
+  Completion completion;
+  AnswerNotes notes;
+  std::chrono::nanoseconds load{0};  // Waited for the model to be loaded.
 };
 
 }  // namespace gbgreg::llm

@@ -21,11 +21,32 @@ struct Image {
   std::string media_type;  // "image/png", told from the first bytes.
 };
 
+// A call of a tool that a model asks for. What stands in `arguments` is what the model wrote: a JSON object, if it did
+// as it was told.
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;
+};
+
 struct Message {
   Speaker speaker = Speaker::user;
   std::string text;
   std::vector<Image> images = {};
+  std::vector<ToolCall> tool_calls = {};  // Of an assistant's message.
+  std::string tool_call_id = {};          // Of a tool's message: which call it answers; empty when not known …
+  std::string tool_name = {};             // … or which tool.
+  std::string thinking = {};              // What an assistant thought before it spoke.
 };
+
+// A tool that the model may call.
+struct Tool {
+  std::string name;
+  std::string description = {};
+  std::string parameters_json = {};  // A JSON schema, or empty.
+};
+
+enum class ToolUse : std::uint8_t { automatic, none, required, named };
 
 enum class Format : std::uint8_t { text, json, schema };
 
@@ -48,6 +69,12 @@ struct Request {
   Sampling sampling = {};
   Format format = Format::text;
   std::string schema_json = {};  // Set when format is schema.
+  std::vector<Tool> tools = {};
+  ToolUse tool_use = ToolUse::automatic;
+  std::string tool_named = {};  // Set when tool_use is named.
+  std::optional<bool> parallel_tool_calls = {};
+  std::optional<bool> think = {};     // Whether to think aloud first, for models that can; absent is the model's way.
+  bool stop_sequence_wanted = false;  // The answer has to say which stop sequence ended it.
   Priority priority = Priority::interactive;
   std::optional<int> deadline_ms = {};  // From the arrival of the request; the gateway's own bound applies when absent.
   SteadyTime deadline = SteadyTime::max();  // The same as a point in time; set by the service that takes the request.
@@ -65,19 +92,40 @@ struct Usage {
   double generation_ms = 0;
 };
 
-enum class StopReason : std::uint8_t { stop, length };
+enum class StopReason : std::uint8_t { stop, length, tool_calls };
 
 struct Completion {
   StopReason reason = StopReason::stop;
+  std::string stop_sequence = {};  // The one that ended it, if one did and Request::stop_sequence_wanted.
   Usage usage = {};
+};
+
+// A part of one tool call. The first part of a call has its id and its name; arguments come in any number of parts.
+struct ToolCallPiece {
+  int index = 0;
+  std::string id;
+  std::string name;
+  std::string arguments;
+};
+
+// What an answer has grown by: whole UTF-8 characters.
+struct Delta {
+  std::string text;
+  std::string thinking;
+  std::vector<ToolCallPiece> tool_calls;
+
+  bool empty() const { return text.empty() && thinking.empty() && tool_calls.empty(); }
+  void clear();
+  // As if both had come at once.
+  void append(const Delta& more);
 };
 
 // Where a backend puts an answer while it is made. One task uses it at a time.
 class Sink {
  public:
   virtual ~Sink() = default;
-  // A piece of the answer: whole UTF-8 characters, never empty. Errors: cancelled when the reader has left.
-  virtual Task<Result<void>> text(std::string_view piece) = 0;
+  // A piece of the answer, never empty. Errors: cancelled when the reader has left.
+  virtual Task<Result<void>> delta(const Delta& piece) = 0;
 };
 
 enum class BackendState : std::uint8_t { stopped, loading, ready, draining, failed };
@@ -103,6 +151,7 @@ struct BackendView {
   bool sees_images = false;
   bool is_demo = false;
   int context_tokens = 0;
+  std::int64_t model_bytes = 0;  // Of its file, once it has been looked at.
   int slots_total = 0;
   int slots_free = 0;
   int queued = 0;

@@ -5,6 +5,7 @@
 
 #include "protocols/json_reader.h"
 #include "protocols/request_fields.h"
+#include "protocols/tools.h"
 
 namespace gbgreg::protocols {
 namespace {
@@ -85,17 +86,16 @@ Result<void> read_unsupported(std::string_view name, JsonValue& value) {
   return field_not_supported(name, "the model's own chat template is always applied");
 }
 
-Result<void> read_think(JsonValue& value) {
+// true, false, or how hard: "low", "medium", "high".
+Result<void> read_think(JsonValue& value, std::optional<bool>& think) {
+  if (value.type() != JsonType::text) return value.read_boolean(think);
   std::string_view level;
-  std::optional<bool> think;
-  if (value.type() == JsonType::text) {
-    if (auto read = value.read_text(level); !read) return read;
-  } else if (auto read = value.read_boolean(think); !read) {
-    return read;
+  if (auto read = value.read_text(level); !read) return read;
+  if (level != "low" && level != "medium" && level != "high") {
+    return value.must_be("true, false, \"low\", \"medium\" or \"high\"");
   }
-  if (!think.value_or(false) && level.empty()) return {};
-  return fail(Kind::refused, "thinking_not_supported",
-              "The models here do not think aloud: leave \"think\" out or set it to false.");
+  think = true;
+  return {};
 }
 
 }  // namespace
@@ -122,7 +122,8 @@ Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm f
     if (name == "session_id") return value.read_text(ask.session_id, limits.session_bytes_max);
     if (name == "upload_ids" || name == "project_id") return read_not_yet(value);
     if (name == "raw" || name == "suffix" || name == "template") return read_unsupported(name, value);
-    if (name == "think") return read_think(value);
+    if (name == "think") return read_think(value, request.think);
+    if (name == "tools") return read_tools(value, limits, request.tools);
     if (name == "messages") {
       if (value.type() == JsonType::null) return value.skip();
       if (form == AskForm::prompt)
@@ -139,10 +140,14 @@ Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm f
   if (has_messages && (!prompt.text.empty() || !prompt.images.empty())) {
     return fail(Kind::malformed, "invalid_field", "Send either \"prompt\" or \"messages\", not both.");
   }
-  if (has_messages && request.messages.empty()) {
+  if (form == AskForm::messages && (!prompt.text.empty() || !prompt.images.empty())) {
+    return fail(Kind::malformed, "invalid_field",
+                "Put the text into \"messages\": \"prompt\" belongs to /api/generate.");
+  }
+  if (form != AskForm::messages && has_messages && request.messages.empty()) {
     return fail(Kind::malformed, "invalid_field", "\"messages\" must hold at least one message.");
   }
-  if (!has_messages) request.messages.push_back(std::move(prompt));
+  if (!has_messages && form != AskForm::messages) request.messages.push_back(std::move(prompt));
   if (!system.empty()) {
     request.messages.insert(request.messages.begin(), {.speaker = llm::Speaker::system, .text = std::move(system)});
   }
@@ -150,6 +155,7 @@ Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm f
     ask.model_named = true;
     request.model = std::move(model);
   }
+  if (auto checked = check_tools(request); !checked) return std::unexpected(std::move(checked.error()));
   if (auto fits = check_text_size(request, limits); !fits) return std::unexpected(std::move(fits.error()));
   return ask;
 }

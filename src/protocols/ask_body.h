@@ -1,5 +1,5 @@
-// The body that /api/generate and /api/route have in common, as it stands in the JSON. ollama.cc and native.cc make of
-// it what their routes mean.
+// The body that /api/generate, /api/chat and /api/route have in common, as it stands in the JSON. ollama.cc and
+// native.cc make of it what their routes mean.
 #pragma once
 
 #include <chrono>
@@ -13,11 +13,12 @@
 
 namespace gbgreg::protocols {
 
-// Whether the question may also come as {"messages":[…]}.
-enum class AskForm : std::uint8_t { prompt, prompt_or_messages };
+// Where the question stands: in "prompt", in "messages", or in either.
+enum class AskForm : std::uint8_t { prompt, messages, prompt_or_messages };
 
 struct AskBody {
-  llm::Request request;  // At least one message; the last one is the user's prompt unless `messages` were given.
+  // At least one message, but for the form `messages`; the last one is the user's prompt unless `messages` were given.
+  llm::Request request;
   bool model_named = false;
   std::optional<bool> stream = {};
   std::optional<std::chrono::milliseconds> keep_alive = {};

@@ -12,101 +12,9 @@ namespace gbgreg::protocols::engine_wire {
 namespace {
 
 constexpr int kTokensMax = std::numeric_limits<int>::max();
-constexpr int kRepeatLastMax = 128 * 1024;
+constexpr std::size_t kToolCallsMax = 256;
 constexpr double kMillisecondsMax = 1e12;
 constexpr std::string_view kEvent = "The worker's event";
-
-// ---- The request.
-
-std::string_view speaker_name(llm::Speaker speaker) {
-  switch (speaker) {
-    case llm::Speaker::system:
-      return "system";
-    case llm::Speaker::user:
-      return "user";
-    case llm::Speaker::assistant:
-      return "assistant";
-    case llm::Speaker::tool:
-      return "tool";
-  }
-  return "user";
-}
-
-void write_image(JsonWriter& json, const llm::Image& image) {
-  json.open_object();
-  json.key("type").text("image_url");
-  json.key("image_url").open_object();
-  std::string url;
-  url.reserve(image.base64.size() + 32);
-  url.append("data:").append(image.media_type).append(";base64,").append(image.base64);
-  json.key("url").text(url);
-  json.close_object();
-  json.close_object();
-}
-
-void write_message(JsonWriter& json, const llm::Message& message) {
-  json.open_object();
-  json.key("role").text(speaker_name(message.speaker));
-  json.key("content");
-  if (message.images.empty()) {
-    json.text(message.text);
-  } else {
-    // The images first, as Ollama puts them: what is asked about them follows.
-    json.open_array();
-    for (const auto& image : message.images) write_image(json, image);
-    if (!message.text.empty()) {
-      json.open_object();
-      json.key("type").text("text");
-      json.key("text").text(message.text);
-      json.close_object();
-    }
-    json.close_array();
-  }
-  json.close_object();
-}
-
-void write_sampling(JsonWriter& json, const llm::Sampling& sampling) {
-  const auto number = [&](std::string_view name, const auto& value) {
-    if (value) json.key(name).number(*value);
-  };
-  number("temperature", sampling.temperature);
-  number("top_p", sampling.top_p);
-  number("min_p", sampling.min_p);
-  number("typical_p", sampling.typical_p);
-  number("repeat_penalty", sampling.repeat_penalty);
-  number("presence_penalty", sampling.presence_penalty);
-  number("frequency_penalty", sampling.frequency_penalty);
-  number("top_k", sampling.top_k);
-  number("max_tokens", sampling.tokens_max);
-  // The worker refuses -1, which means the whole context, and keeps a buffer of the length it is given.
-  if (const auto& last = sampling.repeat_last_n) {
-    json.key("repeat_last_n").number(*last < 0 || *last > kRepeatLastMax ? kRepeatLastMax : *last);
-  }
-  // A negative seed asks for a random one, which is what the worker takes when it is given none.
-  if (sampling.seed && *sampling.seed >= 0) json.key("seed").number(*sampling.seed);
-  if (!sampling.stop.empty()) {
-    json.key("stop").open_array();
-    for (const auto& stop : sampling.stop) json.text(stop);
-    json.close_array();
-  }
-}
-
-void write_format(JsonWriter& json, const llm::Request& request) {
-  if (request.format == llm::Format::text) return;
-  json.key("response_format").open_object();
-  if (request.format == llm::Format::json) {
-    json.key("type").text("json_object");
-  } else {
-    json.key("type").text("json_schema");
-    json.key("json_schema").open_object();
-    json.key("name").text("answer");
-    json.key("schema").raw(request.schema_json);
-    json.close_object();
-  }
-  json.close_object();
-}
-
-// ---- The answer.
 
 Error garbled(std::string what, std::string_view seen = {}) {
   constexpr std::size_t kBytesShown = 200;
@@ -124,7 +32,10 @@ Error garbled(std::string what, std::string_view seen = {}) {
 struct Event {
   bool known_shape = false;  // It had choices, usage or an error: anything else is not an answer.
   std::string_view content = {};
+  std::string_view thinking = {};
+  std::vector<llm::ToolCallPiece> tool_calls = {};
   std::string_view finish_reason = {};
+  std::string_view stop_sequence = {};
   std::optional<int> prompt_tokens = {}, completion_tokens = {}, cached_tokens = {};
   std::optional<int> prompt_n = {}, predicted_n = {}, cache_n = {};
   std::optional<double> prompt_ms = {}, predicted_ms = {};
@@ -227,16 +138,49 @@ Error understood(int status, const EngineError& error) {
   return out;
 }
 
+Result<void> read_tool_call(JsonValue& value, llm::ToolCallPiece& call) {
+  std::optional<int> index;
+  auto read_function = [&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "name") return field.read_text(call.name);
+    if (name == "arguments") return field.read_text(call.arguments);
+    return {};
+  };
+  auto read_field = [&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "index") return field.read_integer(index, 0, kToolCallsMax - 1);
+    if (name == "id") return field.read_text(call.id);
+    if (name == "function" && field.type() == JsonType::object) return field.each_field(read_function);
+    return {};
+  };
+  if (auto read = value.each_field(read_field); !read) return read;
+  call.index = index.value_or(call.index);
+  return {};
+}
+
+// A delta has the calls' own numbers, a whole message lists them in order.
+Result<void> read_tool_calls(JsonValue& value, std::vector<llm::ToolCallPiece>& calls) {
+  if (value.type() == JsonType::null) return value.skip();
+  return value.each_element([&](JsonValue& element) -> Result<void> {
+    if (calls.size() == kToolCallsMax) return element.must_be("one of fewer tool calls");
+    calls.emplace_back().index = static_cast<int>(calls.size()) - 1;
+    return read_tool_call(element, calls.back());
+  });
+}
+
 Result<void> read_choice(JsonValue& choice, Event& event) {
   std::optional<int> index;
   std::string_view content;
+  std::string_view thinking;
   std::string_view finish_reason;
+  std::vector<llm::ToolCallPiece> tool_calls;
   auto read_message = [&](std::string_view name, JsonValue& field) -> Result<void> {
     if (name == "content") return field.read_text(content);
+    if (name == "reasoning_content") return field.read_text(thinking);
+    if (name == "tool_calls") return read_tool_calls(field, tool_calls);
     return {};
   };
   auto read_field = [&](std::string_view name, JsonValue& field) -> Result<void> {
     if (name == "delta" || name == "message") return field.each_field(read_message);
+    if (name == "text") return field.read_text(content);  // Of the older completions, which have no message.
     if (name == "finish_reason") return field.read_text(finish_reason);
     if (name == "index") return field.read_integer(index, 0, kTokensMax);
     return {};
@@ -245,6 +189,8 @@ Result<void> read_choice(JsonValue& choice, Event& event) {
   // One answer was asked for.
   if (index.value_or(0) != 0) return {};
   event.content = content;
+  event.thinking = thinking;
+  event.tool_calls = std::move(tool_calls);
   if (!finish_reason.empty()) event.finish_reason = finish_reason;
   return {};
 }
@@ -276,6 +222,15 @@ Result<void> read_timings(JsonValue& value, Event& event) {
   });
 }
 
+// What the worker adds when it was asked to say which stop sequence it met; it is never anything else's business.
+Result<void> read_verbose(JsonValue& value, Event& event) {
+  if (value.type() != JsonType::object) return value.skip();
+  return value.each_field([&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "stopping_word") return field.read_text(event.stop_sequence);
+    return {};
+  });
+}
+
 // Calls use(event) while the views in it are good. Errors: of the JSON, in a client's terms; the caller turns them.
 template <class Use>
 Result<void> read_event(std::string_view json, std::size_t bytes_max, Use use) {
@@ -287,6 +242,7 @@ Result<void> read_event(std::string_view json, std::size_t bytes_max, Use use) {
     }
     if (name == "usage") return read_usage(value, event);
     if (name == "timings") return read_timings(value, event);
+    if (name == "__verbose") return read_verbose(value, event);
     if (name == "error") {
       if (value.type() == JsonType::null) return value.skip();
       event.known_shape = true;
@@ -319,8 +275,15 @@ void take_figures(const Event& event, llm::Usage& usage) {
   if (event.predicted_ms) usage.generation_ms = std::max(0.0, *event.predicted_ms);
 }
 
+void add_to(llm::Delta& delta, const Event& event) {
+  delta.text.append(event.content);
+  delta.thinking.append(event.thinking);
+  for (const auto& call : event.tool_calls) delta.tool_calls.push_back(call);
+}
+
 std::optional<llm::StopReason> stop_reason(std::string_view name) {
-  if (name == "stop" || name == "tool_calls") return llm::StopReason::stop;
+  if (name == "stop") return llm::StopReason::stop;
+  if (name == "tool_calls") return llm::StopReason::tool_calls;
   if (name == "length") return llm::StopReason::length;
   return std::nullopt;
 }
@@ -377,35 +340,9 @@ Result<void> read_event_repaired(std::string_view json, std::size_t bytes_max, U
 
 }  // namespace
 
-std::string write_chat_request(const llm::Request& request, bool stream) {
-  std::size_t size = 512;
-  for (const auto& message : request.messages) {
-    size += message.text.size() + message.text.size() / 8 + 64;
-    for (const auto& image : message.images) size += image.base64.size() + 128;
-  }
-  std::string out;
-  out.reserve(size);
-  JsonWriter json(out);
-  json.open_object();
-  json.key("messages").open_array();
-  for (const auto& message : request.messages) write_message(json, message);
-  json.close_array();
-  json.key("stream").boolean(stream);
-  if (stream) {
-    json.key("stream_options").open_object();
-    json.key("include_usage").boolean(true);
-    json.close_object();
-  }
-  json.key("cache_prompt").boolean(true);
-  write_sampling(json, request.sampling);
-  write_format(json, request);
-  json.close_object();
-  return out;
-}
-
 StreamReader::StreamReader(const Limits& limits) : limits_(limits) {}
 
-Result<void> StreamReader::feed(std::string_view bytes, std::string& text) {
+Result<void> StreamReader::feed(std::string_view bytes, llm::Delta& delta) {
   if (failed_) return std::unexpected(failure_);
   if (done_) return {};
   const auto fail_with = [&](Error error) -> Result<void> {
@@ -426,10 +363,10 @@ Result<void> StreamReader::feed(std::string_view bytes, std::string& text) {
     }
     Result<void> taken;
     if (rest_.empty()) {
-      taken = take_line(bytes.substr(0, length), text);
+      taken = take_line(bytes.substr(0, length), delta);
     } else {
       rest_.append(bytes.substr(0, length));
-      taken = take_line(rest_, text);
+      taken = take_line(rest_, delta);
       rest_.clear();
     }
     if (!taken) return fail_with(std::move(taken.error()));
@@ -438,7 +375,7 @@ Result<void> StreamReader::feed(std::string_view bytes, std::string& text) {
   return {};
 }
 
-Result<void> StreamReader::take_line(std::string_view line, std::string& text) {
+Result<void> StreamReader::take_line(std::string_view line, llm::Delta& delta) {
   if (line.ends_with('\r')) line.remove_suffix(1);
   if (line.empty() || line.starts_with(':')) return {};
   for (const std::string_view field : {"event:", "id:", "retry:"}) {
@@ -453,24 +390,25 @@ Result<void> StreamReader::take_line(std::string_view line, std::string& text) {
       done_ = true;
       return {};
     }
-    return take_event(line, text);
+    return take_event(line, delta);
   }
-  if (line.starts_with('{')) return take_event(line, text);
+  if (line.starts_with('{')) return take_event(line, delta);
   return std::unexpected(garbled("not an event", line));
 }
 
-Result<void> StreamReader::take_event(std::string_view json, std::string& text) {
+Result<void> StreamReader::take_event(std::string_view json, llm::Delta& delta) {
   std::optional<Error> failure;
   auto use = [&](const Event& event) {
     if (event.error) {
       failure = event.error;
     } else if (!event.known_shape) {
       failure = garbled("an event of unknown shape", json);
-    } else if (finished_ && !event.content.empty()) {
+    } else if (finished_ && !(event.content.empty() && event.thinking.empty() && event.tool_calls.empty())) {
       failure = garbled("text after the end", json);
     } else {
-      text.append(event.content);
+      add_to(delta, event);
       take_figures(event, completion_.usage);
+      if (!event.stop_sequence.empty()) completion_.stop_sequence.assign(event.stop_sequence);
       if (event.finish_reason.empty()) return;
       const auto reason = stop_reason(event.finish_reason);
       if (!reason) {
@@ -489,8 +427,8 @@ Result<void> StreamReader::take_event(std::string_view json, std::string& text) 
 Result<llm::Completion> StreamReader::finish() {
   if (!failed_ && !done_ && !rest_.empty()) {
     // The last line may lack its line feed. Text in it is of no use to anyone without what should have followed it.
-    std::string text;
-    auto taken = take_line(rest_, text);
+    llm::Delta ignored;
+    auto taken = take_line(rest_, ignored);
     rest_.clear();
     if (!taken) {
       failed_ = true;
@@ -516,8 +454,9 @@ Result<Answer> read_answer(std::string_view body, const Limits& limits) {
     } else if (!event.known_shape || !reason) {
       failure = garbled("an answer of unknown shape", body);
     } else {
-      answer.text.assign(event.content);
+      add_to(answer.delta, event);
       answer.completion.reason = *reason;
+      answer.completion.stop_sequence.assign(event.stop_sequence);
       take_figures(event, answer.completion.usage);
     }
   };
@@ -526,6 +465,32 @@ Result<Answer> read_answer(std::string_view body, const Limits& limits) {
   }
   if (failure) return std::unexpected(std::move(*failure));
   return answer;
+}
+
+Result<int> read_count(std::string_view body) {
+  std::optional<int> tokens;
+  auto read_field = [&](std::string_view name, JsonValue& value) -> Result<void> {
+    if (name == "input_tokens") return value.read_integer(tokens, 0, kTokensMax);
+    return {};
+  };
+  const auto read = read_json_object(body, {.what = kEvent}, read_field);
+  if (!read || !tokens) return std::unexpected(garbled("a count of tokens that is none", body));
+  return *tokens;
+}
+
+Result<void> read_figures(std::string_view json, const Limits& limits, llm::Completion& completion) {
+  std::optional<Error> failure;
+  auto use = [&](const Event& event) {
+    if (event.error) {
+      failure = event.error;
+      return;
+    }
+    take_figures(event, completion.usage);
+    if (const auto reason = stop_reason(event.finish_reason)) completion.reason = *reason;
+  };
+  if (auto read = read_event_repaired(json, limits.answer_bytes_max, use); !read) return read;
+  if (failure) return std::unexpected(std::move(*failure));
+  return {};
 }
 
 Error read_error(int status, std::string_view body, const Limits& limits) {

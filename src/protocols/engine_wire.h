@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,18 +21,23 @@ struct Limits {
   std::size_t error_bytes_max = 64 * 1024;  // What is looked at of an error body.
 };
 
-// The body of POST /v1/chat/completions for this request. Pure; any thread.
+// The body of POST /v1/chat/completions for this request (engine_request.cc). Pure; any thread.
 std::string write_chat_request(const llm::Request& request, bool stream = true);
+
+// For requests that are passed on in the worker's own dialect: the messages as an array, and the fields about tools and
+// thinking behind the `"name":value` pairs that `fields` holds already.
+void write_messages(std::string& out, std::span<const llm::Message> messages);
+void write_tool_fields(std::string& fields, const llm::Request& request);
 
 // Reads the streamed answer to one request. One task uses it at a time, on one thread at a time.
 //
 //   StreamReader reader;
-//   std::string text;
+//   llm::Delta delta;
 //   while (!reader.done()) {
 //     … read the next piece of the body; leave the loop at its end …
-//     text.clear();
-//     auto fed = reader.feed(piece, text);
-//     if (!text.empty()) … hand it on: text before an error is still part of the answer …
+//     delta.clear();
+//     auto fed = reader.feed(piece, delta);
+//     if (!delta.empty()) … hand it on: what came before an error is still part of the answer …
 //     if (!fed) return std::unexpected(fed.error());
 //   }
 //   return reader.finish();
@@ -39,11 +45,11 @@ class StreamReader {
  public:
   explicit StreamReader(const Limits& limits = {});
 
-  // Takes the next bytes of the body, cut anywhere, and appends the answer's new text to `text`: whole UTF-8 characters
-  // only, since an event is read when its line is complete (llama-server holds back a character that it has begun), and
-  // what is not UTF-8 becomes U+FFFD. Once it has failed it fails again in the same way.
-  // Errors: backend_failed (garbage, a line or an answer without end); what read_error() says for an error event.
-  Result<void> feed(std::string_view bytes, std::string& text);
+  // Takes the next bytes of the body, cut anywhere, and appends what is new of the answer to `delta`: whole UTF-8
+  // characters only, since an event is read when its line is complete (llama-server holds back a character that it has
+  // begun), and what is not UTF-8 becomes U+FFFD. Once it has failed it fails again in the same way. Errors:
+  // backend_failed (garbage, a line or an answer without end); what read_error() says for an error event.
+  Result<void> feed(std::string_view bytes, llm::Delta& delta);
 
   // True after "[DONE]": nothing follows, though the worker may be slow to close the body.
   bool done() const { return done_; }
@@ -53,8 +59,8 @@ class StreamReader {
   Result<llm::Completion> finish();
 
  private:
-  Result<void> take_line(std::string_view line, std::string& text);
-  Result<void> take_event(std::string_view json, std::string& text);
+  Result<void> take_line(std::string_view line, llm::Delta& delta);
+  Result<void> take_event(std::string_view json, llm::Delta& delta);
 
   Limits limits_;
   std::string rest_;  // The line that is not yet complete.
@@ -66,8 +72,15 @@ class StreamReader {
   llm::Completion completion_ = {};
 };
 
+// The figures of one event, as far as it has any, into `completion`. Errors: backend_failed; what read_error() says
+// when it is an error event.
+Result<void> read_figures(std::string_view json, const Limits& limits, llm::Completion& completion);
+
+// {"input_tokens":12}, the answer to POST /v1/chat/completions/input_tokens. Errors: backend_failed.
+Result<int> read_count(std::string_view body);
+
 struct Answer {
-  std::string text;
+  llm::Delta delta = {};
   llm::Completion completion = {};
 };
 // The body of an answer that was not streamed. Errors: as StreamReader.

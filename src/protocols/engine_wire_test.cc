@@ -50,7 +50,9 @@ Outcome read_in_pieces(std::string_view body, std::size_t piece_bytes, const Lim
   StreamReader reader(limits);
   Outcome outcome;
   for (std::size_t at = 0; at < body.size() && !reader.done(); at += piece_bytes) {
-    const auto fed = reader.feed(body.substr(at, piece_bytes), outcome.text);
+    llm::Delta delta;
+    const auto fed = reader.feed(body.substr(at, piece_bytes), delta);
+    outcome.text += delta.text;
     EXPECT_TRUE(is_valid_utf8(outcome.text));
     if (!fed) {
       outcome.completion = std::unexpected(fed.error());
@@ -75,6 +77,39 @@ TEST(StreamReader, ReadsARecordedAnswerHoweverItIsCut) {
     EXPECT_EQ(completion->usage.prompt_ms, 0.933);
     EXPECT_EQ(completion->usage.generation_ms, 1.842);
   }
+}
+
+TEST(StreamReader, ReadsThoughtsToolCallsAndWhichStopItWas) {
+  const std::string body =
+      R"(data: {"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}]})"
+      "\n\n"
+      R"(data: {"choices":[{"finish_reason":null,"index":0,"delta":{"reasoning_content":"hm"}}]})"
+      "\n\n"
+      R"(data: {"choices":[{"finish_reason":null,"index":0,"delta":{"tool_calls":[{"index":1,"id":"c1","type":"function",)"
+      R"("function":{"name":"look","arguments":"{\"a"}}]}}]})"
+      "\n\n"
+      R"(data: {"choices":[{"finish_reason":null,"index":0,"delta":{"tool_calls":[{"index":1,"function":)"
+      R"({"arguments":"\":1}"}}]}}]})"
+      "\n\n"
+      R"(data: {"choices":[{"finish_reason":"tool_calls","index":0,"delta":{}}],"__verbose":{"stopping_word":"END","prompt":"p"}})"
+      "\n\ndata: [DONE]\n\n";
+  StreamReader reader;
+  llm::Delta all;
+  for (const char byte : body) {
+    llm::Delta delta;
+    ASSERT_TRUE(reader.feed({&byte, 1}, delta));
+    all.append(delta);
+  }
+  const auto completion = reader.finish();
+  ASSERT_TRUE(completion) << completion.error().detail;
+  EXPECT_EQ(all.thinking, "hm");
+  ASSERT_EQ(all.tool_calls.size(), 1U);
+  EXPECT_EQ(all.tool_calls[0].index, 1);
+  EXPECT_EQ(all.tool_calls[0].id, "c1");
+  EXPECT_EQ(all.tool_calls[0].name, "look");
+  EXPECT_EQ(all.tool_calls[0].arguments, R"({"a":1})");
+  EXPECT_EQ(completion->reason, llm::StopReason::tool_calls);
+  EXPECT_EQ(completion->stop_sequence, "END");
 }
 
 TEST(StreamReader, TakesCommentsCarriageReturnsAndOtherFields) {
@@ -198,7 +233,7 @@ TEST(ReadAnswer, ReadsARecordedAnswer) {
   const auto answer = read_answer(
       R"({"choices":[{"finish_reason":"length","index":0,"message":{"role":"assistant","content":" draw items query pre"}}],"created":1795479752,"model":"demo-technical.gguf","system_fingerprint":"b0-v0.5.0","object":"chat.completion","usage":{"completion_tokens":4,"prompt_tokens":10,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":5}},"id":"chatcmpl-5gH7","timings":{"cache_n":5,"prompt_n":5,"prompt_ms":0.777,"predicted_n":4,"predicted_ms":0.957}})");
   ASSERT_TRUE(answer) << answer.error().detail;
-  EXPECT_EQ(answer->text, " draw items query pre");
+  EXPECT_EQ(answer->delta.text, " draw items query pre");
   EXPECT_EQ(answer->completion.reason, llm::StopReason::length);
   EXPECT_EQ(answer->completion.usage.prompt_tokens, 10);
   EXPECT_EQ(answer->completion.usage.cached_prompt_tokens, 5);
@@ -272,6 +307,38 @@ TEST(ReadError, ATooLongPromptIsToldInNumbers) {
             "The prompt is longer than the model's context of 1024 tokens: shorten it.");
   EXPECT_EQ(read_error(400, R"({"error":{"type":"exceed_context_size_error"}})").message,
             "The prompt is longer than the model's context: shorten it.");
+}
+
+TEST(WriteChatRequest, ToolsAreWrittenAndTheOneThatIsNamedIsAllThereIsToChoose) {
+  llm::Request request;
+  request.messages.push_back({.speaker = llm::Speaker::user, .text = "hi"});
+  llm::Message called{.speaker = llm::Speaker::assistant, .text = {}};
+  called.tool_calls.push_back({.id = "c1", .name = "look", .arguments = R"({"a":1})"});
+  request.messages.push_back(called);
+  llm::Message result{.speaker = llm::Speaker::tool, .text = "seen"};
+  result.tool_call_id = "c1";
+  request.messages.push_back(result);
+  request.tools = {{.name = "look", .description = "Looks.", .parameters_json = R"({"type":"object"})"},
+                   {.name = "hear"}};
+  request.tool_use = llm::ToolUse::named;
+  request.tool_named = "look";
+  request.parallel_tool_calls = false;
+  request.think = true;
+  request.sampling.stop = {"END"};
+  request.stop_sequence_wanted = true;
+  const auto body = boost::json::parse(write_chat_request(request)).as_object();
+  EXPECT_EQ(boost::json::serialize(body.at("messages").as_array().at(1)),
+            R"({"role":"assistant","content":null,"tool_calls":[{"type":"function","id":"c1","function":)"
+            R"({"name":"look","arguments":"{\"a\":1}"}}]})");
+  EXPECT_EQ(boost::json::serialize(body.at("messages").as_array().at(2)),
+            R"({"role":"tool","content":"seen","tool_call_id":"c1"})");
+  EXPECT_EQ(
+      boost::json::serialize(body.at("tools")),
+      R"([{"type":"function","function":{"name":"look","description":"Looks.","parameters":{"type":"object"}}}])");
+  EXPECT_EQ(body.at("tool_choice"), "required");
+  EXPECT_EQ(body.at("parallel_tool_calls"), false);
+  EXPECT_EQ(boost::json::serialize(body.at("chat_template_kwargs")), R"({"enable_thinking":true})");
+  EXPECT_EQ(body.at("verbose"), true);
 }
 
 TEST(WriteChatRequest, SaysWhatTheWorkerKnows) {

@@ -380,6 +380,15 @@ Result<void> JsonValue::read_raw(std::string& out, std::size_t bytes_max) {
   return {};
 }
 
+std::size_t JsonValue::begin_offset() { return static_cast<std::size_t>(value_.raw_json_token().data() - text_.begin); }
+
+std::size_t JsonValue::end_offset() const {
+  const char* next = nullptr;
+  // There is always something behind a field or an element: a comma or a bracket.
+  if (text_.document->current_location().get(next)) return text_.size;
+  return static_cast<std::size_t>(next - text_.begin);
+}
+
 Result<void> JsonValue::skip() {
   taken_ = true;
   switch (type()) {

@@ -71,6 +71,10 @@ class JsonValue {
   Result<void> read_raw(std::string& out, std::size_t bytes_max);
   // Checks the value and passes over it.
   Result<void> skip();
+  // Where the value stands in the text: its first byte, to be asked before it is read …
+  std::size_t begin_offset();
+  // … and behind its last one, once all of it has been read. Blanks may follow it before that.
+  std::size_t end_offset() const;
 
   // visit(std::string_view name, JsonValue& value) -> Result<void>; what it leaves unread is skipped.
   template <class Visit>

@@ -1,63 +1,89 @@
-// Ollama's dialect: POST /api/generate, which is Ollama's route and ours at once.
+// Ollama's dialect: POST /api/generate, which is Ollama's route and ours at once, and POST /api/chat.
 //
-// A client that names a model speaks as Ollama's do: it gets a stream of JSON lines unless it asks otherwise, and an
-// error inside that stream is Ollama's {"error":"text"}. A client that names none speaks natively: one whole answer
+// A client that names a model speaks as Ollama's do: it gets a stream of JSON lines unless it asks otherwise, and
+// errors are Ollama's {"error":"text"}. A client of /api/generate that names none speaks natively: one whole answer
 // unless it asks for a stream, and errors in the native shape. Pure; any thread.
 #pragma once
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "core/core.h"
 #include "llm/decision.h"
 #include "llm/llm.h"
+#include "protocols/answer_writer.h"
 #include "protocols/options.h"
 
 namespace gbgreg::protocols::ollama {
 
-struct GenerateRequest {
+struct Asked {
   llm::Request request;      // Its id and deadline are left to the service that takes it.
   bool model_named = false;  // The client gave `model`: Ollama's form.
   bool stream = false;
-  bool load_only = false;  // An empty prompt and no image: the model is to be loaded.
+  bool load_only = false;  // Nothing is asked: the model is to be loaded.
   // How long the model may stay loaded without work; negative is for ever. Accepted and checked, not yet acted on.
   std::optional<std::chrono::milliseconds> keep_alive = {};
   std::string session_id = {};
 };
 
 // Errors, each naming the field at fault:
-//   malformed    invalid_json, invalid_field, thinking_not_supported
-//   too_large    body_too_large, text_too_large, image_too_large, too_many_images
-//   refused      image_not_understood
-//   unsupported  not_available_yet (upload_ids, project_id), field_not_supported (raw, suffix, template)
+//   malformed  invalid_json, invalid_field, prompt_missing
+//   too_large  body_too_large, text_too_large, image_too_large, too_many_images
+//   refused    image_not_understood, not_available_yet (upload_ids, project_id, unloading), field_not_supported (raw,
+//              suffix, template)
 // Left alone: unknown fields and options, and `context`, Ollama's deprecated list of tokens, which means nothing to
 // another model than the one that made it. A field given twice counts as it was given last; null is as absent.
-Result<GenerateRequest> parse_generate(std::string_view body, const Limits& limits);
+Result<Asked> parse_generate(std::string_view body, const Limits& limits);
+Result<Asked> parse_chat(std::string_view body, const Limits& limits);
 
-// One line of the stream. `text` is never empty. Appends; no allocation when `out` has room.
-void write_generate_piece(std::string& out, std::string_view model, std::string_view created_at, std::string_view text);
+// The model that POST /api/show asks for, by `model` or by its older name `name`. Errors: malformed.
+Result<std::string> parse_model(std::string_view body, const Limits& limits);
 
-enum class DoneReason : std::uint8_t { stop, length, load };
-DoneReason done_reason(llm::StopReason reason);
+// Answers to /api/generate.
+class GenerateWriter final : public AnswerWriter {
+ public:
+  explicit GenerateWriter(bool model_named) : model_named_(model_named) {}
+  std::string_view stream_type() const override { return "application/x-ndjson"; }
+  void begin(std::string& out, const llm::AnswerNotes& notes, WallTime now) override;
+  void delta(std::string& out, const llm::Delta& piece, WallTime now) override;
+  void end(std::string& out, const llm::Answer& answer, WallTime now) override;
+  void broken(std::string& out, const Error& error, std::string_view request_id) override;
+  void whole(std::string& out, const llm::Delta& all, const llm::Answer& answer, WallTime now) override;
 
-struct GenerateFinal {
-  std::string_view model;
-  std::string_view created_at;
-  std::string_view response = {};  // The whole text when the answer was not streamed; empty in a stream's last line.
-  DoneReason reason = DoneReason::stop;
-  llm::Usage usage = {};
-  std::chrono::nanoseconds total{0};
-  std::chrono::nanoseconds load{0};         // Time spent waiting for the model to be loaded.
-  const llm::AnswerNotes* notes = nullptr;  // The `gbgreg` block; absent from the answer when null.
+ private:
+  bool model_named_;
+  std::string model_;
 };
-// The stream's last line, or the whole answer, with its line feed.
-void write_generate_final(std::string& out, const GenerateFinal& last);
 
-// The last line of a stream that broke. Ollama's libraries throw what they find in `error`, and only a string reads
-// well there, so a client that named a model gets {"error":"sentence","code":…,"request_id":…}; one that did not gets
-// the native {"error":{"code":…,"message":…,"request_id":…}}.
-void write_generate_error(std::string& out, const Error& error, std::string_view request_id, bool model_named);
+// Answers to /api/chat. A tool call is written when it is complete, since its arguments are an object here.
+class ChatWriter final : public AnswerWriter {
+ public:
+  std::string_view stream_type() const override { return "application/x-ndjson"; }
+  void begin(std::string& out, const llm::AnswerNotes& notes, WallTime now) override;
+  void delta(std::string& out, const llm::Delta& piece, WallTime now) override;
+  void end(std::string& out, const llm::Answer& answer, WallTime now) override;
+  void broken(std::string& out, const Error& error, std::string_view request_id) override;
+  void whole(std::string& out, const llm::Delta& all, const llm::Answer& answer, WallTime now) override;
+
+ private:
+  std::string model_;
+  llm::Delta calls_;  // The tool calls so far.
+};
+
+// What is answered when a model was only loaded; a chat's answer has a `message`.
+enum class Form : std::uint8_t { generate, chat };
+void write_loaded(std::string& out, Form form, const llm::Answer& answer, WallTime now);
+
+// {"error":"sentence","code":…,"details"?,"request_id":…} and a line feed. Ollama's libraries show what stands in
+// `error`, and only a string reads well there.
+void write_error(std::string& out, const Error& error, std::string_view request_id);
+
+// GET /api/tags, GET /api/ps and POST /api/show, out of what the fleet shows.
+std::string write_tags(std::span<const llm::BackendView> backends, WallTime now);
+std::string write_running(std::span<const llm::BackendView> backends, WallTime now);
+std::string write_model(const llm::BackendView& backend, WallTime now);
 
 }  // namespace gbgreg::protocols::ollama

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 constexpr const char* kPng =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
-Result<GenerateRequest> parse(std::string_view body, const Limits& limits = {}) { return parse_generate(body, limits); }
+Result<Asked> parse(std::string_view body, const Limits& limits = {}) { return parse_generate(body, limits); }
 
 TEST(ParseGenerate, ReadsAPlainPrompt) {
   const auto got = parse(R"({"prompt":"Hello"})");
@@ -141,8 +141,6 @@ TEST(ParseGenerate, WhatItCannotHonourIsRefusedAndNotLeftOutSilently) {
       {R"({"prompt":"x","raw":true})", "field_not_supported"},
       {R"({"prompt":"x","suffix":"}"})", "field_not_supported"},
       {R"({"prompt":"x","template":"{{ .Prompt }}"})", "field_not_supported"},
-      {R"({"prompt":"x","think":true})", "thinking_not_supported"},
-      {R"({"prompt":"x","think":"high"})", "thinking_not_supported"},
       {R"({"model":"x","keep_alive":0})", "not_available_yet"},
   };
   for (const auto& c : cases) {
@@ -293,67 +291,156 @@ TEST(ParseGenerate, TextAndBodyAreBounded) {
   EXPECT_EQ(parse(R"({"prompt":"1"})", limits).error().code, "body_too_large");
 }
 
-TEST(WriteGenerate, APieceIsOneLine) {
-  std::string out;
-  write_generate_piece(out, "m\"1", "2026-01-01T00:00:00.000Z", "a\nb猫");
-  EXPECT_EQ(out, R"({"model":"m\"1","created_at":"2026-01-01T00:00:00.000Z","response":"a\nb猫","done":false})"
-                 "\n");
+TEST(ParseGenerate, ThinkIsAWordOrAYes) {
+  EXPECT_EQ(parse(R"({"prompt":"x"})")->request.think, std::nullopt);
+  EXPECT_EQ(parse(R"({"prompt":"x","think":true})")->request.think, true);
+  EXPECT_EQ(parse(R"({"prompt":"x","think":"high"})")->request.think, true);
+  EXPECT_EQ(parse(R"({"prompt":"x","think":false})")->request.think, false);
+  EXPECT_EQ(parse(R"({"prompt":"x","think":"deep"})").error().code, "invalid_field");
 }
 
-TEST(WriteGenerate, TheLastLineHasTheFiguresInNanoseconds) {
-  llm::AnswerNotes notes{.request_id = "r",
-                         .role = "technical",
-                         .model = "m",
-                         .backend = "technical/m",
-                         .device = "CPU",
-                         .complexity = {.level = 2, .score = 0.25},
-                         .reason = "Because.",
-                         .queue_ms = 1.5,
-                         .ttft_ms = 20.25,
-                         .total_ms = 100,
-                         .kept_tokens = 11,
-                         .ignored_options = {"num_ctx"}};
+TEST(ParseChat, ReadsAConversationWithToolsAndStreamsByDefault) {
+  const auto got = parse_chat(R"({"model":"m","messages":[{"role":"system","content":"S"},{"role":"user","content":"U"},
+    {"role":"assistant","content":"","thinking":"T","tool_calls":[{"function":{"name":"look","arguments":{"a":[1]}}}]},
+    {"role":"tool","tool_name":"look","content":"seen"}],
+    "tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object"}}}]})",
+                              {});
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_TRUE(got->stream);
+  EXPECT_FALSE(got->load_only);
+  const auto& messages = got->request.messages;
+  ASSERT_EQ(messages.size(), 4U);
+  EXPECT_EQ(messages[2].thinking, "T");
+  ASSERT_EQ(messages[2].tool_calls.size(), 1U);
+  EXPECT_EQ(messages[2].tool_calls[0].arguments, R"({"a":[1]})");
+  EXPECT_EQ(messages[3].speaker, llm::Speaker::tool);
+  EXPECT_EQ(messages[3].tool_name, "look");
+  ASSERT_EQ(got->request.tools.size(), 1U);
+  EXPECT_EQ(got->request.tools[0].parameters_json, R"({"type":"object"})");
+}
+
+TEST(ParseChat, WithoutMessagesItLoadsTheModel) {
+  EXPECT_TRUE(parse_chat(R"({"model":"m"})", {})->load_only);
+  EXPECT_TRUE(parse_chat(R"({"model":"m","messages":[]})", {})->load_only);
+  EXPECT_EQ(parse_chat(R"({"messages":[]})", {}).error().code, "messages_missing");
+  EXPECT_EQ(parse_chat(R"({"model":"m","prompt":"x"})", {}).error().code, "invalid_field");
+  EXPECT_EQ(parse_chat(R"({"model":"m","messages":[{"content":"x"}]})", {}).error().code, "invalid_field");
+}
+
+TEST(ParseModel, TakesEitherName) {
+  EXPECT_EQ(*parse_model(R"({"name":"a"})", {}), "a");
+  EXPECT_EQ(*parse_model(R"({"name":"a","model":"b"})", {}), "b");
+  EXPECT_FALSE(parse_model("{}", {}));
+}
+
+const WallTime kNow{};  // 1970-01-01T00:00:00.000Z
+
+llm::Answer answer_of(llm::StopReason reason) {
+  llm::Answer answer;
+  answer.completion = {
+      .reason = reason,
+      .usage = {.prompt_tokens = 11, .completion_tokens = 6, .prompt_ms = 0.933, .generation_ms = 1.842}};
+  answer.notes = {.request_id = "r",
+                  .role = "technical",
+                  .model = "m",
+                  .backend = "technical/m",
+                  .device = "CPU",
+                  .complexity = {.level = 2, .score = 0.25},
+                  .reason = "Because.",
+                  .queue_ms = 1.5,
+                  .ttft_ms = 20.25,
+                  .total_ms = 5,
+                  .kept_tokens = 11,
+                  .ignored_options = {"num_ctx"}};
+  answer.load = 1us;
+  return answer;
+}
+constexpr std::string_view kEnding =
+    R"("done":true,"done_reason":"length","total_duration":5000000,)"
+    R"("load_duration":1000,"prompt_eval_count":11,"prompt_eval_duration":933000,"eval_count":6,)"
+    R"("eval_duration":1842000,"gbgreg":{"request_id":"r","role":"technical","model":"m","backend":"technical/m",)"
+    R"("device":"CPU","complexity":{"level":2,"score":0.25},"reason":"Because.","queue_ms":1.5,"ttft_ms":20.25,)"
+    R"("total_ms":5,"truncated":{"kept_tokens":11,"dropped_tokens":0},"sources":[],)"
+    R"("ignored_options":["num_ctx"]}})"
+    "\n";
+
+TEST(GenerateWriter, WritesALineAPieceAndTheFiguresInTheLast) {
+  GenerateWriter writer(true);
   std::string out;
-  write_generate_final(
-      out, {.model = "m",
-            .created_at = "t",
-            .response = "whole",
-            .reason = DoneReason::length,
-            .usage = {.prompt_tokens = 11, .completion_tokens = 6, .prompt_ms = 0.933, .generation_ms = 1.842},
-            .total = 5ms,
-            .load = 1us,
-            .notes = &notes});
+  llm::AnswerNotes notes;
+  notes.model = "m\"1";
+  writer.begin(out, notes, kNow);
+  writer.delta(out, {.text = "a\nb猫", .thinking = {}, .tool_calls = {}}, kNow);
+  EXPECT_EQ(out, R"({"model":"m\"1","created_at":"1970-01-01T00:00:00.000Z","response":"a\nb猫","done":false})"
+                 "\n");
+  out.clear();
+  writer.end(out, answer_of(llm::StopReason::length), kNow);
+  EXPECT_EQ(out, R"({"model":"m","created_at":"1970-01-01T00:00:00.000Z","response":"",)" + std::string(kEnding));
+  out.clear();
+  writer.whole(out, {.text = "whole", .thinking = "hm", .tool_calls = {}}, answer_of(llm::StopReason::length), kNow);
+  EXPECT_EQ(out, R"({"model":"m","created_at":"1970-01-01T00:00:00.000Z","response":"whole","thinking":"hm",)" +
+                     std::string(kEnding));
+}
+
+TEST(ChatWriter, EveryLineHasContentAndAToolCallComesWhole) {
+  ChatWriter writer;
+  std::string out;
+  writer.begin(out, answer_of(llm::StopReason::stop).notes, kNow);
+  writer.delta(out, {.text = "a", .thinking = {}, .tool_calls = {}}, kNow);
+  const auto call = [](std::string id, std::string name, std::string arguments) {
+    return llm::Delta{
+        .text = {},
+        .thinking = {},
+        .tool_calls = {{.index = 0, .id = std::move(id), .name = std::move(name), .arguments = std::move(arguments)}}};
+  };
+  writer.delta(out, call("c1", "look", R"({"a)"), kNow);
+  writer.delta(out, call("", "", R"(":1})"), kNow);
   EXPECT_EQ(
       out,
-      R"({"model":"m","created_at":"t","response":"whole","done":true,"done_reason":"length","total_duration":5000000,)"
-      R"("load_duration":1000,"prompt_eval_count":11,"prompt_eval_duration":933000,"eval_count":6,)"
-      R"("eval_duration":1842000,"gbgreg":{"request_id":"r","role":"technical","model":"m","backend":"technical/m",)"
-      R"("device":"CPU","complexity":{"level":2,"score":0.25},"reason":"Because.","queue_ms":1.5,"ttft_ms":20.25,)"
-      R"("total_ms":100,"truncated":{"kept_tokens":11,"dropped_tokens":0},"sources":[],)"
-      R"("ignored_options":["num_ctx"]}})"
+      R"({"model":"m","created_at":"1970-01-01T00:00:00.000Z","message":{"role":"assistant","content":"a"},"done":false})"
       "\n");
+  out.clear();
+  writer.end(out, answer_of(llm::StopReason::tool_calls), kNow);
+  EXPECT_THAT(out, HasSubstr(R"("message":{"role":"assistant","content":"","tool_calls":[{"id":"c1","function":)"
+                             R"({"index":0,"name":"look","arguments":{"a":1}}}]},"done":false})"
+                             "\n"));
+  EXPECT_THAT(out, HasSubstr(R"("message":{"role":"assistant","content":""},"done":true,"done_reason":"stop")"));
 }
 
-TEST(WriteGenerate, ALoadedModelHasNoFigures) {
+TEST(WriteLoaded, HasNoFigures) {
   std::string out;
-  write_generate_final(out, {.model = "m", .created_at = "t", .reason = DoneReason::load});
-  EXPECT_EQ(out, R"({"model":"m","created_at":"t","response":"","done":true,"done_reason":"load"})"
-                 "\n");
+  write_loaded(out, Form::generate, answer_of(llm::StopReason::stop), kNow);
+  EXPECT_THAT(out, HasSubstr(R"("response":"","done":true,"done_reason":"load","gbgreg":)"));
+  EXPECT_THAT(out, testing::Not(HasSubstr("total_duration")));
 }
 
-TEST(WriteGenerate, AnErrorInTheStreamReadsWellForEachKindOfClient) {
+TEST(WriteError, ReadsWellForEachKindOfClient) {
   const Error error{.kind = Kind::backend_failed, .code = "backend_failed", .message = "It broke.", .detail = "secret"};
   std::string named;
-  write_generate_error(named, error, "r1", true);
+  GenerateWriter(true).broken(named, error, "r1");
   EXPECT_EQ(named, "{\"error\":\"It broke.\",\"code\":\"backend_failed\",\"request_id\":\"r1\"}\n");
   std::string native;
-  write_generate_error(native, error, "r1", false);
+  GenerateWriter(false).broken(native, error, "r1");
   EXPECT_EQ(native, "{\"error\":{\"code\":\"backend_failed\",\"message\":\"It broke.\",\"request_id\":\"r1\"}}\n");
 }
 
-TEST(DoneReasonOf, FollowsTheHub) {
-  EXPECT_EQ(done_reason(llm::StopReason::stop), DoneReason::stop);
-  EXPECT_EQ(done_reason(llm::StopReason::length), DoneReason::length);
+TEST(Lists, NameEachModelOnceAndClaimNoCardWithoutProof) {
+  llm::BackendView one{.id = "a/m", .role = "a", .model = "m", .state = llm::BackendState::ready};
+  one.model_bytes = 1000;
+  llm::BackendView other = one;
+  other.role = "b";
+  llm::BackendView card{.id = "c/n", .role = "c", .model = "n", .state = llm::BackendState::ready};
+  card.model_bytes = 1000;
+  card.placement = {.device = "mixed", .gpu_layers = 1, .total_layers = 2};
+  llm::BackendView down{.id = "d/o", .role = "d", .model = "o", .state = llm::BackendState::failed};
+  const std::vector<llm::BackendView> backends{one, other, card, down};
+  const auto tags = boost::json::parse(write_tags(backends, kNow)).at("models").as_array();
+  ASSERT_EQ(tags.size(), 3U);
+  EXPECT_EQ(tags[0].at("name"), "m");
+  const auto running = boost::json::parse(write_running(backends, kNow)).at("models").as_array();
+  ASSERT_EQ(running.size(), 2U);
+  EXPECT_EQ(running[0].at("size_vram"), 0);
+  EXPECT_EQ(running[1].at("size_vram"), 500);
 }
 
 }  // namespace

@@ -17,6 +17,9 @@ struct Limits {
   std::size_t stop_bytes_max = 256;
   std::size_t schema_bytes_max = 256 * 1024;
   std::size_t session_bytes_max = 256;
+  std::size_t tools_max = 128;
+  std::size_t tool_name_bytes_max = 256;
+  std::size_t tool_calls_max = 128;  // Of one message.
   int deadline_ms_max = 3'600'000;
 };
 

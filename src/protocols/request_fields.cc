@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "protocols/tools.h"
+
 namespace gbgreg::protocols {
 namespace {
 
@@ -97,25 +99,7 @@ Result<void> read_image(JsonValue& value, const Limits& limits, llm::Image& imag
   std::string_view text;
   if (value.type() != JsonType::text) return value.must_be("a string of base64");
   if (auto read = value.read_text(text); !read) return read;
-  std::string joined;
-  if (text.find_first_of("\r\n") != std::string_view::npos) {
-    joined = without_line_breaks(text);
-    text = joined;
-  }
-  if (text.size() / 4 * 3 > limits.image_bytes_max + 2) {
-    return fail(Kind::too_large, "image_too_large",
-                "\"" + value.path() + "\" is larger than the limit of " + std::to_string(limits.image_bytes_max) +
-                    " bytes an image.");
-  }
-  if (!is_base64(text)) return value.must_be("an image in padded base64, without a data: prefix");
-  const std::string_view media_type = sniff_image(decode_first_bytes(text));
-  if (media_type.empty()) {
-    return fail(Kind::refused, "image_not_understood",
-                "\"" + value.path() + "\" is not an image that gbgreg understands: send PNG, JPEG, WebP, GIF or BMP.");
-  }
-  image.base64.assign(text);
-  image.media_type = media_type;
-  return {};
+  return take_image(value, text, limits, image);
 }
 
 Result<void> read_content(JsonValue& value, std::string& content) {
@@ -154,6 +138,34 @@ Result<void> read_speaker(JsonValue& value, llm::Speaker& speaker) {
 }
 
 }  // namespace
+
+Result<void> take_image(const JsonValue& value, std::string_view text, const Limits& limits, llm::Image& image) {
+  std::string joined;
+  if (text.find_first_of("\r\n") != std::string_view::npos) {
+    joined = without_line_breaks(text);
+    text = joined;
+  }
+  if (text.size() / 4 * 3 > limits.image_bytes_max + 2) {
+    return fail(Kind::too_large, "image_too_large",
+                "\"" + value.path() + "\" is larger than the limit of " + std::to_string(limits.image_bytes_max) +
+                    " bytes an image.");
+  }
+  if (!is_base64(text)) return value.must_be("an image in padded base64, without a data: prefix");
+  const std::string_view media_type = sniff_image(decode_first_bytes(text));
+  if (media_type.empty()) {
+    return fail(Kind::refused, "image_not_understood",
+                "\"" + value.path() + "\" is not an image that gbgreg understands: send PNG, JPEG, WebP, GIF or BMP.");
+  }
+  image.base64.assign(text);
+  image.media_type = media_type;
+  return {};
+}
+
+std::unexpected<Error> too_many_images(const JsonValue& value, const Limits& limits) {
+  return fail(
+      Kind::too_large, "too_many_images",
+      "\"" + value.path() + "\" holds more than the limit of " + std::to_string(limits.images_max) + " images.");
+}
 
 std::string_view sniff_image(std::string_view first) {
   if (first.starts_with("\x89PNG\r\n\x1A\n")) return "image/png";
@@ -220,9 +232,7 @@ Result<void> read_images(JsonValue& value, const Limits& limits, std::vector<llm
   if (value.type() == JsonType::null) return value.skip();
   return value.each_element([&](JsonValue& element) -> Result<void> {
     if (images.size() == limits.images_max) {
-      return fail(
-          Kind::too_large, "too_many_images",
-          "\"" + value.path() + "\" holds more than the limit of " + std::to_string(limits.images_max) + " images.");
+      return too_many_images(value, limits);
     }
     return read_image(element, limits, images.emplace_back());
   });
@@ -244,15 +254,17 @@ Result<void> read_messages(JsonValue& value, const Limits& limits, std::vector<l
       }
       if (name == "content") return read_content(field, message.text);
       if (name == "images") return read_images(field, limits, message.images);
+      if (name == "tool_calls") return read_tool_calls(field, limits, message.tool_calls);
+      if (name == "tool_call_id") return field.read_text(message.tool_call_id, limits.tool_name_bytes_max);
+      if (name == "tool_name") return field.read_text(message.tool_name, limits.tool_name_bytes_max);
+      if (name == "thinking") return field.read_text(message.thinking);
       return {};
     };
     if (auto read = element.each_field(read_field); !read) return read;
     if (!has_role) return element.must_be("a message with a \"role\"");
     images += message.images.size();
     if (images > limits.images_max) {
-      return fail(
-          Kind::too_large, "too_many_images",
-          "\"" + value.path() + "\" holds more than the limit of " + std::to_string(limits.images_max) + " images.");
+      return too_many_images(value, limits);
     }
     messages.push_back(std::move(message));
     return {};
@@ -318,7 +330,11 @@ Result<void> read_not_yet(JsonValue& value) {
 
 Result<void> check_text_size(const llm::Request& request, const Limits& limits) {
   std::size_t bytes = 0;
-  for (const auto& message : request.messages) bytes += message.text.size();
+  for (const auto& message : request.messages) {
+    bytes += message.text.size() + message.thinking.size();
+    for (const auto& call : message.tool_calls) bytes += call.arguments.size();
+  }
+  for (const auto& tool : request.tools) bytes += tool.description.size() + tool.parameters_json.size();
   if (bytes > limits.text_bytes_max) {
     return fail(
         Kind::too_large, "text_too_large",

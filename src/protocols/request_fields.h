@@ -19,7 +19,8 @@ Result<void> read_options(JsonValue& value, const Limits& limits, llm::Request& 
 // refused (image_not_understood: the first bytes are not those of a PNG, JPEG, WebP, GIF or BMP).
 Result<void> read_images(JsonValue& value, const Limits& limits, std::vector<llm::Image>& images);
 
-// [{"role","content","images"?}, …], replacing what is in `messages`. Content may be an array of text parts.
+// [{"role","content","images"?,"tool_calls"?, …}, …], replacing what is in `messages`. Content may be an array of text
+// parts.
 Result<void> read_messages(JsonValue& value, const Limits& limits, std::vector<llm::Message>& messages);
 
 // "json", a JSON schema, or "" for none.
@@ -37,6 +38,10 @@ Result<void> read_not_yet(JsonValue& value);
 
 // Errors: too_large text_too_large when the messages together exceed limits.text_bytes_max.
 Result<void> check_text_size(const llm::Request& request, const Limits& limits);
+
+// An image in base64 that stands in `value`. Errors: as read_images.
+Result<void> take_image(const JsonValue& value, std::string_view base64, const Limits& limits, llm::Image& image);
+std::unexpected<Error> too_many_images(const JsonValue& value, const Limits& limits);
 
 // "image/png" … told from the first bytes, or empty.
 std::string_view sniff_image(std::string_view first_bytes);

@@ -144,15 +144,6 @@ bool can_take(const llm::BackendView* backend) {
   return backend != nullptr && backend->state != llm::BackendState::failed;
 }
 
-bool is_named(std::string_view model, std::string_view asked) {
-  constexpr std::string_view kLatest = ":latest";
-  if (model == asked) return true;
-  const auto is_latest_of = [&](std::string_view full, std::string_view bare) {
-    return full.size() == bare.size() + kLatest.size() && full.starts_with(bare) && full.ends_with(kLatest);
-  };
-  return is_latest_of(model, asked) || is_latest_of(asked, model);
-}
-
 llm::Prediction predict(const Features& features, const llm::Complexity& complexity, const llm::BackendView& backend) {
   llm::Prediction predicted{.tokens = expected_answer_tokens(features, complexity)};
   // Before the first measured answer nothing honest can be said about time.
@@ -183,26 +174,6 @@ void append_json_name(std::string& out, std::string_view name) {
     if (static_cast<unsigned char>(c) >= 0x20) out += c;
   }
   out += '"';
-}
-
-std::unexpected<Error> model_not_found(std::string_view asked, std::span<const llm::BackendView> backends) {
-  std::vector<std::string_view> known = {"auto"};
-  const auto add = [&](std::string_view name) {
-    if (std::ranges::find(known, name) == known.end()) known.push_back(name);
-  };
-  for (const auto& backend : backends) add(backend.role);
-  for (const auto& backend : backends) add(backend.model);
-  std::string details = "{\"known\":[";
-  for (const std::string_view name : known) {
-    if (details.back() != '[') details += ',';
-    append_json_name(details, name);
-  }
-  details += "]}";
-  return std::unexpected(Error{
-      .kind = Kind::not_found,
-      .code = "model_not_found",
-      .message = "There is no model or role " + quoted(asked) + " here: name one of those in details, or \"auto\".",
-      .details_json = std::move(details)});
 }
 
 std::unexpected<Error> no_vision_model() {
@@ -348,8 +319,37 @@ std::vector<llm::Signal> signals(const Features& features, std::string_view role
 
 }  // namespace
 
+bool is_named(std::string_view model, std::string_view asked) {
+  constexpr std::string_view kLatest = ":latest";
+  if (model == asked) return true;
+  const auto is_latest_of = [&](std::string_view full, std::string_view bare) {
+    return full.size() == bare.size() + kLatest.size() && full.starts_with(bare) && full.ends_with(kLatest);
+  };
+  return is_latest_of(model, asked) || is_latest_of(asked, model);
+}
+
+std::unexpected<Error> model_not_found(std::string_view asked, std::span<const llm::BackendView> backends) {
+  std::vector<std::string_view> known = {"auto"};
+  const auto add = [&](std::string_view name) {
+    if (std::ranges::find(known, name) == known.end()) known.push_back(name);
+  };
+  for (const auto& backend : backends) add(backend.role);
+  for (const auto& backend : backends) add(backend.model);
+  std::string details = "{\"known\":[";
+  for (const std::string_view name : known) {
+    if (details.back() != '[') details += ',';
+    append_json_name(details, name);
+  }
+  details += "]}";
+  return std::unexpected(Error{
+      .kind = Kind::not_found,
+      .code = "model_not_found",
+      .message = "There is no model or role " + quoted(asked) + " here: name one of those in details, or \"auto\".",
+      .details_json = std::move(details)});
+}
+
 Result<llm::Decision> choose(const Features& features, std::string_view asked_model,
-                             std::span<const llm::BackendView> backends) {
+                             std::span<const llm::BackendView> backends, Detail detail) {
   const bool was_asked = !asked_model.empty() && asked_model != "auto";
   const Scores scores = score(features);
   auto choice = was_asked             ? choose_asked(features, asked_model, backends)
@@ -364,10 +364,11 @@ Result<llm::Decision> choose(const Features& features, std::string_view asked_mo
   decision.backend = chosen.id;
   decision.complexity = measure_complexity(features);
   decision.confidence = choice->confidence;
+  decision.reason = std::move(choice->reason);
+  if (detail == Detail::brief) return decision;
   decision.signals = signals(features, chosen.role);
   decision.predicted = predict(features, decision.complexity, chosen);
   decision.alternatives = alternatives(features, scores, was_asked, chosen, backends);
-  decision.reason = std::move(choice->reason);
   return decision;
 }
 

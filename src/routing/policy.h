@@ -20,7 +20,16 @@ namespace gbgreg::routing {
 //   refused      no_vision_model: there are images and no model here sees
 //   unavailable  no_model: there is none at all
 // A model that was asked for by name is chosen even when it has failed: the lease says what is wrong with it.
+// A brief decision says what was chosen and why; signals, prediction and alternatives are only in a full one, which
+// takes several times as long to make.
+enum class Detail : std::uint8_t { brief, full };
 Result<llm::Decision> choose(const Features& features, std::string_view asked_model,
-                             std::span<const llm::BackendView> backends);
+                             std::span<const llm::BackendView> backends, Detail detail = Detail::full);
+
+// Whether a request that asks for `asked` means the model of this name: a name without a tag means `:latest`.
+bool is_named(std::string_view model, std::string_view asked);
+
+// The error for a name that is neither a model nor a role; its details list those that are.
+std::unexpected<Error> model_not_found(std::string_view asked, std::span<const llm::BackendView> backends);
 
 }  // namespace gbgreg::routing

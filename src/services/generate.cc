@@ -16,23 +16,6 @@ double milliseconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-// Passes the text on and notes when the first of it came.
-class TimedSink final : public llm::Sink {
- public:
-  TimedSink(AnswerSink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
-
-  Task<Result<void>> text(std::string_view piece) override {
-    if (!first_at_) first_at_ = clock_.steady();
-    return sink_.text(piece);
-  }
-  std::optional<SteadyTime> first_at() const { return first_at_; }
-
- private:
-  AnswerSink& sink_;
-  const Clock& clock_;
-  std::optional<SteadyTime> first_at_;
-};
-
 bool is_workers_fault(Kind kind) { return kind == Kind::backend_failed || kind == Kind::unavailable; }
 
 std::unexpected<Error> failed_again(const Error& last) {
@@ -44,6 +27,71 @@ std::unexpected<Error> failed_again(const Error& last) {
 
 }  // namespace
 
+// How a request is put to a backend and its answer handed on: in the hub's words, or in the backend's own.
+class Generate::Speaker {
+ public:
+  virtual ~Speaker() = default;
+  virtual void chosen(const llm::AnswerNotes& notes) = 0;
+  virtual bool start_over() = 0;
+  virtual Task<Result<llm::Completion>> speak(net::IoThread& io, const llm::Request& request,
+                                              backends::Backend& backend) = 0;
+  // When the first of this attempt's answer came.
+  std::optional<SteadyTime> first_at() const { return first_at_; }
+  void begin_attempt() { first_at_.reset(); }
+
+ protected:
+  void something_came(const Clock& clock) {
+    if (!first_at_) first_at_ = clock.steady();
+  }
+
+ private:
+  std::optional<SteadyTime> first_at_;
+};
+
+class Generate::Speaking final : public Speaker, private llm::Sink {
+ public:
+  Speaking(AnswerSink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
+  void chosen(const llm::AnswerNotes& notes) override { sink_.chosen(notes); }
+  bool start_over() override { return sink_.start_over(); }
+  Task<Result<llm::Completion>> speak(net::IoThread& io, const llm::Request& request,
+                                      backends::Backend& backend) override {
+    return backend.generate(io, request, *this);
+  }
+
+ private:
+  Task<Result<void>> delta(const llm::Delta& piece) override {
+    something_came(clock_);
+    return sink_.delta(piece);
+  }
+
+  AnswerSink& sink_;
+  const Clock& clock_;
+};
+
+class Generate::Relaying final : public Speaker, private backends::ByteSink {
+ public:
+  Relaying(RelaySink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
+  void chosen(const llm::AnswerNotes& notes) override { sink_.chosen(notes); }
+  bool start_over() override { return sink_.start_over(); }
+  Task<Result<llm::Completion>> speak(net::IoThread& io, const llm::Request& request,
+                                      backends::Backend& backend) override {
+    backends::Post post = sink_.post();
+    post.deadline = request.deadline;
+    auto posted = co_await backend.post(io, post, *this);
+    if (!posted) co_return std::unexpected(std::move(posted.error()));
+    co_return sink_.end();
+  }
+
+ private:
+  Task<Result<void>> bytes(std::string_view piece) override {
+    something_came(clock_);
+    return sink_.bytes(piece);
+  }
+
+  RelaySink& sink_;
+  const Clock& clock_;
+};
+
 struct Generate::Chosen {
   llm::AnswerNotes notes;
   bool was_ready = false;
@@ -54,7 +102,7 @@ struct Generate::Placed {
   SteadyTime arrived;
   SteadyTime leased;
   fleet::Lease lease;
-  Answer answer = {};
+  llm::Answer answer = {};
 };
 
 Generate::Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock& clock, const GenerateOptions& options)
@@ -68,13 +116,12 @@ Generate::Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock
           registry.histogram("gbgreg_first_token_seconds", "From the request to the first text of its answer.")) {}
 
 Result<llm::Decision> Generate::decide(const llm::Request& request) const {
-  const auto backends = fleet_.snapshot();
-  return routing::choose(routing::read_features(request), request.model, *backends);
+  return routing::choose(routing::read_features(request), request.model, fleet_.views());
 }
 
 Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
   const auto backends = fleet_.snapshot();
-  auto decision = routing::choose(routing::read_features(request), request.model, *backends);
+  auto decision = routing::choose(routing::read_features(request), request.model, *backends, routing::Detail::brief);
   if (!decision) return std::unexpected(std::move(decision.error()));
   Chosen chosen;
   chosen.notes = {.request_id = request.id,
@@ -93,7 +140,17 @@ Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
   return chosen;
 }
 
-Task<Result<Answer>> Generate::answer(net::IoThread& io, llm::Request request, AnswerSink& sink) {
+Task<Result<llm::Answer>> Generate::answer(net::IoThread& io, llm::Request request, AnswerSink& sink) {
+  Speaking speaking(sink, clock_);
+  co_return co_await run(io, std::move(request), speaking);
+}
+
+Task<Result<llm::Answer>> Generate::relay(net::IoThread& io, llm::Request request, RelaySink& sink) {
+  Relaying relaying(sink, clock_);
+  co_return co_await run(io, std::move(request), relaying);
+}
+
+Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request request, Speaker& speaker) {
   const SteadyTime arrived = clock_.steady();
   const auto allowed = request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout;
   request.deadline = arrived + allowed;
@@ -103,7 +160,7 @@ Task<Result<Answer>> Generate::answer(net::IoThread& io, llm::Request request, A
     // What routing and the fleet say is final: they have waited for whatever can be waited for.
     auto placed = co_await place(request, arrived, attempts == 1 ? fleet::Attempt::first : fleet::Attempt::retry);
     if (!placed) co_return std::unexpected(std::move(placed.error()));
-    auto answer = co_await attempt(io, request, *placed, sink);
+    auto answer = co_await attempt(io, request, *placed, speaker);
     if (answer) co_return answer;
 
     const Error& error = answer.error();
@@ -113,7 +170,7 @@ Task<Result<Answer>> Generate::answer(net::IoThread& io, llm::Request request, A
       if (attempts == 1) placed->lease.report_failure();
       if (attempts > 1) placed->lease.report_repeated_failure();
     }
-    if (!is_workers_fault(error.kind) || is_late || !sink.start_over()) co_return answer;
+    if (!is_workers_fault(error.kind) || is_late || !speaker.start_over()) co_return answer;
     if (error.kind == Kind::backend_failed && ++failures >= options_.failures_max) co_return failed_again(error);
     if (attempts >= options_.attempts_max) co_return answer;
     retries_.add(io.index());
@@ -137,16 +194,16 @@ Task<Result<Generate::Placed>> Generate::place(const llm::Request& request, Stea
   co_return placed;
 }
 
-Task<Result<Answer>> Generate::attempt(net::IoThread& io, const llm::Request& request, Placed& placed,
-                                       AnswerSink& sink) {
-  Answer answer = std::move(placed.answer);
-  sink.chosen(answer.notes);
-  TimedSink timed(sink, clock_);
-  auto completion = co_await placed.lease.backend().generate(io, request, timed);
+Task<Result<llm::Answer>> Generate::attempt(net::IoThread& io, const llm::Request& request, Placed& placed,
+                                            Speaker& speaker) {
+  llm::Answer answer = std::move(placed.answer);
+  speaker.begin_attempt();
+  speaker.chosen(answer.notes);
+  auto completion = co_await speaker.speak(io, request, placed.lease.backend());
   if (!completion) co_return std::unexpected(std::move(completion.error()));
 
   const SteadyTime ended = clock_.steady();
-  const SteadyTime first_at = timed.first_at().value_or(ended);
+  const SteadyTime first_at = speaker.first_at().value_or(ended);
   answer.completion = *completion;
   answer.notes.ttft_ms = milliseconds(placed.arrived, first_at);
   answer.notes.total_ms = milliseconds(placed.arrived, ended);
@@ -159,12 +216,21 @@ Task<Result<Answer>> Generate::attempt(net::IoThread& io, const llm::Request& re
   co_return answer;
 }
 
-Task<Result<Answer>> Generate::load(llm::Request request) {
+Task<Result<int>> Generate::count_tokens(net::IoThread& io, llm::Request request) {
+  const SteadyTime arrived = clock_.steady();
+  request.deadline =
+      arrived + (request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout);
+  auto placed = co_await place(request, arrived, fleet::Attempt::first);
+  if (!placed) co_return std::unexpected(std::move(placed.error()));
+  co_return co_await placed->lease.backend().count_tokens(io, request);
+}
+
+Task<Result<llm::Answer>> Generate::load(llm::Request request) {
   const SteadyTime arrived = clock_.steady();
   const auto allowed = request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout;
   auto chosen = choose(request);
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
-  Answer answer;
+  llm::Answer answer;
   answer.notes = std::move(chosen->notes);
   auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed);
   if (!lease) co_return std::unexpected(std::move(lease.error()));

@@ -31,10 +31,16 @@ class AnswerSink : public llm::Sink {
   virtual bool start_over() = 0;
 };
 
-struct Answer {
-  llm::Completion completion;
-  llm::AnswerNotes notes;
-  std::chrono::nanoseconds load{0};  // Waited for the model to be loaded, in the attempt that was answered.
+// Where an answer goes that is asked for in the backend's own dialect, so that bytes may pass through as they are.
+class RelaySink : public backends::ByteSink {
+ public:
+  // As AnswerSink.
+  virtual void chosen(const llm::AnswerNotes& notes) = 0;
+  virtual bool start_over() = 0;
+  // What is sent to the backend that was chosen. Its views hold until the next call.
+  virtual backends::Post post() = 0;
+  // All bytes have come: what they come to. Errors: backend_failed when the answer is not whole.
+  virtual Result<llm::Completion> end() = 0;
 };
 
 class Generate {
@@ -44,10 +50,17 @@ class Generate {
   // Answers `request` into `sink`. Cancelling the calling task gives the slot back and stops the model.
   // Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say; of these only the backend's
   // are tried again.
-  Task<Result<Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink);
+  Task<Result<llm::Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink);
+
+  // The same in the backend's own dialect: of `request` only what routing looks at, its priority and its deadline
+  // count.
+  Task<Result<llm::Answer>> relay(net::IoThread& io, llm::Request request, RelaySink& sink);
+
+  // How many tokens the request's prompt has for the model that would answer it. Errors: as answer().
+  Task<Result<int>> count_tokens(net::IoThread& io, llm::Request request);
 
   // Waits until the model is loaded, without asking it anything.
-  Task<Result<Answer>> load(llm::Request request);
+  Task<Result<llm::Answer>> load(llm::Request request);
 
   // What answer() would choose now. Errors: as routing::choose.
   Result<llm::Decision> decide(const llm::Request& request) const;
@@ -57,8 +70,12 @@ class Generate {
   struct Chosen;
   struct Placed;
   Result<Chosen> choose(const llm::Request& request) const;
+  class Speaker;
+  class Speaking;
+  class Relaying;
+  Task<Result<llm::Answer>> run(net::IoThread& io, llm::Request request, Speaker& speaker);
   Task<Result<Placed>> place(const llm::Request& request, SteadyTime arrived, fleet::Attempt attempt);
-  Task<Result<Answer>> attempt(net::IoThread& io, const llm::Request& request, Placed& placed, AnswerSink& sink);
+  Task<Result<llm::Answer>> attempt(net::IoThread& io, const llm::Request& request, Placed& placed, Speaker& speaker);
 
   fleet::Fleet& fleet_;
   const Clock& clock_;

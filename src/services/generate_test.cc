@@ -63,6 +63,10 @@ class ScriptedBackend final : public backends::Backend {
     if (failure.code == "deadline_passed") script_.clock.jump_to(request.deadline);
     co_return std::unexpected(failure);
   }
+  Task<Result<int>> count_tokens(net::IoThread&, const llm::Request&) override { co_return 0; }
+  Task<Result<void>> post(net::IoThread&, const backends::Post&, backends::ByteSink&) override {
+    co_return Result<void>{};
+  }
   Task<Result<void>> check(net::IoThread&, SteadyTime) override { co_return Result<void>{}; }
 
  private:
@@ -73,7 +77,7 @@ class ScriptedBackend final : public backends::Backend {
 class ForgetfulSink final : public AnswerSink {
  public:
   void chosen(const llm::AnswerNotes&) override {}
-  Task<Result<void>> text(std::string_view) override { co_return Result<void>{}; }
+  Task<Result<void>> delta(const llm::Delta&) override { co_return Result<void>{}; }
   bool start_over() override { return true; }
 };
 
@@ -105,15 +109,15 @@ class GenerateTest : public testing::Test {
     while (fleet_->snapshot()->front().state != llm::BackendState::ready) std::this_thread::yield();
   }
 
-  Result<Answer> answer(std::optional<int> deadline_ms = {}) {
+  Result<llm::Answer> answer(std::optional<int> deadline_ms = {}) {
     start_fleet();
     llm::Request request;
     request.model = "technical";
     request.deadline_ms = deadline_ms;
     request.messages.push_back({.text = "Hello"});
-    std::optional<Result<Answer>> result;
+    std::optional<Result<llm::Answer>> result;
     auto story = [](Generate& generate, net::IoThread& io, llm::Request asked,
-                    std::optional<Result<Answer>>& out) -> Task<void> {
+                    std::optional<Result<llm::Answer>>& out) -> Task<void> {
       ForgetfulSink sink;
       out.emplace(co_await generate.answer(io, std::move(asked), sink));
     };

@@ -49,7 +49,7 @@ Task<protocols::native::HealthReport> Health::report() {
   protocols::native::HealthReport report;
   report.version = version_;
   report.uptime_seconds = milliseconds_between(started_, clock_.steady()) / 1000;
-  report.backends = *fleet_.snapshot();
+  report.backends = fleet_.views();
 
   add_stores(report, co_await stores_.report(), upload_bytes_max_);
   report.gpu.devices = devices_in_use(report.backends);

@@ -332,12 +332,13 @@ export function parseMetrics(text) {
   return { types, samples };
 }
 
-// The error shape of API.md, with its id in the body and in the header.
+// The native error shape of API.md, or Ollama's for a client that named a model; with its id in the body and in the header.
 export function assertError(answer, status, code) {
   assert.equal(answer.status, status, `status ${answer.status}: ${answer.text?.slice(0, 500)}`);
   assert.match(answer.headers['content-type'], /^application\/json/);
   assert.ok(answer.headers['x-request-id'], 'every answer carries X-Request-Id');
-  const { error } = answer.json();
+  const body = answer.json();
+  const error = typeof body.error === 'string' ? { ...body, message: body.error } : body.error;
   assert.match(error.code, /^[a-z][a-z0-9_]*$/);
   assert.ok(error.message.length > 10, `the message says what to do: ${error.message}`);
   assert.equal(error.request_id, answer.headers['x-request-id']);

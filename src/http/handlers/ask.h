@@ -1,9 +1,10 @@
-// POST /api/generate and POST /api/route: bytes to a request, an answer to bytes. The story is services/generate.
+// Questions to a model, in our own dialect and Ollama's: POST /api/generate, /api/chat and /api/route. Bytes to a
+// request, an answer to bytes; the story is services/generate.
 #pragma once
 
 #include "core/core.h"
 #include "http/call.h"
-#include "http/options.h"
+#include "http/json_reading.h"
 #include "protocols/ollama.h"
 #include "services/generate.h"
 
@@ -11,21 +12,19 @@ namespace gbgreg::http {
 
 class AskHandlers {
  public:
-  AskHandlers(services::Generate& generate, const Clock& clock, const Options& options);
+  // All outlive this.
+  AskHandlers(services::Generate& generate, const Clock& clock, JsonReading& json);
 
   Task<Result<void>> generate(Call& call);
+  Task<Result<void>> chat(Call& call);
   Task<Result<void>> route(Call& call);
 
  private:
-  Task<Result<void>> load(Call& call, const protocols::ollama::GenerateRequest& asked);
-  Task<Result<void>> answer_whole(Call& call, protocols::ollama::GenerateRequest asked);
-  Task<Result<void>> answer_stream(Call& call, protocols::ollama::GenerateRequest asked);
+  Task<Result<void>> load(Call& call, const protocols::ollama::Asked& asked, protocols::ollama::Form form);
 
   services::Generate& generate_;
   const Clock& clock_;
-  std::uint64_t json_bytes_max_;
-  BodyBudget json_budget_;
-  protocols::Limits limits_;
+  JsonReading& json_;
 };
 
 }  // namespace gbgreg::http

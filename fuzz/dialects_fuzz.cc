@@ -1,0 +1,59 @@
+// Any bytes as a request in each of the dialects: what is accepted can be sent on, what is refused reads well.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "core/utf8.h"
+#include "protocols/anthropic.h"
+#include "protocols/engine_wire.h"
+#include "protocols/json_reader.h"
+#include "protocols/ollama.h"
+#include "protocols/openai.h"
+
+namespace {
+
+namespace protocols = gbgreg::protocols;
+
+void check(bool holds) {
+  if (!holds) std::abort();
+}
+
+void check_json(std::string_view text) {
+  const auto ignore = [](std::string_view, protocols::JsonValue&) -> gbgreg::Result<void> { return {}; };
+  check(gbgreg::is_valid_utf8(text));
+  check(protocols::read_json_object(text, {.bytes_max = text.size(), .depth_max = 128}, ignore).has_value());
+}
+
+template <class Asked>
+void check_asked(const gbgreg::Result<Asked>& asked) {
+  if (asked) {
+    check_json(protocols::engine_wire::write_chat_request(asked->request));
+    return;
+  }
+  check(!asked.error().code.empty() && !asked.error().message.empty());
+  check_json(protocols::openai::write_error(asked.error()));
+  check_json(protocols::anthropic::write_error(asked.error(), "id"));
+  std::string line;
+  protocols::ollama::write_error(line, asked.error(), "id");
+  check_json(line);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view body(reinterpret_cast<const char*>(data), size);
+  protocols::Limits limits;
+  limits.image_bytes_max = 4096;
+  limits.stops_max = 4;
+  limits.tools_max = 4;
+  const auto chat = protocols::openai::parse_chat(body, limits);
+  check_asked(chat);
+  if (chat) check_json(protocols::openai::engine_body("m", chat->fields));
+  const auto completion = protocols::openai::parse_completion(body, limits);
+  check_asked(completion);
+  if (completion) check_json(protocols::openai::engine_body("m", completion->fields));
+  check_asked(protocols::anthropic::parse_messages(body, limits, protocols::anthropic::For::answer));
+  check_asked(protocols::ollama::parse_chat(body, limits));
+  return 0;
+}

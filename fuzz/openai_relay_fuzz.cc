@@ -1,0 +1,52 @@
+// Any bytes as a worker's stream: cut in any way they come to the same, and what passes is events and nothing else.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "protocols/openai_relay.h"
+
+namespace {
+
+namespace openai = gbgreg::protocols::openai;
+
+void check(bool holds) {
+  if (!holds) std::abort();
+}
+
+struct Outcome {
+  std::string out;
+  bool succeeded = false;
+  bool operator==(const Outcome&) const = default;
+};
+
+Outcome relay(std::string_view body, std::size_t piece_bytes) {
+  openai::StreamRelay relay({.created = 42, .line_bytes_max = 4096, .answer_bytes_max = 1 << 20});
+  Outcome outcome;
+  for (std::size_t at = 0; at < body.size(); at += piece_bytes) {
+    if (!relay.feed(body.substr(at, piece_bytes), outcome.out)) break;
+  }
+  outcome.succeeded = relay.finish().has_value();
+  return outcome;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view body(reinterpret_cast<const char*>(data), size);
+  const Outcome whole = relay(body, std::max<std::size_t>(1, size));
+  check(whole == relay(body, 1));
+  check(whole == relay(body, 7));
+  std::string_view rest = whole.out;
+  while (!rest.empty()) {
+    check(rest.starts_with("data: "));
+    const std::size_t end = rest.find("\n\n");
+    check(end != std::string_view::npos && rest.substr(0, end).find('\n') == std::string_view::npos);
+    rest.remove_prefix(end + 2);
+  }
+  if (whole.succeeded) check(whole.out.ends_with("data: [DONE]\n\n"));
+  std::string out;
+  (void)openai::relay_whole(body, {}, out);
+  return 0;
+}

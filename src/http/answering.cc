@@ -1,0 +1,158 @@
+#include "http/answering.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+namespace gbgreg::http {
+namespace {
+
+// A header carries visible ASCII; what is configured or decided may be anything.
+std::string header_text(std::string_view text) {
+  std::string clean;
+  clean.reserve(text.size());
+  for (const char c : text) clean.push_back(c >= 0x20 && c < 0x7f ? c : '?');
+  return clean;
+}
+
+// Keeps the answer until it is whole.
+class WholeSink final : public services::AnswerSink {
+ public:
+  explicit WholeSink(Call& call) : call_(call) {}
+  const llm::Delta& kept() const { return kept_; }
+
+  void chosen(const llm::AnswerNotes& notes) override { note_choice(call_, notes); }
+  Task<Result<void>> delta(const llm::Delta& piece) override {
+    kept_.append(piece);
+    bytes_ += piece.text.size() + piece.thinking.size();
+    for (const auto& call : piece.tool_calls) bytes_ += call.arguments.size();
+    if (bytes_ > kAnswerBytesMax) co_return answer_too_long();
+    co_return Result<void>{};
+  }
+  bool start_over() override {
+    kept_.clear();
+    bytes_ = 0;
+    return true;
+  }
+
+ private:
+  Call& call_;
+  llm::Delta kept_;
+  std::size_t bytes_ = 0;
+};
+
+// Sends each piece as soon as it comes.
+class StreamSink final : public services::AnswerSink {
+ public:
+  StreamSink(Call& call, const Clock& clock, protocols::AnswerWriter& writer)
+      : call_(call), clock_(clock), writer_(writer) {}
+
+  void chosen(const llm::AnswerNotes& notes) override {
+    note_choice(call_, notes);
+    notes_ = notes;
+  }
+
+  Task<Result<void>> delta(const llm::Delta& piece) override {
+    begin_once();
+    writer_.delta(out_, piece, clock_.wall());
+    return send();
+  }
+
+  bool start_over() override { return !call_.exchange.begun() && !has_begun_; }
+
+  Task<Result<void>> end(const llm::Answer& answer) {
+    begin_once();
+    writer_.end(out_, answer, clock_.wall());
+    co_return co_await send_last();
+  }
+
+  Task<Result<void>> broken(const Error& error) {
+    out_.clear();
+    writer_.broken(out_, error, call_.request_id);
+    co_return co_await send_last();
+  }
+
+ private:
+  void begin_once() {
+    if (!std::exchange(has_begun_, true)) writer_.begin(out_, notes_, clock_.wall());
+  }
+
+  Task<Result<void>> send() {
+    if (out_.empty()) co_return Result<void>{};
+    if (!call_.exchange.begun()) {
+      net::HeaderFields fields = decision_fields(notes_);
+      fields.push_back({.name = "Cache-Control", .value = "no-cache"});
+      auto begun = co_await call_.exchange.begin_stream(200, writer_.stream_type(), std::move(fields));
+      if (!begun) co_return begun;
+    }
+    auto written = co_await call_.exchange.write(out_);
+    out_.clear();
+    co_return written;
+  }
+
+  Task<Result<void>> send_last() {
+    auto sent = co_await send();
+    if (!sent) co_return sent;
+    co_return co_await call_.exchange.finish();
+  }
+
+  Call& call_;
+  const Clock& clock_;
+  protocols::AnswerWriter& writer_;
+  llm::AnswerNotes notes_;
+  std::string out_;
+  bool has_begun_ = false;
+};
+
+Task<Result<void>> answer_whole(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
+                                protocols::AnswerWriter& writer) {
+  WholeSink sink(call);
+  auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink);
+  if (!answer) co_return std::unexpected(std::move(answer.error()));
+  std::string body;
+  writer.whole(body, sink.kept(), *answer, clock.wall());
+  co_return co_await call.exchange.respond(200, kJson, body, decision_fields(answer->notes));
+}
+
+Task<Result<void>> answer_stream(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
+                                 protocols::AnswerWriter& writer) {
+  StreamSink sink(call, clock, writer);
+  auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink);
+  if (answer) co_return co_await sink.end(*answer);
+  const Error& error = answer.error();
+  if (error.kind == Kind::cancelled || !call.exchange.begun()) co_return std::unexpected(error);
+  // The status has gone out as 200: the last line is the only place left for the truth.
+  spdlog::warn("request {}: the answer broke off: {} ({})", call.request_id, error.message, error.detail);
+  auto sent = co_await sink.broken(error);
+  if (!sent) co_return sent;
+  co_return std::unexpected(error);  // The answer is whole, and so the connection stays; log and figures know better.
+}
+
+}  // namespace
+
+net::HeaderFields decision_fields(const llm::AnswerNotes& notes) {
+  return {{.name = "X-Gbgreg-Role", .value = header_text(notes.role)},
+          {.name = "X-Gbgreg-Model", .value = header_text(notes.model)},
+          {.name = "X-Gbgreg-Backend", .value = header_text(notes.backend)},
+          {.name = "X-Gbgreg-Complexity", .value = std::to_string(notes.complexity.level)},
+          {.name = "X-Gbgreg-Reason", .value = header_text(notes.reason)}};
+}
+
+void note_choice(Call& call, const llm::AnswerNotes& notes) {
+  call.role = notes.role;
+  call.model = notes.model;
+}
+
+std::unexpected<Error> answer_too_long() {
+  return fail(Kind::backend_failed, "answer_too_long", "The model did not stop; its answer was broken off.");
+}
+
+Task<Result<void>> answer(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
+                          protocols::AnswerWriter& writer, Delivery delivery) {
+  if (delivery == Delivery::stream) {
+    co_return co_await answer_stream(call, generate, clock, std::move(request), writer);
+  }
+  co_return co_await answer_whole(call, generate, clock, std::move(request), writer);
+}
+
+}  // namespace gbgreg::http
