@@ -2,7 +2,7 @@
 # Prepares this machine: Debian packages, the engine and the demo models. Does nothing, and needs no network, when all is there.
 #
 #   tools/setup.sh            what ./run needs
-#   tools/setup.sh test       … and what ./test needs (packages-test.txt)
+#   tools/setup.sh test       … and what ./test needs (packages-test.txt, tests/clients/package.json)
 #   tools/setup.sh bench      … and what the benchmarks need (packages-bench.txt)
 set -euo pipefail
 shopt -s inherit_errexit
@@ -111,3 +111,4 @@ if [[ -z ${GBGREG_SKIP_PACKAGES:-} ]]; then
 fi
 engine=$("$here/build_engine.sh")
 make_demo_models "$engine"
+[[ " $* " != *" test "* ]] || "$here/install_clients.sh" >/dev/null
