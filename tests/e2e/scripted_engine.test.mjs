@@ -133,6 +133,11 @@ describe('the scripted engine answers in the shape of the real one', () => {
     ['a wrong key', 'POST', '/v1/chat/completions', kChat, { Authorization: 'Bearer wrong' }],
     ['an unknown path', 'POST', '/nothing', {}],
     ['a whole chat', 'POST', '/v1/chat/completions', kChat],
+    ['a whole chat with probabilities', 'POST', '/v1/chat/completions', { ...kChat, logprobs: true, top_logprobs: 2 }],
+    ['a whole chat that says everything', 'POST', '/v1/chat/completions', { ...kChat, verbose: true }],
+    ['a count of tokens', 'POST', '/v1/chat/completions/input_tokens', kChat],
+    ['a whole text', 'POST', '/v1/completions', { prompt: 'Hello', max_tokens: 3 }],
+    ['a whole text with probabilities', 'POST', '/v1/completions', { prompt: 'Hello', max_tokens: 3, logprobs: 2 }],
     ['a whole completion', 'POST', '/completion', { prompt: 'Hello', n_predict: 3 }],
     ['broken JSON', 'POST', '/v1/chat/completions', '{"a"'],
     ['no messages', 'POST', '/v1/chat/completions', {}],
@@ -145,17 +150,32 @@ describe('the scripted engine answers in the shape of the real one', () => {
     });
   }
 
-  for (const [name, body] of [
+  const usage = { stream_options: { include_usage: true } };
+  for (const [name, body, target = '/v1/chat/completions'] of [
     ['a streamed chat', { ...kChat, stream: true }],
-    ['a streamed chat with usage', { ...kChat, stream: true, stream_options: { include_usage: true } }],
+    ['a streamed chat with usage', { ...kChat, stream: true, ...usage }],
+    ['a streamed chat with probabilities', { ...kChat, stream: true, logprobs: true, top_logprobs: 2 }],
+    ['a streamed text', { prompt: 'Hello', max_tokens: 3, stream: true, ...usage }, '/v1/completions'],
+    ['a streamed text with probabilities', { prompt: 'Hello', max_tokens: 3, stream: true, logprobs: 1 }, '/v1/completions'],
   ]) {
     test(name, async () => {
-      const [wanted, got] = await both('POST', '/v1/chat/completions', body);
+      const [wanted, got] = await both('POST', target, body);
       assert.deepEqual(head(got), head(wanted));
       assert.deepEqual(eventShapes(got.text), eventShapes(wanted.text));
       assert.equal(events(got.text).at(-1), 'DONE');
     });
   }
+
+  test('a stop sequence that is met, streamed and whole', async () => {
+    // Every word of the demo model begins with a blank, so the first word ends the answer before it has begun.
+    for (const stream of [true, false]) {
+      const [wanted, got] = await both('POST', '/v1/chat/completions', { ...kChat, messages: [{ role: 'user', content: '[[text=" Hello"]]' }], stream, stop: [' '], verbose: true });
+      const words = (answer) => (stream ? events(answer.text) : [answer.json()]).map((event) => event.__verbose?.stopping_word).filter((word) => word !== undefined);
+      assert.deepEqual(words(wanted).at(-1), ' ');
+      assert.deepEqual(words(got), [' ']);
+      if (!stream) assert.deepEqual(shape(got.json()), shape(wanted.json()));
+    }
+  });
 
   test('a streamed completion', async () => {
     const [wanted, got] = await both('POST', '/completion', { prompt: 'Hello', n_predict: 3, stream: true });
@@ -201,6 +221,47 @@ describe('the scripted engine does what the prompt says', () => {
     const limited = await engine.ask('POST', '/v1/chat/completions', chat('[[text="one two three"]]', { max_tokens: 2 }));
     assert.equal(textOf(limited), 'one two');
     assert.ok(events(limited.text).some((event) => event.choices?.[0]?.finish_reason === 'length'));
+  });
+
+  test('tools are called by pieces of their arguments, and thoughts come before', async () => {
+    const directives = `[[thinking="a thought" tool=get_weather;get_time tool_args='{"city":"São Paulo"};{}']]`;
+    const streamed = events((await engine.ask('POST', '/v1/chat/completions', chat(directives))).text).filter((event) => event.choices?.[0]);
+    const deltas = streamed.map((event) => event.choices[0].delta);
+    assert.deepEqual(deltas[0], { role: 'assistant', content: null });
+    assert.equal(deltas.map((delta) => delta.reasoning_content ?? '').join(''), 'a thought');
+    const pieces = deltas.flatMap((delta) => delta.tool_calls ?? []);
+    const heads = pieces.filter((piece) => piece.id);
+    assert.deepEqual(heads.map(({ index, type, function: { name } }) => ({ index, type, name })), [{ index: 0, type: 'function', name: 'get_weather' }, { index: 1, type: 'function', name: 'get_time' }]);
+    const argumentsOf = (index) => pieces.filter((piece) => piece.index === index).map((piece) => piece.function.arguments ?? '').join('');
+    assert.deepEqual([argumentsOf(0), argumentsOf(1)], ['{"city":"São Paulo"}', '{}']);
+    assert.ok(pieces.filter((piece) => piece.index === 0).length > 3, 'the arguments come in pieces');
+    assert.equal(streamed.at(-1).choices[0].finish_reason, 'tool_calls');
+
+    const [whole] = (await engine.ask('POST', '/v1/chat/completions', chat(directives, { stream: false }))).json().choices;
+    assert.equal(whole.finish_reason, 'tool_calls');
+    assert.equal(whole.message.reasoning_content, 'a thought');
+    assert.deepEqual(whole.message.tool_calls.map((call) => call.function.arguments), ['{"city":"São Paulo"}', '{}']);
+  });
+
+  test('an answer ends before the first stop sequence and says which it was', async () => {
+    const answer = await engine.ask('POST', '/v1/chat/completions', chat('[[text="one two three four"]]', { stop: ['four', ' three'], verbose: true }));
+    assert.equal(textOf(answer), 'one two');
+    assert.deepEqual(events(answer.text).map((event) => event.__verbose?.stopping_word).filter(Boolean), [' three']);
+    const silent = await engine.ask('POST', '/v1/chat/completions', chat('[[text="one two three"]]', { stop: 'two' }));
+    assert.equal(textOf(silent), 'one ');
+    assert.doesNotMatch(silent.text, /__verbose/);
+  });
+
+  test('a body is recorded under the name that it was given', async () => {
+    const body = chat('[[record=mine]]', { temperature: 0.25 });
+    await engine.ask('POST', '/v1/chat/completions', body);
+    assert.deepEqual((await engine.log.waitFor('request_body', { record: 'mine' })).body, body);
+  });
+
+  test('the time may change inside a stream, and tokens may have been in the cache', async () => {
+    const answer = events((await engine.ask('POST', '/v1/chat/completions', chat('one two [[restamp=1 cached=2]]', { stream_options: { include_usage: true } }))).text);
+    assert.ok(new Set(answer.filter((event) => event.created).map((event) => event.created)).size > 1);
+    assert.equal(answer.at(-2).usage.prompt_tokens_details.cached_tokens, 2);
   });
 
   test('an echo carries the whole body', async () => {

@@ -37,6 +37,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -167,8 +168,14 @@ struct Directives {
   std::string echo;                  // `1`: the answer is the request's body. `head`: the request's head.
   bool dribble = false;              // One byte a write.
   bool split_utf8 = false;           // A multibyte character is cut in two by two writes.
-  std::optional<std::string> text;   // The answer: text=word or text="several words".
+  std::optional<std::string> text;   // The answer: text=word or text="several words" or text='with a "quote"'.
+  std::string thinking;              // What is thought (reasoning_content) before the answer.
+  std::string tool;                  // The answer calls these tools, "get_weather" or "get_weather;get_time" …
+  std::string tool_args;             // … with these arguments, '{"city":"Oslo"};{}', cut into pieces when streamed.
+  int cached = 0;                    // So many of the prompt's tokens are said to have been in the cache.
+  bool restamp = false;              // Each event of a stream is a second younger than the one before.
   std::string tag;                   // Comes back in the event log, so that a test finds its own request.
+  std::string record;                // The request's body goes into the event log under this name.
 };
 
 // The last `[[…]]` in the prompt counts: a conversation carries the directives of its earlier turns too.
@@ -190,9 +197,9 @@ std::map<std::string, std::string> split_directives(std::string_view prompt) {
     }
     const std::string key(rest.substr(0, equals));
     rest.remove_prefix(equals + 1);
-    const bool quoted = rest.starts_with('"');
-    if (quoted) rest.remove_prefix(1);
-    const size_t stop = std::min(rest.find(quoted ? '"' : ' '), rest.size());
+    const char quote = rest.starts_with('"') || rest.starts_with('\'') ? rest.front() : ' ';
+    if (quote != ' ') rest.remove_prefix(1);
+    const size_t stop = std::min(rest.find(quote), rest.size());
     found[key] = std::string(rest.substr(0, stop));
     rest.remove_prefix(std::min(stop + 1, rest.size()));
   }
@@ -224,7 +231,13 @@ const std::map<std::string, Field, std::less<>> kFields = {
     {"dribble", &Directives::dribble},
     {"split_utf8", &Directives::split_utf8},
     {"text", &Directives::text},
+    {"thinking", &Directives::thinking},
+    {"tool", &Directives::tool},
+    {"tool_args", &Directives::tool_args},
+    {"cached", &Directives::cached},
+    {"restamp", &Directives::restamp},
     {"tag", &Directives::tag},
+    {"record", &Directives::record},
 };
 
 struct SetField {
@@ -449,6 +462,17 @@ std::vector<std::string> tokens_of(std::string_view text) {
   return tokens;
 }
 
+// "a;b" gives a and b.
+std::vector<std::string> parts_of(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(';'), text.size());
+    parts.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return parts;
+}
+
 // The echo of a large body must not become one event per word.
 std::vector<std::string> blocks_of(std::string_view text) {
   std::vector<std::string> blocks;
@@ -465,17 +489,17 @@ struct Timer {
   int64_t begun_ns = monotonic_ns();
   int64_t prompt_done_ns = 0;
 
-  std::string timings(int prompt_tokens, int generated) const {
+  std::string timings(int prompt_tokens, int cached, int generated) const {
     const double prompt_ms = std::max(1e-3, static_cast<double>(prompt_done_ns - begun_ns) / 1e6);
     const double predicted_ms = std::max(1e-3, static_cast<double>(monotonic_ns() - prompt_done_ns) / 1e6);
     const double steps = std::max(1, generated - 1);  // The first token comes out of the prompt.
     char text[512];
     std::snprintf(
         text, sizeof text,
-        "{\"cache_n\":0,\"prompt_n\":%d,\"prompt_ms\":%.3f,\"prompt_per_token_ms\":%.6f,\"prompt_per_second\":%.6f,"
+        "{\"cache_n\":%d,\"prompt_n\":%d,\"prompt_ms\":%.3f,\"prompt_per_token_ms\":%.6f,\"prompt_per_second\":%.6f,"
         "\"predicted_n\":%d,\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.6f,\"predicted_per_second\":%.6f}",
-        prompt_tokens, prompt_ms, prompt_ms / std::max(1, prompt_tokens), prompt_tokens * 1e3 / prompt_ms, generated,
-        predicted_ms, predicted_ms / steps, steps * 1e3 / predicted_ms);
+        cached, prompt_tokens - cached, prompt_ms, prompt_ms / std::max(1, prompt_tokens),
+        prompt_tokens * 1e3 / prompt_ms, generated, predicted_ms, predicted_ms / steps, steps * 1e3 / predicted_ms);
     return text;
   }
 };
@@ -514,18 +538,35 @@ class Slots {
 
 // ---- Engine
 
+// The three ways of asking: /v1/chat/completions, /v1/completions and the engine's own /completion.
+enum class Form { chat, text, native };
+
+// What one token of an answer brings.
+struct Piece {
+  enum class Kind { text, thinking, tool, arguments };
+  Kind kind = Kind::text;
+  std::string text = {};  // A tool's name is its text.
+  int tool_index = 0;
+};
+
 // What one request is: read from its JSON once.
 struct Job {
   int64_t id = 0;
-  bool chat = true;
+  Form form = Form::chat;
   bool stream = false;
   bool include_usage = false;
   int tokens_max = -1;
   std::string prompt;  // The text in which directives are looked for.
   int prompt_tokens = 0;
   Directives directives;
-  std::vector<std::string> pieces;
-  bool cut_short = false;  // tokens_max ended the answer.
+  std::vector<std::string> stops;
+  bool verbose = false;
+  std::optional<int> top_logprobs;  // Probabilities are wanted, and so many others beside each token's own.
+  std::vector<Piece> pieces;
+  bool cut_short = false;     // tokens_max ended the answer.
+  std::string stopping_word;  // The one of `stops` that ended it.
+
+  bool calls_tools() const { return !directives.tool.empty() && form == Form::chat && !cut_short; }
 };
 
 enum class Ending { kept_open, closed, peer_closed };
@@ -680,12 +721,19 @@ class Engine {
     if (request.method == "GET" && request.path == "/v1/models") {
       return send_json(connection, 200, "{\"object\":\"list\",\"data\":[" + model_info() + "]}");
     }
-    const bool chat = request.path == "/v1/chat/completions" || request.path == "/chat/completions";
-    if (request.method != "POST" || !(chat || request.path == "/completion")) {
+    const std::map<std::string, Form, std::less<>> forms = {{"/v1/chat/completions", Form::chat},
+                                                            {"/chat/completions", Form::chat},
+                                                            {"/v1/completions", Form::text},
+                                                            {"/completion", Form::native}};
+    if (request.method == "POST" && request.path == "/v1/chat/completions/input_tokens") {
+      return count_tokens(connection, request);
+    }
+    const auto form = forms.find(request.path);
+    if (request.method != "POST" || form == forms.end()) {
       return send_json(connection, 404,
                        R"({"error":{"message":"File Not Found","type":"not_found_error","code":404}})");
     }
-    return generate(connection, request, chat);
+    return generate(connection, request, form->second);
   }
 
   bool may_enter(const HttpRequest& request) const {
@@ -700,14 +748,24 @@ class Engine {
 
   // --- one answer ---
 
-  bool generate(Connection& connection, const HttpRequest& request, bool chat) {
+  static bool refuse_request(Connection& connection, std::string_view wrong) {
+    const int status = wrong.starts_with("[json") ? 500 : 400;
+    return send_json(connection, status, error_body(status, wrong));
+  }
+
+  bool count_tokens(Connection& connection, const HttpRequest& request) {
+    Job job;
+    if (const auto wrong = read_job(request, job)) return refuse_request(connection, *wrong);
+    return send_json(
+        connection, 200,
+        "{\"input_tokens\":" + std::to_string(job.prompt_tokens) + R"(,"object":"response.input_tokens"})");
+  }
+
+  bool generate(Connection& connection, const HttpRequest& request, Form form) {
     Job job;
     job.id = ++requests_;
-    job.chat = chat;
-    if (const auto wrong = read_job(request, job)) {
-      const int status = wrong->starts_with("[json") ? 500 : 400;
-      return send_json(connection, status, error_body(status, *wrong));
-    }
+    job.form = form;
+    if (const auto wrong = read_job(request, job)) return refuse_request(connection, *wrong);
     const auto note = [&](std::string_view event, int tokens) {
       log_.write(event, {{"request", job.id}, {"path", request.path}, {"tag", job.directives.tag}, {"tokens", tokens}});
     };
@@ -732,7 +790,7 @@ class Engine {
     const json::value parsed = json::parse(request.body, failed);
     if (failed || !parsed.is_object()) return "[json.exception.parse_error.101] parse error: " + failed.message();
     const json::object& body = parsed.as_object();
-    if (job.chat) {
+    if (job.form == Form::chat) {
       const json::value* messages = body.if_contains("messages");
       if (!messages || !messages->is_array()) return "'messages' is required";
       for (const json::value& message : messages->as_array()) append_text(message, job.prompt);
@@ -746,17 +804,41 @@ class Engine {
       return value && value->is_bool() && value->as_bool();
     };
     job.stream = flag(body, "stream");
+    job.verbose = flag(body, "verbose");
+    read_stops(body, job.stops);
+    if (job.form == Form::chat && flag(body, "logprobs")) {
+      job.top_logprobs = integer(body, "top_logprobs").value_or(20);
+    } else if (job.form != Form::chat) {
+      job.top_logprobs = integer(body, "logprobs");
+    }
+    if (job.top_logprobs == 0) job.top_logprobs.reset();  // The real one takes this to mean that none are wanted.
     if (const json::value* more = body.if_contains("stream_options"); more && more->is_object()) {
       job.include_usage = flag(more->as_object(), "include_usage");
     }
     for (const char* key : {"n_predict", "max_tokens", "max_completion_tokens"}) {
-      const json::value* value = body.if_contains(key);
-      if (value && value->is_int64()) job.tokens_max = static_cast<int>(value->as_int64());
+      job.tokens_max = integer(body, key).value_or(job.tokens_max);
     }
     if (const auto unknown = read_directives(job.prompt, job.directives)) return "unknown directive: " + *unknown;
+    if (!job.directives.record.empty()) {
+      log_.write("request_body", {{"record", job.directives.record}, {"path", request.path}, {"body", parsed}});
+    }
     job.prompt_tokens = static_cast<int>(tokens_of(job.prompt).size());
     fill_pieces(request, job);
     return std::nullopt;
+  }
+
+  static std::optional<int> integer(const json::object& object, const char* key) {
+    const json::value* value = object.if_contains(key);
+    return value && value->is_int64() ? std::optional(static_cast<int>(value->as_int64())) : std::nullopt;
+  }
+
+  static void read_stops(const json::object& body, std::vector<std::string>& stops) {
+    const json::value* value = body.if_contains("stop");
+    if (value && value->is_string()) stops.emplace_back(value->as_string());
+    if (!value || !value->is_array()) return;
+    for (const json::value& stop : value->as_array()) {
+      if (stop.is_string()) stops.emplace_back(stop.as_string());
+    }
   }
 
   // Content is a string, or parts of which some are text.
@@ -775,18 +857,57 @@ class Engine {
 
   static void fill_pieces(const HttpRequest& request, Job& job) {
     const Directives& told = job.directives;
+    const auto add = [&](Piece::Kind kind, const std::vector<std::string>& texts, int tool_index = 0) {
+      for (const auto& text : texts) job.pieces.push_back({.kind = kind, .text = text, .tool_index = tool_index});
+    };
     if (!told.echo.empty()) {
-      job.pieces = blocks_of(told.echo == "head" ? request.head : request.body);
+      add(Piece::Kind::text, blocks_of(told.echo == "head" ? request.head : request.body));
       return;  // An echo is never cut short: the test wants all of it.
     }
+    if (job.form == Form::chat) add(Piece::Kind::thinking, tokens_of(told.thinking));
     if (told.text) {
-      job.pieces = tokens_of(*told.text);
-    } else {
-      for (int i = 0; i < told.tokens; ++i) job.pieces.push_back((i == 0 ? "token" : " token") + std::to_string(i));
+      add(Piece::Kind::text, tokens_of(until_stop(*told.text, job)));
+    } else if (told.tool.empty() || job.form != Form::chat) {
+      std::string text;
+      for (int i = 0; i < told.tokens; ++i) text += (i == 0 ? "token" : " token") + std::to_string(i);
+      add(Piece::Kind::text, tokens_of(until_stop(text, job)));
     }
+    if (job.form == Form::chat) add_tool_calls(job);
     if (job.tokens_max >= 0 && job.pieces.size() > static_cast<size_t>(job.tokens_max)) {
       job.pieces.resize(static_cast<size_t>(job.tokens_max));
       job.cut_short = true;
+      job.stopping_word.clear();
+    }
+  }
+
+  // The text before the first stop sequence, none of which is ever seen.
+  static std::string until_stop(const std::string& text, Job& job) {
+    size_t end = text.size();
+    for (const std::string& stop : job.stops) {
+      const size_t at = text.find(stop);
+      if (at >= end) continue;
+      end = at;
+      job.stopping_word = stop;
+    }
+    return text.substr(0, end);
+  }
+
+  static void add_tool_calls(Job& job) {
+    constexpr size_t kBytesOfPiece = 5;
+    const auto arguments = parts_of(job.directives.tool_args);
+    int index = 0;
+    for (const std::string& name : parts_of(job.directives.tool)) {
+      job.pieces.push_back({.kind = Piece::Kind::tool, .text = name, .tool_index = index});
+      const auto which = static_cast<size_t>(index);
+      std::string_view rest = which < arguments.size() ? std::string_view(arguments[which]) : "{}";
+      while (!rest.empty()) {
+        size_t size = std::min(rest.size(), kBytesOfPiece);
+        while (size < rest.size() && (static_cast<unsigned char>(rest[size]) & 0xC0) == 0x80) ++size;
+        job.pieces.push_back(
+            {.kind = Piece::Kind::arguments, .text = std::string(rest.substr(0, size)), .tool_index = index});
+        rest.remove_prefix(size);
+      }
+      ++index;
     }
   }
 
@@ -839,15 +960,13 @@ class Engine {
     const Directives& told = job.directives;
     if (!connection.wait_ms(told.prefill_ms)) return Ending::peer_closed;
     timer.prompt_done_ns = monotonic_ns();
-    std::string content;
-    for (const std::string& piece : job.pieces) {
+    for (size_t i = 0; i < job.pieces.size(); ++i) {
       if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
       if (!connection.wait_ms(told.delay_ms)) return Ending::peer_closed;
-      content += piece;
       ++tokens;
     }
     if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
-    std::string body = job.chat ? whole_chat(job, content, timer) : completion_end(job, content, timer);
+    std::string body = whole_body(job, timer);
     if (told.garbage_after) body = "{not json" + body;
     const size_t length = body.size() + (told.bad_length ? 1000 : 0);
     if (told.half_event) body.resize(body.size() / 2);
@@ -863,7 +982,7 @@ class Engine {
     if (!connection.wait_ms(told.prefill_ms)) return Ending::peer_closed;
     timer.prompt_done_ns = monotonic_ns();
     if (told.endless_line) return endless_line(connection);
-    for (const std::string& piece : job.pieces) {
+    for (const Piece& piece : job.pieces) {
       if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
       if (told.garbage_after == tokens && !send_event(connection, job, "data: {not json\n\n"))
         return Ending::peer_closed;
@@ -877,12 +996,11 @@ class Engine {
       if (!send_event(connection, job, piece_event(job, id, piece, tokens))) return Ending::peer_closed;
     }
     if (const auto ending = at_boundary(connection, told, tokens)) return *ending;
-    std::string end = job.chat ? chat_end(job, id, tokens, timer) : "data: " + completion_end(job, "", timer) + "\n\n";
+    std::string end = stream_end(job, id, tokens, timer);
     if (told.half_event) end.resize(end.size() / 3);
     if (!told.no_done && !send_event(connection, job, end)) return Ending::peer_closed;
-    if (job.chat && !told.half_event && !told.no_done && !send_event(connection, job, "data: [DONE]\n\n")) {
-      return Ending::peer_closed;
-    }
+    const bool has_done = job.form != Form::native && !told.half_event && !told.no_done;
+    if (has_done && !send_event(connection, job, "data: [DONE]\n\n")) return Ending::peer_closed;
     if (!told.bad_length) connection.send("0\r\n\r\n");
     // The real engine says Keep-Alive in the head of an event stream and closes after it all the same.
     return Ending::closed;
@@ -923,61 +1041,202 @@ class Engine {
 
   // --- the shapes ---
 
-  std::string common_fields(std::string_view id, std::string_view object) const {
-    return "\"created\":" + std::to_string(std::time(nullptr)) + ",\"id\":\"" + std::string(id) +
+  // `age` in seconds: the real one stamps every event with the time at which it is made.
+  std::string common_fields(std::string_view id, std::string_view object, int age = 0) const {
+    return "\"created\":" + std::to_string(std::time(nullptr) + age) + ",\"id\":\"" + std::string(id) +
            "\",\"model\":" + quoted(options_.alias) + ",\"system_fingerprint\":\"b0-v0.5.0\",\"object\":\"" +
            std::string(object) + "\"";
   }
-  std::string chunk(std::string_view id, std::string_view finish, std::string_view delta) const {
-    return "data: {\"choices\":[{\"finish_reason\":" + std::string(finish) +
-           ",\"index\":0,\"delta\":" + std::string(delta) + "}]," + common_fields(id, "chat.completion.chunk");
-  }
+  static int age_of(const Job& job, int tokens) { return job.directives.restamp ? tokens : 0; }
+
   static std::string usage(const Job& job, int tokens) {
     return "{\"completion_tokens\":" + std::to_string(tokens) +
            ",\"prompt_tokens\":" + std::to_string(job.prompt_tokens) +
            ",\"total_tokens\":" + std::to_string(job.prompt_tokens + tokens) +
-           ",\"prompt_tokens_details\":{\"cached_tokens\":0}}";
+           ",\"prompt_tokens_details\":{\"cached_tokens\":" + std::to_string(job.directives.cached) + "}}";
   }
-  static std::string finish_reason(const Job& job) { return job.cut_short ? "\"length\"" : "\"stop\""; }
+  static std::string timings(const Job& job, int tokens, const Timer& timer) {
+    return ",\"timings\":" + timer.timings(job.prompt_tokens, job.directives.cached, tokens);
+  }
+  static std::string finish_reason(const Job& job) {
+    return job.cut_short ? "\"length\"" : job.calls_tools() ? "\"tool_calls\"" : "\"stop\"";
+  }
+  // Everything that the real one says on /completion, under a key of its own.
+  std::string verbose(const Job& job, const Timer& timer) const {
+    return job.verbose ? ",\"__verbose\":" + completion_end(job, "", timer) : "";
+  }
 
-  std::string piece_event(const Job& job, std::string_view id, std::string_view piece, int tokens) const {
-    if (!job.chat) {
-      return "data: {\"index\":0,\"content\":" + quoted(piece) + ",\"tokens\":[" + std::to_string(1000 + tokens) +
-             "],\"stop\":false,\"id_slot\":-1,\"tokens_predicted\":" + std::to_string(tokens) +
-             ",\"tokens_evaluated\":" + std::to_string(job.prompt_tokens) + "}\n\n";
+  static std::string all_text(const Job& job, Piece::Kind kind) {
+    std::string text;
+    for (const Piece& piece : job.pieces) {
+      if (piece.kind == kind) text += piece.text;
     }
+    return text;
+  }
+
+  // {"content":[…]} with the probability of each token, or null.
+  static std::string probabilities(const Job& job, std::span<const Piece> pieces) {
+    if (!job.top_logprobs) return "null";
+    const auto one = [](std::string_view token, int rank, std::string_view more) {
+      std::string bytes;
+      for (const char c : token) {
+        bytes += (bytes.empty() ? "" : ",") + std::to_string(static_cast<unsigned char>(c));
+      }
+      return "{\"id\":" + std::to_string(1000 + rank) + ",\"token\":" + quoted(token) + ",\"bytes\":[" + bytes +
+             "],\"logprob\":-" + std::to_string(rank + 1) + ".5" + std::string(more) + "}";
+    };
+    std::string all;
+    for (const Piece& piece : pieces) {
+      std::string others;
+      for (int rank = 0; rank < *job.top_logprobs; ++rank) {
+        const std::string other = rank == 0 ? piece.text : " other" + std::to_string(rank);
+        others += (rank == 0 ? "" : ",") + one(other, rank, "");
+      }
+      all += (all.empty() ? "" : ",") + one(piece.text, 0, ",\"top_logprobs\":[" + others + "]");
+    }
+    return "{\"content\":[" + all + "]}";
+  }
+
+  // --- /v1/chat/completions ---
+
+  std::string chunk(std::string_view id, std::string_view choice, int age) const {
+    return "data: {\"choices\":[" + std::string(choice) + "]," + common_fields(id, "chat.completion.chunk", age);
+  }
+  static std::string chat_choice(std::string_view finish, std::string_view delta, std::string_view more = "") {
+    return "{\"finish_reason\":" + std::string(finish) + ",\"index\":0,\"delta\":" + std::string(delta) +
+           std::string(more) + "}";
+  }
+
+  std::string role_event(std::string_view id, int age) const {
+    return chunk(id, chat_choice("null", R"({"role":"assistant","content":null})"), age) + "}\n\n";
+  }
+
+  static std::string call_id(std::string_view id, int index) {
+    return "call_" + std::string(id.substr(id.find('-') + 1)) + std::to_string(index);
+  }
+
+  static std::string chat_delta(std::string_view id, const Piece& piece) {
+    const std::string call = "{\"tool_calls\":[{\"index\":" + std::to_string(piece.tool_index);
+    switch (piece.kind) {
+      case Piece::Kind::text:
+        return "{\"content\":" + quoted(piece.text) + "}";
+      case Piece::Kind::thinking:
+        return "{\"reasoning_content\":" + quoted(piece.text) + "}";
+      case Piece::Kind::tool:
+        return call + ",\"id\":" + quoted(call_id(id, piece.tool_index)) +
+               ",\"type\":\"function\",\"function\":{\"name\":" + quoted(piece.text) + "}}]}";
+      case Piece::Kind::arguments:
+        return call + ",\"function\":{\"arguments\":" + quoted(piece.text) + "}}]}";
+    }
+    return "{}";
+  }
+
+  std::string chat_event(const Job& job, std::string_view id, const Piece& piece, int tokens) const {
+    const int age = age_of(job, tokens);
     // The role travels with the first token, in the same write.
-    std::string event = tokens == 1 ? chunk(id, "null", R"({"role":"assistant","content":null})") + "}\n\n" : "";
-    return event + chunk(id, "null", "{\"content\":" + quoted(piece) + "}") + "}\n\n";
+    const std::string role = tokens == 1 ? role_event(id, age) : "";
+    const std::string logprobs =
+        job.top_logprobs ? ",\"logprobs\":" + probabilities(job, std::span(&piece, 1)) : std::string();
+    return role + chunk(id, chat_choice("null", chat_delta(id, piece), logprobs), age) + "}\n\n";
   }
 
   std::string chat_end(const Job& job, std::string_view id, int tokens, const Timer& timer) const {
-    const std::string timings = ",\"timings\":" + timer.timings(job.prompt_tokens, tokens) + "}\n\n";
-    const std::string finish = chunk(id, finish_reason(job), "{}");
-    if (!job.include_usage) return finish + timings;
-    return finish + "}\n\ndata: {\"choices\":[]," + common_fields(id, "chat.completion.chunk") +
-           ",\"usage\":" + usage(job, tokens) + timings;
+    const int age = age_of(job, tokens + 1);
+    // An answer of nothing begins all the same.
+    const std::string role = tokens == 0 ? role_event(id, age) : "";
+    const std::string finish = role + chunk(id, chat_choice(finish_reason(job), "{}"), age);
+    const std::string last = timings(job, tokens, timer) + "}\n\n";
+    if (!job.include_usage) return finish + verbose(job, timer) + last;
+    return finish + verbose(job, timer) + "}\n\ndata: {\"choices\":[]," +
+           common_fields(id, "chat.completion.chunk", age) + ",\"usage\":" + usage(job, tokens) + last;
   }
 
-  std::string whole_chat(const Job& job, std::string_view content, const Timer& timer) const {
+  static std::string tool_calls(const Job& job, std::string_view id) {
+    std::string calls;
+    const auto arguments = parts_of(job.directives.tool_args);
+    const auto names = parts_of(job.directives.tool);
+    for (size_t i = 0; i < names.size(); ++i) {
+      calls += (i == 0 ? "" : ",") + std::string("{\"type\":\"function\",\"function\":{\"name\":") + quoted(names[i]) +
+               ",\"arguments\":" + quoted(i < arguments.size() ? arguments[i] : "{}") +
+               "},\"id\":" + quoted(call_id(id, static_cast<int>(i))) + "}";
+    }
+    return ",\"tool_calls\":[" + calls + "]";
+  }
+
+  std::string whole_chat(const Job& job, const Timer& timer) const {
     const int tokens = static_cast<int>(job.pieces.size());
+    const std::string id = random_name("chatcmpl-");
+    const std::string thinking = all_text(job, Piece::Kind::thinking);
     return "{\"choices\":[{\"finish_reason\":" + finish_reason(job) +
-           ",\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":" + quoted(content) + "}}]," +
-           common_fields(random_name("chatcmpl-"), "chat.completion") + ",\"usage\":" + usage(job, tokens) +
-           ",\"timings\":" + timer.timings(job.prompt_tokens, tokens) + "}";
+           ",\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":" + quoted(all_text(job, Piece::Kind::text)) +
+           (thinking.empty() ? "" : ",\"reasoning_content\":" + quoted(thinking)) +
+           (job.calls_tools() ? tool_calls(job, id) : "") + "}" +
+           (job.top_logprobs ? ",\"logprobs\":" + probabilities(job, job.pieces) : "") + "}]," +
+           common_fields(id, "chat.completion") + ",\"usage\":" + usage(job, tokens) + verbose(job, timer) +
+           timings(job, tokens, timer) + "}";
+  }
+
+  // --- /v1/completions ---
+
+  std::string text_object(const Job& job, std::string_view id, std::string_view text, std::string_view logprobs,
+                          std::string_view finish, int tokens) const {
+    return "{\"choices\":[{\"text\":" + quoted(text) + ",\"index\":0,\"logprobs\":" + std::string(logprobs) +
+           ",\"finish_reason\":" + std::string(finish) + "}]," +
+           common_fields(id, "text_completion", age_of(job, tokens));
+  }
+  std::string text_end(const Job& job, std::string_view id, int tokens, const Timer& timer) const {
+    // Unlike the chat's, the figures stand in the event that ends the answer, whether they were asked for or not.
+    return text_object(job, id, "", "null", finish_reason(job), tokens + 1) + ",\"usage\":" + usage(job, tokens) +
+           verbose(job, timer) + timings(job, tokens, timer) + "}";
+  }
+  std::string whole_text(const Job& job, const Timer& timer) const {
+    const int tokens = static_cast<int>(job.pieces.size());
+    return text_object(job, random_name("chatcmpl-"), all_text(job, Piece::Kind::text), probabilities(job, job.pieces),
+                       finish_reason(job), 0) +
+           ",\"usage\":" + usage(job, tokens) + verbose(job, timer) + timings(job, tokens, timer) + "}";
+  }
+
+  // --- /completion ---
+
+  static std::string native_event(const Job& job, std::string_view text, int tokens) {
+    return "{\"index\":0,\"content\":" + quoted(text) + ",\"tokens\":[" + std::to_string(1000 + tokens) +
+           "],\"stop\":false,\"id_slot\":-1,\"tokens_predicted\":" + std::to_string(tokens) +
+           ",\"tokens_evaluated\":" + std::to_string(job.prompt_tokens) + "}";
   }
 
   std::string completion_end(const Job& job, std::string_view content, const Timer& timer) const {
     const int tokens = static_cast<int>(job.pieces.size());
+    const std::string_view stop_type = job.cut_short ? "limit" : job.stopping_word.empty() ? "eos" : "word";
     return "{\"index\":0,\"content\":" + quoted(content) +
            ",\"tokens\":[],\"id_slot\":0,\"stop\":true,\"model\":" + quoted(options_.alias) +
            ",\"tokens_predicted\":" + std::to_string(tokens) +
            ",\"tokens_evaluated\":" + std::to_string(job.prompt_tokens) +
            ",\"generation_settings\":{\"n_predict\":" + std::to_string(job.tokens_max) +
            ",\"stream\":" + (job.stream ? "true" : "false") + "},\"prompt\":" + quoted(job.prompt) +
-           ",\"has_new_line\":false,\"truncated\":false,\"stop_type\":" + (job.cut_short ? "\"limit\"" : "\"eos\"") +
-           ",\"stopping_word\":\"\",\"tokens_cached\":" + std::to_string(job.prompt_tokens + tokens) +
-           ",\"timings\":" + timer.timings(job.prompt_tokens, tokens) + "}";
+           ",\"has_new_line\":false,\"truncated\":false,\"stop_type\":" + quoted(stop_type) +
+           ",\"stopping_word\":" + quoted(job.stopping_word) +
+           ",\"tokens_cached\":" + std::to_string(job.prompt_tokens + tokens) + timings(job, tokens, timer) + "}";
+  }
+
+  // --- one shape or another ---
+
+  std::string piece_event(const Job& job, std::string_view id, const Piece& piece, int tokens) const {
+    if (job.form == Form::chat) return chat_event(job, id, piece, tokens);
+    if (job.form == Form::native) return "data: " + native_event(job, piece.text, tokens) + "\n\n";
+    const std::string logprobs = probabilities(job, std::span(&piece, 1));
+    return "data: " + text_object(job, id, piece.text, logprobs, "null", tokens) + "}\n\n";
+  }
+
+  std::string stream_end(const Job& job, std::string_view id, int tokens, const Timer& timer) const {
+    if (job.form == Form::chat) return chat_end(job, id, tokens, timer);
+    if (job.form == Form::text) return "data: " + text_end(job, id, tokens, timer) + "\n\n";
+    return "data: " + completion_end(job, "", timer) + "\n\n";
+  }
+
+  std::string whole_body(const Job& job, const Timer& timer) const {
+    if (job.form == Form::chat) return whole_chat(job, timer);
+    if (job.form == Form::text) return whole_text(job, timer);
+    return completion_end(job, all_text(job, Piece::Kind::text), timer);
   }
 
   const Options options_;
