@@ -198,6 +198,9 @@ Result<void> read_effort(JsonValue& value, llm::Request& request) {
   return value.must_be("\"none\", \"minimal\", \"low\", \"medium\" or \"high\"");
 }
 
+// How many of the likeliest tokens to ask for: a worker that is asked for none leaves out the token's own probability.
+int workers_logprobs(std::optional<int> asked) { return std::max(1, asked.value_or(0)); }
+
 // What would have to change the answer, and cannot.
 Result<void> read_modalities(JsonValue& value) {
   if (value.type() == JsonType::null) return value.skip();
@@ -267,7 +270,7 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
   asked.wants_logprobs = logprobs.value_or(false);
   if (asked.wants_logprobs) {
     reader.add("logprobs").append("true");
-    reader.add("top_logprobs").append(std::to_string(top_logprobs.value_or(0)));
+    reader.add("top_logprobs").append(std::to_string(workers_logprobs(top_logprobs)));
   }
   engine_wire::write_tool_fields(asked.fields, request);
   if (auto done = reader.finish(completion_tokens_max ? completion_tokens_max : tokens_max); !done) {
@@ -317,7 +320,7 @@ Result<Asked> parse_completion(std::string_view body, const Limits& limits) {
   request.messages.push_back({.speaker = llm::Speaker::user, .text = std::move(prompt)});
   if (logprobs) {
     asked.wants_logprobs = true;
-    reader.add("logprobs").append(std::to_string(*logprobs));
+    reader.add("logprobs").append(std::to_string(workers_logprobs(logprobs)));
   }
   if (auto done = reader.finish(tokens_max); !done) return std::unexpected(std::move(done.error()));
   return asked;

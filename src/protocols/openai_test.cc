@@ -98,6 +98,26 @@ TEST(ParseChat, MistakesAreToldByFieldAndRange) {
   EXPECT_FALSE(parse(with_field(R"("top_logprobs":2)")));
 }
 
+TEST(ParseChat, ProbabilitiesOfTheTokensAloneAreAskedForWithOneOther) {
+  struct Case {
+    const char* field;
+    const char* sent;
+  };
+  const Case cases[] = {
+      {R"("logprobs":true)", R"("logprobs":true,"top_logprobs":1)"},
+      {R"("logprobs":true,"top_logprobs":0)", R"("logprobs":true,"top_logprobs":1)"},
+      {R"("logprobs":true,"top_logprobs":3)", R"("logprobs":true,"top_logprobs":3)"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.field);
+    const auto got = parse(with_field(c.field));
+    ASSERT_TRUE(got) << got.error().message;
+    EXPECT_THAT(got->fields, HasSubstr(c.sent));
+  }
+  EXPECT_THAT(parse(with_field(R"("logprobs":false)"))->fields, Not(HasSubstr("logprobs")));
+  EXPECT_THAT(parse_completion(R"({"prompt":"x","logprobs":0})", {})->fields, HasSubstr(R"("logprobs":1)"));
+}
+
 TEST(ParseChat, RolesAndPartsThatOnlyClientsKnowAreSaidInAWorkersWords) {
   const auto got = parse(with_messages(
       R"({"role":"developer","content":"D"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},)"
