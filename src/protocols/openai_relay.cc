@@ -20,6 +20,7 @@ constexpr std::string_view kLogprobs = "\"logprobs\":";
 constexpr std::string_view kFinishReason = "\"finish_reason\":";
 constexpr std::string_view kNoChoices = "\"choices\":[]";
 constexpr std::string_view kError = "\"error\":";
+constexpr std::string_view kUsage = ",\"usage\":{";
 constexpr std::string_view kVerbose = "\"__verbose\":";
 
 Error garbled(std::string_view what, std::string_view seen) {
@@ -38,6 +39,19 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 std::size_t behind_digits(std::string_view text, std::size_t at) {
   while (at < text.size() && is_digit(text[at])) ++at;
   return at;
+}
+
+// The `,"usage":{…}` of an event; empty when it has none. There are only numbers in it, and objects of numbers.
+std::string_view usage_of(std::string_view json) {
+  const std::size_t begin = json.find(kUsage);
+  if (begin == std::string_view::npos) return {};
+  int depth = 1;
+  std::size_t end = begin + kUsage.size();
+  for (; end < json.size() && depth > 0; ++end) {
+    if (json[end] == '{') ++depth;
+    if (json[end] == '}') --depth;
+  }
+  return depth == 0 ? json.substr(begin, end - begin) : std::string_view{};
 }
 
 // Whether the event has an error that is none of null: {"error":{…}} as a whole, never a key inside a choice.
@@ -133,8 +147,27 @@ Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
     completion_.reason = reason == "length"       ? llm::StopReason::length
                          : reason == "tool_calls" ? llm::StopReason::tool_calls
                                                   : llm::StopReason::stop;
+    if (!options_.is_chat) return take_last_text(json, out);
   }
   append_chunk(json, out);
+  return {};
+}
+
+// Of the older completions the last event has the figures in it, asked for or not; clients look for them behind it, in
+// an event without choices, as the chat's are.
+Result<void> StreamRelay::take_last_text(std::string_view json, std::string& out) {
+  const std::string_view usage = usage_of(json);
+  if (usage.empty()) {
+    append_chunk(json, out);
+    return {};
+  }
+  if (auto read = engine_wire::read_figures(json, {}, completion_); !read) return read;
+  const auto behind_usage = static_cast<std::size_t>(usage.data() - json.data()) + usage.size();
+  std::string event(json.substr(0, behind_usage - usage.size()));
+  append_chunk(event.append(json.substr(behind_usage)), out);
+  if (!options_.include_usage) return {};
+  event.assign("{").append(kNoChoices).append(",").append(json.substr(json.find(kCreated)));
+  append_chunk(event, out);
   return {};
 }
 

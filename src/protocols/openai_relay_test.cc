@@ -88,6 +88,37 @@ TEST(StreamRelay, LeavesTheFiguresOutWhenTheClientDidNotAsk) {
   EXPECT_THAT(out, Not(HasSubstr(R"("choices":[])")));
 }
 
+TEST(StreamRelay, TheFiguresOfTheOlderCompletionsComeInAnEventOfTheirOwnOrNotAtAll) {
+  const std::string body =
+      R"(data: {"choices":[{"text":"\"usage\":{","index":0,"logprobs":null,"finish_reason":null}],"created":1,"id":"c"})"
+      "\n\n"
+      R"(data: {"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"created":2,"model":"m",)"
+      R"("usage":{"completion_tokens":3,"prompt_tokens":11,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":5}},)"
+      R"("id":"c","timings":{"predicted_ms":1.8}})"
+      "\n\n" +
+      std::string(kDone);
+  const std::string begin =
+      R"(data: {"choices":[{"text":"\"usage\":{","index":0,"logprobs":null,"finish_reason":null}],"created":42,"id":"c"})"
+      "\n\n"
+      R"(data: {"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"created":42,"model":"m",)"
+      R"("id":"c","timings":{"predicted_ms":1.8}})"
+      "\n\n";
+  const std::string figures =
+      R"(data: {"choices":[],"created":42,"model":"m",)"
+      R"("usage":{"completion_tokens":3,"prompt_tokens":11,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":5}},)"
+      R"("id":"c","timings":{"predicted_ms":1.8}})"
+      "\n\n";
+  for (const bool is_wanted : {true, false}) {
+    SCOPED_TRACE(is_wanted);
+    const auto [out, completion] = relay(body, {.include_usage = is_wanted, .is_chat = false, .created = 42}, 7);
+    ASSERT_TRUE(completion) << completion.error().detail;
+    EXPECT_EQ(completion->reason, llm::StopReason::length);
+    EXPECT_EQ(completion->usage.prompt_tokens, 11);
+    EXPECT_EQ(completion->usage.completion_tokens, 3);
+    EXPECT_EQ(out, begin + (is_wanted ? figures : "") + std::string(kDone));
+  }
+}
+
 TEST(StreamRelay, KeepsTheLogprobsThatAreThere) {
   const std::string body =
       R"(data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"a"},"logprobs":{"content":[]}}],"created":1})"
