@@ -13,12 +13,12 @@ import { kPatience, waitUntil, within } from './wait.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.resolve(here, '../..');
-const cache = process.env.GBGREG_CACHE ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'gbgreg');
+export const kCache = process.env.GBGREG_CACHE ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'gbgreg');
 
 export const kGateway = process.env.GBGREG_BIN ?? path.join(root, 'build/release/bin/gbgreg');
 export const kScriptedEngine = process.env.SCRIPTED_ENGINE ?? path.join(root, 'build/release/bin/scripted_engine');
-export const kRealEngine = process.env.GBGREG_ENGINE ?? path.join(cache, 'engine/v0.5.0/bin/llama-server');
-export const kDemoModels = process.env.GBGREG_MODELS ?? path.join(cache, 'models');
+export const kRealEngine = process.env.GBGREG_ENGINE ?? path.join(kCache, 'engine/v0.5.0/bin/llama-server');
+export const kDemoModels = process.env.GBGREG_MODELS ?? path.join(kCache, 'models');
 
 export const kRoles = ['coordinator', 'technical', 'documentation', 'vision'];
 
@@ -280,7 +280,7 @@ export async function startUnconfigured() {
   const folder = temporaryFolder();
   const gateway = new Gateway(folder, undefined);
   try {
-    await gateway.launch({ configured: false, environment: { GBGREG_CACHE: cache } });
+    await gateway.launch({ configured: false, environment: { GBGREG_CACHE: kCache } });
     return await gateway.allReady();
   } catch (error) {
     await gateway.dispose().catch(() => {});
