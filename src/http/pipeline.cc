@@ -109,12 +109,13 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
 Task<Result<void>> Pipeline::dispatch(Call& call, const Route*& route) {
   const net::RequestHead& head = call.exchange.head();
   if (auto allowed = check_web_caller(head, options_.hosts); !allowed) co_return allowed;
-  call.dialect = dialect_of(head.path);
+  call.dialect = dialect_at(routes_, head.path);
+  // Anthropic's own name for it, on refusals too: its client has no other id to show.
+  if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
   auto match = find_route(routes_, head.method, head.path);
   if (!match) co_return std::unexpected(std::move(match.error()));
   route = match->route;
   call.dialect = route->dialect;
-  if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
   call.parameter = std::move(match->parameter);
   co_return co_await route->handle(call);
 }

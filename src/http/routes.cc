@@ -101,6 +101,14 @@ Result<Match> find_route(std::span<const Route> routes, std::string_view method,
               "This path does not take this method; it takes " + allowed_methods(routes, path) + ".");
 }
 
+Dialect dialect_at(std::span<const Route> routes, std::string_view path) {
+  for (const Route& route : routes) {
+    std::string_view parameter;
+    if (matches(route.pattern, path, parameter)) return route.dialect;
+  }
+  return dialect_of(path);
+}
+
 std::string allowed_methods(std::span<const Route> routes, std::string_view path) {
   std::string allowed;
   for (const Route& route : routes) {

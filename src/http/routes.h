@@ -46,6 +46,9 @@ struct Match {
 // Errors: not_found; method_not_allowed, whose message names the methods that would do; malformed (a broken escape).
 Result<Match> find_route(std::span<const Route> routes, std::string_view method, std::string_view path);
 
+// What a refusal of any method at this path is said in: the dialect of what is there, or of its neighbours.
+Dialect dialect_at(std::span<const Route> routes, std::string_view path);
+
 // "GET, HEAD, POST": for the Allow field of a 405.
 std::string allowed_methods(std::span<const Route> routes, std::string_view path);
 

@@ -11,6 +11,8 @@ const std::vector<Route> kRoutes{
     {"GET", "/api/uploads/{id}", {}},
     {"DELETE", "/api/uploads/{id}", {}},
     {"GET", "/api/uploads/{id}/content", {}},
+    {"POST", "/api/chat", {}, Dialect::ollama},
+    {"POST", "/v1/messages", {}, Dialect::anthropic},
 };
 
 TEST(FindRoute, TakesTheRouteOfTheMethodAndDecodesItsParameter) {
@@ -48,6 +50,19 @@ TEST(FindRoute, TellsAnUnknownPathFromAWrongMethod) {
   EXPECT_EQ(wrong.error().kind, Kind::method_not_allowed);
   EXPECT_EQ(allowed_methods(kRoutes, "/api/uploads/a"), "GET, HEAD, DELETE");
   EXPECT_EQ(find_route(kRoutes, "GET", "/api/uploads/%zz").error().kind, Kind::malformed);
+}
+
+TEST(DialectAt, IsThatOfTheRouteWhateverTheMethodAndElseThatOfThePath) {
+  struct Case {
+    const char* path;
+    Dialect dialect;
+  };
+  const Case cases[] = {
+      {"/api/chat", Dialect::ollama},       {"/api/uploads/a", Dialect::native},
+      {"/v1/messages", Dialect::anthropic}, {"/v1/messages/batches", Dialect::anthropic},
+      {"/v1/nothing", Dialect::openai},     {"/api/nothing", Dialect::native},
+  };
+  for (const Case& c : cases) EXPECT_EQ(dialect_at(kRoutes, c.path), c.dialect) << c.path;
 }
 
 }  // namespace
