@@ -14,7 +14,11 @@ Task<Result<void>> AskHandlers::generate(Call& call) {
   auto body = co_await json_.read(call.exchange);
   if (!body) co_return std::unexpected(std::move(body.error()));
   auto asked = ollama::parse_generate(body->text, json_.limits());
-  if (!asked) co_return std::unexpected(std::move(asked.error()));
+  if (!asked) {
+    // Whoever names a model is a client of Ollama's, and reads errors as one.
+    if (ollama::parse_model(body->text, json_.limits())) call.dialect = Dialect::ollama;
+    co_return std::unexpected(std::move(asked.error()));
+  }
   body->drop_text();  // It may be megabytes of images, and the answer takes a while.
   asked->request.id = call.request_id;
   if (asked->model_named) call.dialect = Dialect::ollama;
