@@ -24,8 +24,9 @@ struct Asked {
 enum class For : std::uint8_t { answer, count };
 
 // Errors, each naming the field at fault: malformed (invalid_json, invalid_field; an image that is not in base64, since
-// nothing a client names is fetched; a tool of the provider's own), too_large, refused (image_not_understood).
-// Passed over: unknown fields, cache_control, metadata, and thinking that was hidden from its author.
+// nothing a client names is fetched; a tool of the provider's own; thread_unsupported_request), too_large, refused
+// (image_not_understood). Passed over: unknown fields, cache_control, metadata, and thinking that was hidden from its
+// author.
 Result<Asked> parse_messages(std::string_view body, const Limits& limits, For purpose);
 
 // Server-sent events with names, blocks with numbers, the figures in the last event but one.

@@ -153,13 +153,18 @@ Result<void> read_system(JsonValue& value, const Limits& limits, std::string& sy
   });
 }
 
+Result<void> read_schema(JsonValue& value, const Limits& limits, std::string& schema) {
+  if (value.type() != JsonType::object) return value.must_be("a JSON schema");
+  return value.read_raw(schema, limits.schema_bytes_max);
+}
+
 Result<void> read_one_tool(JsonValue& value, const Limits& limits, llm::Tool& tool) {
   std::string type;
   auto read_field = [&](std::string_view name, JsonValue& field) -> Result<void> {
     if (name == "type") return field.read_text(type);
     if (name == "name") return field.read_text(tool.name, limits.tool_name_bytes_max);
     if (name == "description") return field.read_text(tool.description);
-    if (name == "input_schema") return field.read_raw(tool.parameters_json, limits.schema_bytes_max);
+    if (name == "input_schema") return read_schema(field, limits, tool.parameters_json);
     return {};
   };
   if (auto read = value.each_field(read_field); !read) return read;
@@ -220,6 +225,40 @@ Result<void> read_thinking(JsonValue& value, std::optional<bool>& think) {
   return {};
 }
 
+// {"type":"json_schema","schema":{…}}
+Result<void> read_output_format(JsonValue& value, const Limits& limits, llm::Request& request) {
+  if (value.type() == JsonType::null) return value.skip();
+  std::string type;
+  auto read_field = [&](std::string_view name, JsonValue& field) -> Result<void> {
+    if (name == "type") return field.read_text(type);
+    if (name == "schema") return read_schema(field, limits, request.schema_json);
+    return {};
+  };
+  if (auto read = value.each_field(read_field); !read) return read;
+  if (type != "json_schema" || request.schema_json.empty()) {
+    return value.must_be("of type \"json_schema\", with a \"schema\"");
+  }
+  request.format = llm::Format::schema;
+  return {};
+}
+
+Result<void> read_output_config(JsonValue& value, const Limits& limits, llm::Request& request) {
+  if (value.type() == JsonType::null) return value.skip();
+  return value.each_field([&](std::string_view name, JsonValue& field) -> Result<void> {
+    return name == "format" ? read_output_format(field, limits, request) : Result<void>{};
+  });
+}
+
+// A conversation that the server holds, of which only what is new is sent. To pass over it would be to answer without
+// having heard the rest; told so in these words, Anthropic's own tool runner goes on and sends everything.
+std::unexpected<Error> threads_are_not_held() {
+  return std::unexpected(Error{
+      .kind = Kind::malformed,
+      .code = "thread_unsupported_request",
+      .message = "No conversations are held here: send the whole of it, without \"thread\".",
+      .details_json = R"({"error_code":"thread_unsupported_request","unsupported":["thread"],"field":"thread"})"});
+}
+
 std::unexpected<Error> missing(std::string_view field, std::string_view sentence) {
   return std::unexpected(Error{.kind = Kind::malformed,
                                .code = "invalid_field",
@@ -248,6 +287,8 @@ Result<Asked> parse_messages(std::string_view body, const Limits& limits, For pu
     if (name == "tools") return read_own_tools(value, limits, request.tools);
     if (name == "tool_choice") return read_choice(value, limits, request);
     if (name == "thinking") return read_thinking(value, request.think);
+    if (name == "output_config") return read_output_config(value, limits, request);
+    if (name == "thread" && value.type() != JsonType::null) return threads_are_not_held();
     if (name == "messages") {
       request.messages.clear();
       return value.each_element([&](JsonValue& element) -> Result<void> {

@@ -55,6 +55,38 @@ TEST(ParseMessages, ReadsBlocksOfEveryKind) {
   EXPECT_EQ(request.messages[4].text, "and now?");
 }
 
+TEST(ParseMessages, AConversationThatTheServerIsToHoldIsRefusedInTheWordsThatClientsKnow) {
+  const std::string rest = R"(,"max_tokens":5,"messages":[{"role":"user","content":"x"}]})";
+  for (const char* thread : {R"({"type":"create"})", R"({"type":"continue","previous_message_id":"msg_1"})"}) {
+    SCOPED_TRACE(thread);
+    const auto got = parse(R"({"thread":)" + std::string(thread) + rest);
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().kind, Kind::malformed);
+    const auto error = boost::json::parse(write_error(got.error(), "id")).at("error");
+    EXPECT_EQ(error.at("type"), "invalid_request_error");
+    EXPECT_EQ(error.at("details").at("error_code"), "thread_unsupported_request");
+  }
+  EXPECT_TRUE(parse(R"({"thread":null)" + rest));
+}
+
+TEST(ParseMessages, AnAnswerMayBeAskedForInASchema) {
+  const std::string rest = R"(,"max_tokens":5,"messages":[{"role":"user","content":"x"}]})";
+  const auto got =
+      parse(R"({"output_config":{"effort":"low","format":{"type":"json_schema","schema":{"type":"object"}}})" + rest);
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_EQ(got->request.format, llm::Format::schema);
+  EXPECT_EQ(got->request.schema_json, R"({"type":"object"})");
+  for (const char* config : {"null", "{}", R"({"format":null})", R"({"effort":"high"})"}) {
+    SCOPED_TRACE(config);
+    EXPECT_EQ(parse(R"({"output_config":)" + std::string(config) + rest)->request.format, llm::Format::text);
+  }
+  for (const char* format : {R"({"type":"json_schema"})", R"({"type":"json_schema","schema":5})",
+                             R"({"type":"xml","schema":{}})", R"("json")"}) {
+    SCOPED_TRACE(format);
+    EXPECT_FALSE(parse(R"({"output_config":{"format":)" + std::string(format) + "}" + rest));
+  }
+}
+
 TEST(ParseMessages, MistakesAreTold) {
   const std::string messages = R"("messages":[{"role":"user","content":"x"}])";
   for (const std::string& body : {
