@@ -313,7 +313,7 @@ describe('a request', () => {
   for (const [field, value] of [
     ['max_tokens', 0], ['max_tokens', 'many'], ['messages', []], ['messages', 'Hello'], ['messages', [{ role: 'nobody', content: 'x' }]], ['messages', [{ role: 'user', content: [{ type: 'video' }] }]],
     ['temperature', 1.5], ['top_p', 2], ['top_k', -1], ['stop_sequences', [5]], ['stream', 'yes'], ['system', 5], ['tools', [{ input_schema: {} }]], ['tools', [{ type: 'web_search_20250305', name: 'web_search' }]],
-    ['tool_choice', { type: 'sometimes' }], ['tool_choice', { type: 'tool', name: 'none of them' }], ['thinking', { type: 'hard' }], ['model', 7],
+    ['tool_choice', { type: 'sometimes' }], ['tool_choice', { type: 'tool', name: 'none of them' }], ['thinking', { type: 'hard' }], ['model', 7], ['thread', { type: 'create' }], ['tools', [{ name: 'x', input_schema: 5 }]], ['output_config', { format: { type: 'xml' } }],
   ]) {
     test(`with ${field} ${JSON.stringify(value)} is 400`, async () => {
       const error = assertAnthropicError(await say('Hello', { [field]: value }), 400, 'invalid_request_error');
