@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { client } from '../support/clients.mjs';
 import { startReal, startScripted } from '../support/gateway.mjs';
 import { kCallsWeather, kCityArguments, kPng, kWeatherTool, recorded } from '../support/protocols.mjs';
+import { waitUntil } from '../support/wait.mjs';
 
 const { OpenAI } = client('openai');
 const { zodResponseFormat } = client('openai/helpers/zod');
@@ -104,7 +105,7 @@ describe('OpenAI’s client', () => {
       assert.ok(error.requestID);
       return true;
     });
-    assert.equal(await requests('400'), before + 1);
+    await waitUntil('one request, and no other, is counted', async () => await requests('400') === before + 1);
     await assert.rejects(openai.chat.completions.create(asked('Hello', { model: 'gpt-4o' })), OpenAI.NotFoundError);
     await assert.rejects(openai.chat.completions.create(asked('word '.repeat(3000), { stream: true })), OpenAI.BadRequestError);
     await assert.rejects(connect(gateway).chat.completions.create(asked('[[status=500]]'), { maxRetries: 0 }), OpenAI.InternalServerError);
