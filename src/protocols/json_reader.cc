@@ -316,16 +316,18 @@ Result<void> JsonValue::read_integer(std::optional<std::int64_t>& out, std::int6
     if (is_json_number(token)) return refused();
     return broken(error);
   }
+  // get_number() only looks; what follows takes the number, so that the reader stands behind it.
   std::int64_t value = 0;
   switch (number.get_number_type()) {
     case simdjson::ondemand::number_type::signed_integer:
-      value = number.get_int64();
+      if (auto error = value_.get_int64().get(value); error) return broken(error);
       break;
     case simdjson::ondemand::number_type::unsigned_integer:
       return refused();  // Larger than any int64_t.
     case simdjson::ondemand::number_type::floating_point_number: {
       constexpr double kExact = 9007199254740992.0;  // 2^53: up to here a double counts exactly.
-      const double real = number.get_double();
+      double real = 0;
+      if (auto error = value_.get_double().get(real); error) return broken(error);
       if (!(std::fabs(real) <= kExact) || std::trunc(real) != real) return refused();
       value = static_cast<std::int64_t>(real);
       break;

@@ -177,6 +177,44 @@ TEST(ReadJsonObject, ANumberWithoutFractionIsWhole) {
   EXPECT_EQ(read(R"({"integer":3e0})")->integer, 3);
 }
 
+TEST(ReadJsonObject, KnowsWhereAValueOfAnyTypeBeginsAndEndsOnceItIsRead) {
+  for (const std::string value :
+       {R"("a\"b")", "true", "1.5", "-3", "4", "4.0", "4e0", "0", "null", R"({"x":[1,{}]})", R"([1,"]",{"y":2}])"}) {
+    for (const std::string rest : {"}", ",\"last\":1}", " }", " ,\"last\":1}"}) {
+      SCOPED_TRACE(value + rest);
+      const std::string json = R"({"first":0,"value": )" + value + rest;
+      std::string seen;
+      auto read_value = [&](JsonValue& field) -> Result<void> {
+        std::string text;
+        std::optional<bool> flag;
+        std::optional<double> number;
+        std::optional<std::int64_t> integer;
+        switch (field.type()) {
+          case JsonType::text:
+            return field.read_text(text);
+          case JsonType::boolean:
+            return field.read_boolean(flag);
+          case JsonType::number:
+            return value == "1.5" ? field.read_number(number, 0, 9) : field.read_integer(integer, -9, 9);
+          default:
+            return field.skip();
+        }
+      };
+      auto read_field = [&](std::string_view name, JsonValue& field) -> Result<void> {
+        if (name != "value") return {};
+        const std::size_t begin = field.begin_offset();
+        auto read = read_value(field);
+        seen = json.substr(begin, field.end_offset() - begin);
+        return read;
+      };
+      const auto done = read_json_object(json, {}, read_field);
+      ASSERT_TRUE(done) << done.error().message;
+      while (seen.ends_with(' ')) seen.pop_back();
+      EXPECT_EQ(seen, value);
+    }
+  }
+}
+
 TEST(ReadJsonObject, DepthIsBounded) {
   const auto nested = [](std::size_t depth, const char* field) {
     return std::string("{\"") + field + "\":" + std::string(depth, '[') + std::string(depth, ']') + "}";

@@ -98,6 +98,16 @@ TEST(ParseChat, MistakesAreToldByFieldAndRange) {
   EXPECT_FALSE(parse(with_field(R"("top_logprobs":2)")));
 }
 
+TEST(ParseChat, ABoundedNumberIsSentOnAsItStandsAndNothingBehindIt) {
+  const auto got = parse(with_field(R"("top_k":40,"temperature":1,"logit_bias":{"1":-100},"top_p":0.5 )"));
+  ASSERT_TRUE(got) << got.error().message;
+  const auto body = sent(*got);
+  EXPECT_EQ(body.at("top_k"), 40);
+  EXPECT_EQ(body.at("temperature"), 1);
+  EXPECT_EQ(body.at("top_p"), 0.5);
+  EXPECT_EQ(body.at("logit_bias").at("1"), -100);
+}
+
 TEST(ParseChat, ProbabilitiesOfTheTokensAloneAreAskedForWithOneOther) {
   struct Case {
     const char* field;
