@@ -274,6 +274,17 @@ describe('a request', () => {
     }
   });
 
+  test('is passed on with every setting that it has', async () => {
+    const settings = { temperature: 1, top_p: 0.5, presence_penalty: -1, frequency_penalty: 0.25, logit_bias: { 5: -100 }, seed: 7, max_tokens: 3, stop: ['zzz'], top_k: 40, min_p: 0, typical_p: 1, repeat_penalty: 1.1 };
+    await whole(chat('[[tokens=1 record=settings]]', settings));
+    const { model, messages, ...passed } = await recorded(gateway, 'settings');
+    assert.deepEqual(passed, settings);
+    for (const [name, value] of Object.entries(settings)) {
+      await whole(chat(`[[tokens=1 record=setting-${name}]]`, { [name]: value }));
+      assert.deepEqual((await recorded(gateway, `setting-${name}`))[name], value);
+    }
+  });
+
   test('may have fields that nobody knows', async () => {
     const answer = await chat('[[tokens=1 record=unknown]]', { a_field_of_tomorrow: { x: [1] }, user: 'u', metadata: { a: 'b' }, store: true, service_tier: 'auto', safety_identifier: 's', prompt_cache_key: 'k' });
     assert.equal(answer.status, 200, answer.text);
@@ -516,6 +527,9 @@ describe('the real engine behind it', () => {
   test('is never blamed for what a client sent', async () => {
     for (const [body, statuses] of [[asked('word '.repeat(9000)), [400]], [{ ...asked('x'), model: 'gpt-4o' }, [404]], [asked('x', { temperature: 9 }), [400]],
       [asked('x', { response_format: { type: 'json_schema', json_schema: { name: 'x', schema: { type: 'nonsense' } } } }), [400]],
+      ...[0, 40, 100_000].map((top_k) => [asked('x', { top_k, max_tokens: 2 }), [200]]),
+      ...[{ 1: -100 }, { 999999999: 5 }, [[1, 2]], { x: 'y' }].map((logit_bias) => [asked('x', { logit_bias, max_tokens: 2 }), [200, 400]]),
+      [asked('x', { seed: -1, temperature: 0, top_p: 0, min_p: 1, max_tokens: 2 }), [200]],
       [asked([{ type: 'image_url', image_url: { url: `data:image/png;base64,${kPng}` } }], { model: 'coordinator' }), [400, 422]]]) {
       const answer = await real.request('POST', '/v1/chat/completions', { body });
       assert.ok(statuses.includes(answer.status), `${answer.status} ${answer.text}`);
