@@ -246,6 +246,8 @@ Config read_all(const Flags& flags, const Environment& environment) {
     for (const auto& entry : roles) {
       const auto role = entry.first.as<std::string>();
       check_name(entry.first, "the name of a role", role);
+      // A worker's id is role/model, and models do have slashes: only so are two ids never the same.
+      if (role.contains('/')) bad(entry.first, "the name of a role must have no slash.");
       config.fleet.workers.push_back(read_role(role, entry.second, environment, config.models));
     }
   } catch (const YAML::Exception& error) {

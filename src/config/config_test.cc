@@ -100,6 +100,7 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"models: a\nmodels: b\n", "line 2: `models` stands there twice"},
       {"roles:\n  a: { model: x, file: y }\n  a: { model: z, file: y }\n", "line 3: `a` stands there twice"},
       {"roles:\n  auto: { model: x, file: y }\n", "not `auto`"},
+      {"roles:\n  a/b: { model: c, file: y }\n", "line 2: the name of a role must have no slash"},
       {"roles:\n  a: { model: auto, file: y }\n", "not `auto`"},
       {"roles:\n  a: { model: 'x y', file: y }\n", "`model` of role `a` must be"},
       {"roles:\n  a: { model: x, file: y, context: 10000000, slots: 256 }\n", "`context` times `slots`"},
