@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <fstream>
 #include <initializer_list>
-#include <ios>
 #include <set>
+#include <system_error>
 
 namespace gbgreg::config {
 namespace {
@@ -18,6 +19,7 @@ constexpr std::string_view kEngineVersion = "v0.5.0";
 constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision"};
 constexpr int kDemoContextTokens = 2048;
 constexpr std::initializer_list<const char*> kLogLevels{"trace", "debug", "info", "warn", "error", "off"};
+constexpr std::size_t kFileBytesMax = 1024 * 1024;
 constexpr std::size_t kNameBytesMax = 100;  // Of a role or a model: both stand in headers, metrics and tables.
 // Over all slots of a worker: the engine counts them in an int.
 constexpr std::int64_t kContextTokensMax = 100'000'000;
@@ -174,7 +176,22 @@ std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
   return workers;
 }
 
-void read_file(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
+// Not YAML::LoadFile: it has no bound, and leaks when it is given a folder.
+std::string read_text_file(const fs::path& path) {
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) throw BadConfig{"the file cannot be read: it is a folder."};
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kFileBytesMax + 1, '\0');
+  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad() || !file.is_open()) throw BadConfig{"the file cannot be read. Check its path and permissions."};
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kFileBytesMax) {
+    throw BadConfig{"the file has more than " + std::to_string(kFileBytesMax) + " bytes. Is it the right one?"};
+  }
+  return text;
+}
+
+void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
              {"listen", "hosts", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
@@ -212,13 +229,9 @@ Config read_all(const Flags& flags, const Environment& environment) {
   YAML::Node roles;
   if (file) {
     try {
-      read_file(YAML::LoadFile(*file), environment, config, roles);
-    } catch (const YAML::BadFile&) {
-      throw BadConfig{"the file cannot be read. Check its path and permissions."};
+      read_settings(YAML::Load(read_text_file(*file)), environment, config, roles);
     } catch (const YAML::Exception& error) {
       throw BadConfig{error.what()};
-    } catch (const std::ios_base::failure&) {  // A folder opens like a file and then cannot be read.
-      throw BadConfig{"the file cannot be read. Is it a folder?"};
     }
   }
 

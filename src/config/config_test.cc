@@ -124,7 +124,15 @@ TEST_F(ConfigTest, SaysThatAFileCannotBeRead) {
   flags_.config = testing::TempDir();
   const auto folder = load(flags_, environment());
   ASSERT_FALSE(folder);
-  EXPECT_THAT(folder.error().message, HasSubstr("cannot be read"));
+  EXPECT_THAT(folder.error().message, HasSubstr("it is a folder"));
+}
+
+TEST_F(ConfigTest, TakesAFileOfABoundedSize) {
+  const std::string lines = "threads: 3\n#";
+  EXPECT_EQ(load_text(lines + std::string(1024 * 1024 - lines.size(), 'x'))->net.threads, 3);
+  const auto config = load_text(lines + std::string(1024 * 1024 + 1 - lines.size(), 'x'));
+  ASSERT_FALSE(config);
+  EXPECT_THAT(config.error().message, HasSubstr("more than 1048576 bytes"));
 }
 
 TEST_F(ConfigTest, TakesAListWithBlanksAndTheWordInsecure) {
