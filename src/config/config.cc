@@ -118,6 +118,16 @@ fs::path cache_folder(const Environment& environment) {
   return home(environment) / ".cache" / "gbgreg";
 }
 
+fs::path cache_models(const Environment& environment) { return cache_folder(environment) / "models"; }
+
+// Of tools/make_demo_models.mjs. The owner's own models may be called demo as well, and mean something.
+bool is_demo_model(const fs::path& file, const Environment& environment) {
+  return std::ranges::any_of(kDemoRoles, [&](const char* role) {
+    const fs::path demo = cache_models(environment) / ("demo-" + std::string(role) + ".gguf");
+    return file.lexically_normal() == demo.lexically_normal();
+  });
+}
+
 fs::path data_folder(const Environment& environment) {
   if (const auto set = environment("XDG_DATA_HOME")) return fs::path(*set) / "gbgreg";
   return home(environment) / ".local" / "share" / "gbgreg";
@@ -155,7 +165,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   // `models / x` is x itself when x is absolute.
   worker.model_file = models / expand(file, environment);
   if (!projector.empty()) worker.projector_file = models / expand(projector, environment);
-  worker.is_demo = worker.model.starts_with("demo-");
+  worker.is_demo = is_demo_model(worker.model_file, environment);
   return worker;
 }
 
@@ -222,7 +232,7 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
 Config read_all(const Flags& flags, const Environment& environment) {
   Config config;
   config.data = data_folder(environment);
-  config.models = cache_folder(environment) / "models";
+  config.models = cache_models(environment);
   config.fleet.engine = cache_folder(environment) / "engine" / kEngineVersion / "bin" / "llama-server";
 
   const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");

@@ -80,6 +80,19 @@ roles:
   EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");
 }
 
+TEST_F(ConfigTest, CallsAModelADemoByItsFileAndNotByItsName) {
+  const auto config = load_text(R"(
+roles:
+  a: { model: demo-of-mine, file: /m/demo-technical.gguf }
+  b: { model: mine, file: demo-technical.gguf }
+  c: { model: mine, file: ../models/demo-mine.gguf }
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_FALSE(config->fleet.workers[0].is_demo);
+  EXPECT_TRUE(config->fleet.workers[1].is_demo);
+  EXPECT_FALSE(config->fleet.workers[2].is_demo);
+}
+
 TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
   struct Case {
     const char* yaml;
