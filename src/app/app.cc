@@ -103,6 +103,12 @@ void cap_connections(net::Options& options, const OpenFilesLimit& limit) {
       options.connections_max, wanted, limit.now);
 }
 
+// "127.0.0.1:3333", and for "unix:/x.sock" "--unix-socket /x.sock http://localhost".
+std::string as_curl_takes_it(const std::string& address) {
+  constexpr std::string_view kUnix = "unix:";
+  return address.starts_with(kUnix) ? "--unix-socket " + address.substr(kUnix.size()) + " http://localhost" : address;
+}
+
 // Prints where the gateway is, and once the models have settled how many of them are up and what to try.
 class Greeting {
  public:
@@ -135,8 +141,10 @@ class Greeting {
       std::cout << fmt::format("  {:14} {:20} {:8} {}\n", view.role, view.model, llm::state_name(view.state),
                                view.detail);
     }
-    std::cout << "Try:\n  curl -s " << address_ << "/api/generate -d '{\"prompt\":\"Hello\"}'\n"
-              << "  curl -s " << address_ << "/health\n"
+    const std::string curl = "  curl -s " + as_curl_takes_it(address_);
+    std::cout << "Try:\n"
+              << curl << "/api/generate -d '{\"prompt\":\"Hello\"}'\n"
+              << curl << "/health\n"
               << "Stop with Ctrl-C." << std::endl;
   }
 
