@@ -3,7 +3,8 @@
 // It acts on what its Scheduler decides: it starts and ends the process, feeds the process's words to its EngineLog,
 // and tells each waiting request its answer. Each life of the process has a socket and a key of its own.
 //
-// It belongs to the fleet's thread; every function is called there. Nothing blocks but a look at a few files.
+// It belongs to the fleet's thread; every function is called there. Nothing blocks but a look at a few files, and for
+// kReapWaitMax (process.h) at most the end of a process that is given up.
 #pragma once
 
 #include <boost/asio/basic_waitable_timer.hpp>

@@ -140,6 +140,10 @@ Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
   return chosen;
 }
 
+std::chrono::milliseconds Generate::allowed_for(const llm::Request& request) const {
+  return request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout;
+}
+
 Task<Result<llm::Answer>> Generate::answer(net::IoThread& io, llm::Request request, AnswerSink& sink) {
   Speaking speaking(sink, clock_);
   co_return co_await run(io, std::move(request), speaking);
@@ -152,8 +156,7 @@ Task<Result<llm::Answer>> Generate::relay(net::IoThread& io, llm::Request reques
 
 Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request request, Speaker& speaker) {
   const SteadyTime arrived = clock_.steady();
-  const auto allowed = request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout;
-  request.deadline = arrived + allowed;
+  request.deadline = arrived + allowed_for(request);
 
   int failures = 0;
   for (int attempts = 1;; ++attempts) {
@@ -218,8 +221,7 @@ Task<Result<llm::Answer>> Generate::attempt(net::IoThread& io, const llm::Reques
 
 Task<Result<int>> Generate::count_tokens(net::IoThread& io, llm::Request request) {
   const SteadyTime arrived = clock_.steady();
-  request.deadline =
-      arrived + (request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout);
+  request.deadline = arrived + allowed_for(request);
   auto placed = co_await place(request, arrived, fleet::Attempt::first);
   if (!placed) co_return std::unexpected(std::move(placed.error()));
   co_return co_await placed->lease.backend().count_tokens(io, request);
@@ -227,12 +229,11 @@ Task<Result<int>> Generate::count_tokens(net::IoThread& io, llm::Request request
 
 Task<Result<llm::Answer>> Generate::load(llm::Request request) {
   const SteadyTime arrived = clock_.steady();
-  const auto allowed = request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout;
   auto chosen = choose(request);
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
   llm::Answer answer;
   answer.notes = std::move(chosen->notes);
-  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed);
+  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed_for(request));
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   answer.load = clock_.steady() - arrived;
   answer.notes.total_ms = milliseconds(arrived, clock_.steady());

@@ -66,9 +66,9 @@ class Generate {
   Result<llm::Decision> decide(const llm::Request& request) const;
 
  private:
-  struct Figures;
   struct Chosen;
   struct Placed;
+  std::chrono::milliseconds allowed_for(const llm::Request& request) const;
   Result<Chosen> choose(const llm::Request& request) const;
   class Speaker;
   class Speaking;
