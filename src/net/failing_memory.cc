@@ -1,8 +1,7 @@
 #include "net/failing_memory.h"
 
-#include <algorithm>
 #include <atomic>
-#include <cstdlib>
+#include <cstddef>
 #include <new>
 
 namespace gbgreg::net {
@@ -12,7 +11,8 @@ thread_local int left = -1;  // Until the failure; none is to come when it is ne
 std::atomic<int> failed{0};
 
 bool fails_now() {
-  if (left < 0 || left-- > 0) return false;
+  if (left < 0) return false;
+  if (left-- > 0) return false;
   ++failed;
   return true;
 }
@@ -25,17 +25,28 @@ int failed_allocations() { return failed; }
 
 }  // namespace gbgreg::net
 
-void* operator new(std::size_t size) {
-  void* memory = gbgreg::net::fails_now() ? nullptr : std::malloc(std::max<std::size_t>(size, 1));
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+// The linker puts these in the place of what they are named after (CMakeLists.txt), for our own code and for what it
+// inlines of Asio, and calls the others __real_.
+extern "C" {
 
-// Asio takes the memory of its operations here.
-extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  if (gbgreg::net::fails_now()) return nullptr;
-  void* memory = nullptr;
-  return posix_memalign(&memory, std::max(alignment, sizeof(void*)), size) == 0 ? memory : nullptr;
+// NOLINTBEGIN(bugprone-reserved-identifier): the linker has chosen the names.
+void* __real__Znwm(std::size_t size);
+void* __real__Znam(std::size_t size);
+void* __real_aligned_alloc(std::size_t alignment, std::size_t size) noexcept;
+
+void* __wrap__Znwm(std::size_t size) {  // operator new
+  if (gbgreg::net::fails_now()) throw std::bad_alloc();
+  return __real__Znwm(size);
 }
+
+void* __wrap__Znam(std::size_t size) {  // operator new[]
+  if (gbgreg::net::fails_now()) throw std::bad_alloc();
+  return __real__Znam(size);
+}
+
+void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) noexcept {  // Asio's, for its operations.
+  return gbgreg::net::fails_now() ? nullptr : __real_aligned_alloc(alignment, size);
+}
+// NOLINTEND(bugprone-reserved-identifier)
+
+}  // extern "C"

@@ -1,5 +1,5 @@
-// Makes memory short for a test: one allocation of one thread fails. It works in a program that links
-// failing_memory.cc, which takes the place of the library's allocation; until a test asks, nothing fails.
+// Makes memory short for a test: one allocation of one thread fails. Of our own code, that is, and of what it inlines;
+// what the libraries take for themselves never fails. net_test alone is linked that way (CMakeLists.txt).
 #pragma once
 
 namespace gbgreg::net {
