@@ -11,6 +11,9 @@
 namespace gbgreg::net {
 namespace {
 
+// A write that is over so soon did not wait for the peer.
+constexpr std::chrono::milliseconds kNoWait{1};
+
 // A session has words of its own for a slow client, so whoever reads this one waits for a model's server.
 Error too_slow() {
   return {.kind = Kind::timed_out,
@@ -133,7 +136,12 @@ Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces,
     const std::span<const asio::const_buffer> rest(left.data() + first, count - first);
     auto [error, size] = co_await socket_.async_write_some(rest, use_tuple);
     timer_.disarm();
-    patience.waited(std::chrono::steady_clock::now() - began, taken_since(size));
+    const auto waited = std::chrono::steady_clock::now() - began;
+    if (!error && waited < kNoWait) {
+      queued_ += size;  // Nobody kept us waiting, and asking the system how much is left would cost as much as a write.
+    } else {
+      patience.waited(waited, taken_since(size));
+    }
     // The system lets us write again only when a good part of its queue is gone, and that can be megabytes: when the
     // time is up before, what the peer took of the queue decides.
     const bool is_time_up = error == asio::error::operation_aborted && timer_.fired;

@@ -4,13 +4,18 @@
 // here answers any bytes at all with a value or an Error, within the bounds of options.h. Any thread may call any
 // function; the only state is one JSON parser a thread (json_reader.h).
 //
-//   ollama.h       POST /api/generate, in and out
+//   ollama.h       POST /api/generate and /api/chat, in and out; lists of models
+//   openai.h       POST /v1/chat/completions and /v1/completions in; openai_relay.h passes their answers through
+//   anthropic.h    POST /v1/messages, in and out
 //   native.h       our own shapes: errors, the `gbgreg` block, /api/route, /health
 //   engine_wire.h  what a llama-server worker is asked, and what it answers
 //   json_reader.h, json_writer.h   the one way JSON is read, and written
 #pragma once
 
+#include "protocols/anthropic.h"
 #include "protocols/engine_wire.h"
 #include "protocols/native.h"
 #include "protocols/ollama.h"
+#include "protocols/openai.h"
+#include "protocols/openai_relay.h"
 #include "protocols/options.h"
