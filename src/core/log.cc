@@ -1,12 +1,13 @@
 #include "core/log.h"
 
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace gbgreg {
@@ -16,6 +17,31 @@ namespace {
 // rest within kWrittenWithin.
 constexpr std::size_t kBufferBytes = 64UL * 1024;
 constexpr std::chrono::seconds kWrittenWithin{1};
+
+// Standard error, by many lines at a time. What cannot be written is lost: there is nowhere to say so.
+class BufferedStandardError final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  ~BufferedStandardError() override { flush_(); }
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    formatter_->format(message, lines_);
+    if (lines_.size() >= kBufferBytes) flush_();
+  }
+  void flush_() override {
+    std::string_view rest(lines_.data(), lines_.size());
+    while (!rest.empty()) {
+      const ssize_t written = ::write(STDERR_FILENO, rest.data(), rest.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) break;
+      rest.remove_prefix(static_cast<std::size_t>(written));
+    }
+    lines_.clear();
+  }
+
+ private:
+  spdlog::memory_buf_t lines_;
+};
 
 class EscapedMessage final : public spdlog::custom_flag_formatter {
  public:
@@ -41,10 +67,9 @@ class EscapedMessage final : public spdlog::custom_flag_formatter {
 }  // namespace
 
 void set_up_log(std::string_view level) {
-  std::setvbuf(stderr, nullptr, _IOFBF, kBufferBytes);
   auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
   formatter->add_flag<EscapedMessage>('*').set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %*");
-  auto logger = std::make_shared<spdlog::logger>("gbgreg", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>("gbgreg", std::make_shared<BufferedStandardError>());
   logger->set_formatter(std::move(formatter));
   const auto wanted = spdlog::level::from_str(std::string(level));
   const bool unknown = wanted == spdlog::level::off && level != "off";

@@ -68,6 +68,7 @@ class PooledAnswer final : public ClientAnswer {
     const Options& options = connection_->io().options();
     // For the head as a whole: one that comes byte by byte gets no more time than another.
     const SteadyTime head_until = after(timeout);
+    connection_->take_buffer(options.head_bytes_max);
     while (true) {
       std::size_t searched = 0;
       std::size_t end = 0;

@@ -44,6 +44,12 @@ class Connection {
   // Gives an empty buffer back, so that an idle connection costs little; the next fill takes one when bytes are there.
   void release_buffer();
 
+  // Takes a buffer now, so that the next fill reads at once instead of waiting for bytes first: one system call less,
+  // for a connection on which they are sure to come.
+  void take_buffer(std::size_t capacity_max) {
+    if (buffer_ == nullptr) make_room(capacity_max);
+  }
+
   // Waits for more bytes behind the unread ones and returns how many came; 0 when the peer has closed. A buffer taken
   // here has `capacity_max` bytes when that is more than a pooled one's. Errors: timed_out, cancelled, backend_failed
   // (reset by the peer), too_large when `capacity_max` bytes are unread already.

@@ -24,8 +24,9 @@ struct Options {
   std::size_t piece_bytes_max = 16 * 1024;
   std::size_t large_piece_bytes_max = 256 * 1024;
 
-  std::chrono::milliseconds head_timeout{15'000};  // From a head's first byte to its last.
-  std::chrono::milliseconds idle_timeout{75'000};  // Between requests on a kept connection.
+  std::chrono::milliseconds head_timeout{15'000};        // From a head's first byte to its last.
+  std::chrono::milliseconds idle_timeout{75'000};        // Between requests on a kept connection.
+  std::chrono::milliseconds idle_buffer_timeout{1'000};  // Its read buffer is kept for so long of that.
   // A client keeps this rate, with its body and with reading its answer, or makes up for it within the grace
   // (patience.h). So the grace is also the longest wait in which nothing moves at all.
   std::uint64_t client_bytes_per_second_min = 1024;

@@ -8,6 +8,7 @@
 #include <boost/system/system_error.hpp>
 #include <charconv>
 #include <optional>
+#include <utility>
 
 namespace gbgreg::net {
 namespace {
@@ -110,6 +111,7 @@ Task<Session::HeadRead> Session::find_head() {
   std::size_t empty_lines = 0;
   std::size_t searched = 0;
   std::size_t end = 0;
+  bool may_keep_buffer = connection_.capacity() > 0;
   while (true) {
     // Empty lines before a request are left over by some old clients (RFC 9112, 2.2).
     while (connection_.unread().starts_with("\r\n")) {
@@ -126,7 +128,9 @@ Task<Session::HeadRead> Session::find_head() {
     searched = connection_.unread().size();
     idle_ = searched == 0;
     if (idle_ && drain_.draining) co_return HeadRead::closed;
-    if (idle_) {
+    // Most clients that keep their connection ask again at once, and a read with a buffer costs less than a wait first.
+    const bool keeps_buffer = idle_ && std::exchange(may_keep_buffer, false);
+    if (idle_ && !keeps_buffer) {
       connection_.release_buffer();
       // A large head is not kept for the time between two requests, nor is its memory.
       if (head_bytes_.capacity() > kHeadBytesKept) head_bytes_ = std::string();
@@ -135,8 +139,11 @@ Task<Session::HeadRead> Session::find_head() {
     const SteadyTime now = std::chrono::steady_clock::now();
     if (!idle_ && !until) until = now + options.head_timeout;
     if (!idle_ && now >= *until) co_return HeadRead::closed;
-    const auto timeout = idle_ ? options.idle_timeout : std::chrono::ceil<std::chrono::milliseconds>(*until - now);
+    const auto timeout = keeps_buffer ? options.idle_buffer_timeout
+                         : idle_      ? options.idle_timeout
+                                      : std::chrono::ceil<std::chrono::milliseconds>(*until - now);
     auto size = co_await connection_.fill(options.head_bytes_max, timeout);
+    if (keeps_buffer && !size && size.error().kind == Kind::timed_out) continue;
     idle_ = false;
     if (!size && size.error().kind == Kind::too_large) {
       co_return refuse_head(head_too_large(connection_.unread(), options.head_bytes_max));

@@ -298,7 +298,7 @@ void count_words(std::string_view text, Features& features) {
       in_word = false;
       continue;
     }
-    const bool is_letter = byte >= 0x80 || std::isalnum(byte) != 0;
+    const bool is_letter = byte >= 0x80 || (is_word(text[at]) && byte != '_');
     if (is_letter && !in_word) half_words += 2;
     in_word = is_letter || (in_word && (byte == '\'' || byte == '-' || byte == '_'));
     const bool at_end = at + 1 == text.size() || text[at + 1] == ' ' || text[at + 1] == '\n';
