@@ -37,3 +37,10 @@ function(gbgreg_module name)
     set_tests_properties(unit/${name} PROPERTIES LABELS unit TIMEOUT 300)
   endif()
 endfunction()
+
+# Links a test so that core/failing_memory.h can make its allocations fail: it stands before operator new, operator new[]
+# and aligned_alloc.
+function(gbgreg_failing_memory test)
+  target_sources(${test} PRIVATE ${CMAKE_SOURCE_DIR}/src/core/failing_memory.cc)
+  target_link_options(${test} PRIVATE LINKER:--wrap=_Znwm,--wrap=_Znam,--wrap=aligned_alloc)
+endfunction()

@@ -29,7 +29,12 @@ Outcome read(std::string_view body, std::size_t piece_bytes) {
   StreamReader reader(limits);
   std::string text;
   for (std::size_t at = 0; at < body.size() && !reader.done(); at += piece_bytes) {
-    if (!reader.feed(body.substr(at, piece_bytes), text)) break;
+    gbgreg::llm::Delta delta;
+    const bool goes_on = reader.feed(body.substr(at, piece_bytes), delta).has_value();
+    text += delta.text;
+    check(gbgreg::is_valid_utf8(delta.thinking));
+    for (const auto& call : delta.tool_calls) check(gbgreg::is_valid_utf8(call.id + call.name + call.arguments));
+    if (!goes_on) break;
   }
   const bool succeeded = reader.finish().has_value();
   check(gbgreg::is_valid_utf8(text));

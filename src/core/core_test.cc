@@ -2,29 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
 #include <set>
 #include <thread>
 
-namespace {
-
-thread_local bool this_thread_has_memory = true;
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  void* memory = this_thread_has_memory ? std::malloc(size) : nullptr;
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-// Asio takes its own from here.
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  void* memory = nullptr;
-  return this_thread_has_memory && posix_memalign(&memory, alignment, size) == 0 ? memory : nullptr;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#include "core/failing_memory.h"
 
 namespace gbgreg {
 namespace {
@@ -108,8 +89,8 @@ TEST(Offload, ComesBackWithoutMemory) {
   bool came_back = false;
   auto story = [&]() -> Task<void> {
     auto work = [&pool] {
-      for (int i = 0; i < 4; ++i) asio::post(pool, [] { this_thread_has_memory = true; });
-      this_thread_has_memory = false;
+      for (int i = 0; i < 4; ++i) asio::post(pool, [] { spare_allocations(); });
+      fail_all_allocations();
       return 42;
     };
     try {

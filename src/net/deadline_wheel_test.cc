@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "net/failing_memory.h"
+#include "core/failing_memory.h"
 
 namespace gbgreg::net {
 namespace {

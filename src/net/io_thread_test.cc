@@ -6,8 +6,8 @@
 
 #include <array>
 
+#include "core/failing_memory.h"
 #include "net/connection.h"
-#include "net/failing_memory.h"
 
 namespace gbgreg::net {
 namespace {

@@ -20,8 +20,8 @@
 #include <semaphore>
 #include <thread>
 
+#include "core/failing_memory.h"
 #include "net/client.h"
-#include "net/failing_memory.h"
 #include "net/io_thread.h"
 
 namespace gbgreg::net {

@@ -1,18 +1,18 @@
-#include "net/failing_memory.h"
+#include "core/failing_memory.h"
 
 #include <atomic>
 #include <cstddef>
 #include <new>
 
-namespace gbgreg::net {
+namespace gbgreg {
 namespace {
 
 thread_local int left = -1;  // Until the failure; none is to come when it is negative.
+thread_local bool none_succeed = false;
 std::atomic<int> failed{0};
 
 bool fails_now() {
-  if (left < 0) return false;
-  if (left-- > 0) return false;
+  if (!none_succeed && (left < 0 || left-- > 0)) return false;
   ++failed;
   return true;
 }
@@ -20,10 +20,14 @@ bool fails_now() {
 }  // namespace
 
 void fail_allocation_after(int spared) { left = spared; }
-void spare_allocations() { left = -1; }
+void fail_all_allocations() { none_succeed = true; }
+void spare_allocations() {
+  left = -1;
+  none_succeed = false;
+}
 int failed_allocations() { return failed; }
 
-}  // namespace gbgreg::net
+}  // namespace gbgreg
 
 // The linker puts these in the place of what they are named after (CMakeLists.txt), for our own code and for what it
 // inlines of Asio, and calls the others __real_.
@@ -35,17 +39,17 @@ void* __real__Znam(std::size_t size);
 void* __real_aligned_alloc(std::size_t alignment, std::size_t size) noexcept;
 
 void* __wrap__Znwm(std::size_t size) {  // operator new
-  if (gbgreg::net::fails_now()) throw std::bad_alloc();
+  if (gbgreg::fails_now()) throw std::bad_alloc();
   return __real__Znwm(size);
 }
 
 void* __wrap__Znam(std::size_t size) {  // operator new[]
-  if (gbgreg::net::fails_now()) throw std::bad_alloc();
+  if (gbgreg::fails_now()) throw std::bad_alloc();
   return __real__Znam(size);
 }
 
 void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) noexcept {  // Asio's, for its operations.
-  return gbgreg::net::fails_now() ? nullptr : __real_aligned_alloc(alignment, size);
+  return gbgreg::fails_now() ? nullptr : __real_aligned_alloc(alignment, size);
 }
 // NOLINTEND(bugprone-reserved-identifier)
 
