@@ -5,6 +5,7 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <functional>
 #include <future>
@@ -108,11 +109,12 @@ TEST_F(ClientTest, EndsASendingAtItsDeadlineThoughTheBackendKeepsTaking) {
     boost::system::error_code error;
     while (!error) {
       bytes += socket.read_some(asio::buffer(piece), error);
-      std::this_thread::sleep_for(milliseconds(5));
+      asio::steady_timer(socket.get_executor(), milliseconds(5)).wait();  // A slow taker, byte after byte.
     }
     taken.set_value(bytes);
   });
-  const std::string body(32'000'000, 'x');
+  std::string body;
+  body.resize(32'000'000, 'x');
   const auto failure = failure_of(backend.address(), {.target = "/", .body = body, .deadline = in(milliseconds(100))});
   ASSERT_TRUE(failure);
   EXPECT_EQ(failure->kind, Kind::timed_out);
