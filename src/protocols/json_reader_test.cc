@@ -182,7 +182,8 @@ TEST(ReadJsonObject, KnowsWhereAValueOfAnyTypeBeginsAndEndsOnceItIsRead) {
        {R"("a\"b")", "true", "1.5", "-3", "4", "4.0", "4e0", "0", "null", R"({"x":[1,{}]})", R"([1,"]",{"y":2}])"}) {
     for (const std::string rest : {"}", ",\"last\":1}", " }", " ,\"last\":1}"}) {
       SCOPED_TRACE(value + rest);
-      const std::string json = R"({"first":0,"value": )" + value + rest;
+      std::string json = R"({"first":0,"value": )";
+      json.append(value).append(rest);
       std::string seen;
       auto read_value = [&](JsonValue& field) -> Result<void> {
         std::string text;
