@@ -40,8 +40,10 @@ TEST(SlotGate, LosesAndDoublesNothingUnderManyHands) {
   std::atomic<int> out{0}, most{0}, homeless{0};
   std::atomic<bool> is_over{false};
   gate.lend(1, kSlots);
+  constexpr int kTakers = 4;
   std::vector<std::thread> takers;
-  for (int i = 0; i < 4; ++i) {
+  takers.reserve(kTakers);
+  for (int i = 0; i < kTakers; ++i) {
     takers.emplace_back([&] {
       for (int round = 0; round < 50'000; ++round) {
         const auto generation = gate.take();
