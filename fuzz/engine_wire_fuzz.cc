@@ -50,7 +50,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Outcome cut = read(body, 1 + data[0] % 64U);
   check(whole.succeeded == cut.succeeded);
   check(whole.text == cut.text || !whole.succeeded);
-  static_cast<void>(protocols::engine_wire::read_answer(body));
+  const auto answer = protocols::engine_wire::read_answer(body);
+  check(answer ? gbgreg::is_valid_utf8(answer->delta.text) : !answer.error().message.empty());
   const Error error = protocols::engine_wire::read_error(400 + data[0], body);
   check(!error.code.empty() && !error.message.empty());
   return 0;

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/utf8.h"
 #include "net/http_head.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -25,9 +26,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     // A complete head is one that the search for its end would have cut at the same place.
     if (end != size) std::abort();
-    (void)query_parameter(request->query, "q");
-    (void)percent_decode(request->path, false);
+    const auto parameter = query_parameter(request->query, "q");
+    if (!parameter && parameter.error().kind != gbgreg::Kind::malformed) std::abort();
+    const auto decoded = percent_decode(request->path, false);
+    if (decoded && !gbgreg::is_valid_utf8(*decoded)) std::abort();
   }
-  (void)parse_response_head(bytes, "POST", options);
+  const auto response = parse_response_head(bytes, "POST", options);
+  if (response && (response->status < 100 || response->status > 999)) std::abort();
   return 0;
 }

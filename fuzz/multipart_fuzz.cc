@@ -44,7 +44,8 @@ std::string transcript(std::string_view body, std::size_t piece_bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data + 1), size - 1);
-  (void)gbgreg::http::multipart_boundary(bytes);
+  const auto boundary = gbgreg::http::multipart_boundary(bytes);
+  if (boundary && (boundary->empty() || boundary->size() > 70)) std::abort();
   if (transcript(bytes, bytes.size() + 1) != transcript(bytes, data[0] % 16 + 1U)) std::abort();
   return 0;
 }

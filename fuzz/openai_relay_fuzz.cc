@@ -47,6 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (whole.succeeded) check(whole.out.ends_with("data: [DONE]\n\n"));
   std::string out;
-  (void)openai::relay_whole(body, {}, out);
+  const auto relayed = openai::relay_whole(body, {}, out);
+  check(relayed ? !out.empty() : !relayed.error().message.empty());
   return 0;
 }
