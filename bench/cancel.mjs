@@ -24,7 +24,7 @@ try {
   }
   await cutHalf(gateway, { streams: kStreams, tokens: 60, delayMs: 5, label: 'warm' });
   const many = [];
-  for (let i = 0; i < kRounds; ++i) many.push(...(await cutHalf(gateway, { streams: kStreams, tokens: 100, delayMs: 10, label: `round${i}` })));
+  for (let i = 0; i < kRounds; ++i) many.push(...(await cutHalf(gateway, { streams: kStreams, tokens: 60, delayMs: 30, label: `round${i}` })));
   rows.push([`${kStreams} streams, half cut`, many]);
   print(rows);
 } finally {
