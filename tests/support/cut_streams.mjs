@@ -17,7 +17,7 @@ export async function openRawStream(gateway, ask) {
 
 const linesOf = (connection) => connection.bytes.toString('latin1').split('"done":false').length - 1;
 
-// `streams` answers run together; half of those of each worker are cut after a few lines, the rest are read to their end.
+// `streams` answers run together; half of those of each worker are cut on the way, the rest are read to their end.
 // Returns the milliseconds from each cut to the moment in which the engine saw it.
 export async function cutHalf(gateway, { streams, tokens, delayMs, label }) {
   const roles = ['coordinator', 'technical', 'documentation', 'vision'];
@@ -31,7 +31,9 @@ export async function cutHalf(gateway, { streams, tokens, delayMs, label }) {
       model: roles[i % roles.length],
     });
     if (isCut) {
-      await waitUntil('the stream runs', () => linesOf(connection) >= kLinesBeforeCut, { deadlineMs: 30_000 });
+      // Somewhere on the way, each elsewhere: clients do not leave all in one moment.
+      const lines = kLinesBeforeCut + (i * 5) % Math.max(1, Math.floor(tokens / 2));
+      await waitUntil('the stream runs', () => linesOf(connection) >= lines, { deadlineMs: 30_000, everyMs: 5 });
       cuts.set(tag, monotonicNs());
       connection.cut();
     } else {
