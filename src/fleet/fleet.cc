@@ -174,6 +174,8 @@ void Lease::report_repeated_failure() { report_failure(&Worker::request_failed_a
 
 void Lease::report_failure(void (Worker::*tell)(std::uint64_t generation)) {
   if (!fleet_) return;
+  // At once, or the next request could take a slot of a dying worker before the fleet's thread knows.
+  seat_->gate->shut(generation_);
   fleet_->post([state = fleet_.get(), seat = seat_, generation = generation_, tell] {
     if (Worker* worker = state->worker(seat->id)) (worker->*tell)(generation);
   });

@@ -32,13 +32,24 @@ class SlotGate {
     return true;
   }
 
-  // The fleet's thread: puts `slots` of this life in, beside those of the same life that are in it.
+  // Any thread: nobody takes from it any more until the fleet's thread has closed it. For who knows before that thread
+  // does that the worker is in doubt. What is in it stays in it.
+  void shut(std::uint64_t of_generation) noexcept {
+    std::uint64_t state = state_.load(std::memory_order_relaxed);
+    do {
+      if (!is_open(state) || generation(state) != of_generation) return;
+    } while (
+        !state_.compare_exchange_weak(state, state & ~kOpen, std::memory_order_acq_rel, std::memory_order_relaxed));
+  }
+
+  // The fleet's thread: puts `slots` of this life in, beside those of the same life that are in it. One that was shut
+  // stays so.
   void lend(std::uint64_t of_generation, int slots) noexcept {
     const std::uint64_t opened = (of_generation << (kFreeBits + 1)) | kOpen;
     std::uint64_t state = state_.load(std::memory_order_relaxed);
     std::uint64_t lent = 0;
     do {
-      const bool goes_on = is_open(state) && generation(state) == of_generation;
+      const bool goes_on = state != 0 && generation(state) == of_generation;
       lent = (goes_on ? state : opened) + static_cast<std::uint64_t>(slots);
     } while (!state_.compare_exchange_weak(state, lent, std::memory_order_release, std::memory_order_relaxed));
   }

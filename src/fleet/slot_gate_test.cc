@@ -34,6 +34,22 @@ TEST(SlotGate, ASlotOfAnotherLifeOrOfAClosedGateDoesNotComeBack) {
   EXPECT_EQ(gate.close(), 2);
 }
 
+TEST(SlotGate, GivesNothingOutOnceItIsShutUntilItHasBeenClosed) {
+  SlotGate gate;
+  gate.lend(1, 3);
+  EXPECT_TRUE(gate.take());
+  gate.shut(2);
+  EXPECT_TRUE(gate.take()) << "another life was meant";
+  gate.shut(1);
+  EXPECT_FALSE(gate.take());
+  EXPECT_FALSE(gate.give_back(1));
+  gate.lend(1, 1);
+  EXPECT_FALSE(gate.take());
+  EXPECT_EQ(gate.close(), 2);
+  gate.lend(1, 2);
+  EXPECT_TRUE(gate.take());
+}
+
 TEST(SlotGate, LosesAndDoublesNothingUnderManyHands) {
   constexpr int kSlots = 3;
   SlotGate gate;
