@@ -12,7 +12,10 @@ thread_local bool none_succeed = false;
 std::atomic<int> failed{0};
 
 bool fails_now() {
-  if (!none_succeed && (left < 0 || left-- > 0)) return false;
+  if (!none_succeed) {
+    if (left < 0) return false;
+    if (left-- > 0) return false;
+  }
   ++failed;
   return true;
 }
