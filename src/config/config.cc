@@ -10,6 +10,8 @@
 #include <set>
 #include <system_error>
 
+#include "http/web_origin.h"
+
 namespace gbgreg::config {
 namespace {
 
@@ -186,6 +188,15 @@ std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
   return workers;
 }
 
+// What stands before a page's path in the address line, and nothing more: a path there would seem to mean something.
+void check_origins(const std::vector<std::string>& origins) {
+  for (const std::string& origin : origins) {
+    if (http::read_origin(origin)) continue;
+    throw BadConfig{"`origins` has `" + origin +
+                    "`, which is not an origin: write scheme://host or scheme://host:port, with nothing behind it."};
+  }
+}
+
 // Not YAML::LoadFile: it has no bound, and leaks when it is given a folder.
 std::string read_text_file(const fs::path& path) {
   std::error_code unknown;
@@ -204,12 +215,13 @@ std::string read_text_file(const fs::path& path) {
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
-             {"listen", "hosts", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
+             {"listen", "hosts", "origins", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
     std::ranges::transform(host, host.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   }
+  read_list(root, "origins", config.http.origins);
   std::string data, engine, models;
   read_text(root, "data", data);
   read_text(root, "engine", engine);
@@ -253,6 +265,8 @@ Config read_all(const Flags& flags, const Environment& environment) {
   if (const auto set = over(flags.engine, "GBGREG_ENGINE")) config.fleet.engine = expand(*set, environment);
   if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
   if (const auto set = over(flags.log_level, "GBGREG_LOG_LEVEL")) config.log_level = *set;
+  if (const auto set = environment("GBGREG_ORIGINS")) config.http.origins = split_list(*set);
+  check_origins(config.http.origins);
   config.insecure = flags.insecure || environment("GBGREG_INSECURE") == "1";
   if (config.listen.empty()) throw BadConfig{"`listen` needs at least one address."};
   if (std::ranges::find(kLogLevels, config.log_level) == kLogLevels.end()) {

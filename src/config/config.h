@@ -8,6 +8,7 @@
 //   engine: …/bin/llama-server      # the inference engine
 //   models: …/models                # where relative model files are looked for
 //   hosts: [ai.example.org]         # names under which browsers reach it, beside addresses and local names
+//   origins: [https://app.example.org]   # web pages that may use it, beside its own and those of this machine
 //   log_level: info                 # trace, debug, info, warn, error, off
 //   threads: 0                      # I/O threads; 0 is one a core
 //   limits:
@@ -26,7 +27,7 @@
 //       objective_ms: 5000          # the promise for this role
 //
 // Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE, GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE,
-// and GBGREG_INSECURE=1, which as a flag is --insecure.
+// GBGREG_ORIGINS (with commas) and GBGREG_INSECURE=1, which as a flag is --insecure.
 #pragma once
 
 #include <filesystem>

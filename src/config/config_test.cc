@@ -48,18 +48,21 @@ TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
 TEST_F(ConfigTest, FlagsGoOverTheEnvironmentAndThatOverTheFile) {
   variables_["GBGREG_DATA"] = "/env";
   variables_["GBGREG_LISTEN"] = "127.0.0.1:1,127.0.0.1:2";
+  variables_["GBGREG_ORIGINS"] = "https://a.example, https://b.example:8443";
   flags_.data = "/flag";
   const auto config = load_text("data: /file\nlisten: 127.0.0.1:9\nengine: ~/engine\n");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->data, "/flag");
   EXPECT_EQ(config->listen, (std::vector<std::string>{"127.0.0.1:1", "127.0.0.1:2"}));
   EXPECT_EQ(config->fleet.engine, "/home/x/engine");
+  EXPECT_EQ(config->http.origins, (std::vector<std::string>{"https://a.example", "https://b.example:8443"}));
 }
 
 TEST_F(ConfigTest, ReadsRolesAndLimits) {
   const auto config = load_text(R"(
 models: /m
 hosts: [AI.example.org]
+origins: [https://app.example.org, "http://192.168.1.7:8080"]
 limits: { upload_bytes_max: 1000, queue_max: 3 }
 roles:
   technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900 }
@@ -69,6 +72,8 @@ roles:
   EXPECT_EQ(config->http.upload_bytes_max, 1000U);
   EXPECT_EQ(config->fleet.queue_max, 3);
   EXPECT_EQ(config->http.hosts, std::vector<std::string>{"ai.example.org"});
+  EXPECT_EQ(config->http.origins, (std::vector<std::string>{"https://app.example.org", "http://192.168.1.7:8080"}));
+  EXPECT_FALSE(config->http.any_origin);
   ASSERT_EQ(config->fleet.workers.size(), 2U);
   const auto& technical = config->fleet.workers[0];
   EXPECT_EQ(technical.model_file, "/m/coder.gguf");
@@ -118,6 +123,9 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"roles:\n  a: { model: 'x y', file: y }\n", "`model` of role `a` must be"},
       {"roles:\n  a: { model: x, file: y, context: 10000000, slots: 256 }\n", "`context` times `slots`"},
       {"hosts: { a: b }\n", "`hosts` must be a text or a list"},
+      {"origins: [https://app.example.org/chat]\n", "is not an origin"},
+      {"origins: app.example.org\n", "is not an origin"},
+      {"origins: ['*']\n", "is not an origin"},
       {"log_level: verbose\n", "`log_level` must be trace"},
   };
   for (const Case& c : cases) {
