@@ -84,6 +84,19 @@ void read_number(const YAML::Node& map, const char* key, std::int64_t min, std::
   out = static_cast<Number>(value);
 }
 
+// A number of milliseconds from 1 on, or `off`.
+void read_bound(const YAML::Node& map, const char* key, std::optional<std::chrono::milliseconds>& out) {
+  const YAML::Node node = map[key];
+  if (!node) return;
+  if (node.IsScalar() && node.Scalar() == "off") {
+    out = fleet::Options::kNoBound;
+    return;
+  }
+  std::int64_t ms = 0;
+  read_number(map, key, 1, 86'400'000, ms);
+  out = std::chrono::milliseconds{ms};
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> items;
   std::size_t from = 0;
@@ -232,11 +245,13 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
   if (!engine.empty()) config.fleet.engine = expand(engine, environment);
   if (!models.empty()) config.models = expand(models, environment);
   if (const YAML::Node limits = root["limits"]) {
-    check_keys(limits, "`limits`", {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max"});
+    check_keys(limits, "`limits`",
+               {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max", "queue_wait_ms_max"});
     read_number(limits, "upload_bytes_max", 1, std::int64_t{1} << 40, config.http.upload_bytes_max);
     read_number(limits, "json_bytes_max", 1024, std::int64_t{1} << 30, config.http.json_bytes_max);
     read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
     read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
+    read_bound(limits, "queue_wait_ms_max", config.fleet.queue_wait_max);
   }
   if (root["roles"]) roles = root["roles"];
 }

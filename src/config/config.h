@@ -16,6 +16,8 @@
 //     json_bytes_max: 33554432      # of one JSON body, images included
 //     connections_max: 10000        # fewer where the system allows too few open files
 //     queue_max: 64                 # requests waiting for one worker
+//     queue_wait_ms_max: 2000       # refused at once who would probably wait longer, or off; unless set, so long that
+//                                   # the answer is still there within the role's objective
 //   roles:                          # any names; the router knows these four
 //     technical:
 //       model: demo-technical       # the name clients see

@@ -71,6 +71,7 @@ roles:
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->http.upload_bytes_max, 1000U);
   EXPECT_EQ(config->fleet.queue_max, 3);
+  EXPECT_FALSE(config->fleet.queue_wait_max);
   EXPECT_EQ(config->http.hosts, std::vector<std::string>{"ai.example.org"});
   EXPECT_EQ(config->http.origins, (std::vector<std::string>{"https://app.example.org", "http://192.168.1.7:8080"}));
   EXPECT_FALSE(config->http.any_origin);
@@ -83,6 +84,11 @@ roles:
   EXPECT_FALSE(technical.is_demo);
   EXPECT_EQ(config->fleet.workers[1].model_file, "/abs/seer.gguf");
   EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");
+}
+
+TEST_F(ConfigTest, ReadsHowLongARequestMayWait) {
+  EXPECT_EQ(load_text("limits: { queue_wait_ms_max: 1500 }\n")->fleet.queue_wait_max, std::chrono::milliseconds{1500});
+  EXPECT_EQ(load_text("limits: { queue_wait_ms_max: off }\n")->fleet.queue_wait_max, fleet::Options::kNoBound);
 }
 
 TEST_F(ConfigTest, CallsAModelADemoByItsFileAndNotByItsName) {
@@ -107,6 +113,8 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"port: 1\n", "`port` is not a key"},
       {"limits: { upload_bytes_max: -1 }\n", "line 1: `upload_bytes_max` must be a whole number"},
       {"limits: { upload_bytes_max: 1.5 }\n", "must be a whole number"},
+      {"limits: { queue_wait_ms_max: 0 }\n", "`queue_wait_ms_max` must be a whole number from 1"},
+      {"limits: { queue_wait_ms_max: on }\n", "`queue_wait_ms_max` must be a whole number"},
       {"limits: 3\n", "must be a map"},
       {"roles: {}\n", "at least one role"},
       {"roles:\n  a: { file: x }\n", "needs `model`"},

@@ -63,6 +63,15 @@ std::unexpected<Error> cannot_listen(const Endpoint& address, const boost::syste
   return fail(Kind::unavailable, "cannot_listen", "Cannot listen on " + text + ": " + error.message() + ".");
 }
 
+// As Exchange::peer() says it.
+std::string peer_name(Socket& socket, const Endpoint& peer) {
+  if (peer.protocol().family() != AF_UNIX) return endpoint_text(peer).substr(std::string_view("http://").size());
+  ucred peer_process{};
+  socklen_t size = sizeof(peer_process);
+  const bool is_known = getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer_process, &size) == 0;
+  return "unix:" + (is_known ? std::to_string(peer_process.uid) : std::string("unknown"));
+}
+
 boost::system::error_code last_error() { return {errno, boost::system::system_category()}; }
 
 const char* path_of(const Endpoint& unix_address) {
@@ -329,7 +338,7 @@ class Server::Lane {
 
   void serve(Socket socket, const Endpoint& peer, Places::Place place) {
     set_no_delay(socket);
-    std::string peer_text = peer.protocol().family() == AF_UNIX ? "unix" : endpoint_text(peer).substr(7);
+    std::string peer_text = peer_name(socket, peer);
     auto session = std::make_shared<Session>(io_, std::move(socket), std::move(peer_text), handler_, drain_);
     auto task = session->run();
     const auto cancellation = session->cancel_signal().slot();

@@ -187,7 +187,8 @@ Task<Result<Generate::Placed>> Generate::place(const llm::Request& request, Stea
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
   // Not since it arrived: what an earlier attempt took was neither waiting nor loading.
   const SteadyTime asked = clock_.steady();
-  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, attempt);
+  auto lease =
+      co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, attempt, request.caller);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   const SteadyTime leased = clock_.steady();
   Placed placed{.arrived = arrived, .leased = leased, .lease = std::move(*lease)};
@@ -233,7 +234,8 @@ Task<Result<llm::Answer>> Generate::load(llm::Request request) {
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
   llm::Answer answer;
   answer.notes = std::move(chosen->notes);
-  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed_for(request));
+  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed_for(request),
+                                     fleet::Attempt::first, request.caller);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   answer.load = clock_.steady() - arrived;
   answer.notes.total_ms = milliseconds(arrived, clock_.steady());

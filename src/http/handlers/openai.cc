@@ -14,6 +14,7 @@ Task<Result<void>> OpenAiHandlers::chat(Call& call) {
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   body->drop_text();
   asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
   call.exchange.cancel_when_client_leaves();
   co_return co_await relay(call, generate_, clock_, std::move(*asked), Relayed::chat);
 }
@@ -25,6 +26,7 @@ Task<Result<void>> OpenAiHandlers::completion(Call& call) {
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   body->drop_text();
   asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
   call.exchange.cancel_when_client_leaves();
   co_return co_await relay(call, generate_, clock_, std::move(*asked), Relayed::completion);
 }
