@@ -59,15 +59,16 @@ Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::R
 
 // The concerns, in order:
 //   1. request id   first, so that everything after it, an error included, can name the request
-//   2. web guard    web pages of strangers are turned away before they learn anything, even which paths there are;
+//   2. dialect      of the path, so that every refusal is one that its client understands
+//   3. web guard    web pages of strangers are turned away before they learn anything, even which paths there are;
 //                   for all others every answer from here on is one that their browser lets them read
-//   3. route        404 and 405 before anything is read; OPTIONS is answered here
-//   4. limits       the handler's reader refuses a declared length over its bound before a byte of the body
-//   5. handler      the only step that differs between routes
-//   6. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
-//   7. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
-//   8. access log   last, with everything known
-// Keys and quotas will stand between 3 and 4: after the route, which says what they apply to, and after OPTIONS, with
+//   4. route        404 and 405 before anything is read; OPTIONS is answered here
+//   5. limits       the handler's reader refuses a declared length over its bound before a byte of the body
+//   6. handler      the only step that differs between routes
+//   7. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
+//   8. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
+//   9. access log   last, with everything known
+// Keys and quotas will stand between 4 and 5: after the route, which says what they apply to, and after OPTIONS, with
 // which a browser sends no key; before the body is read.
 Task<void> Pipeline::handle(net::Exchange& exchange) {
   const auto sent_id = exchange.head().field("x-request-id");
@@ -110,12 +111,12 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
 
 Task<Result<void>> Pipeline::dispatch(Call& call, const Route*& route) {
   const net::RequestHead& head = call.exchange.head();
-  auto page = guard_.check(head);
-  if (!page) co_return std::unexpected(std::move(page.error()));
-  if (*page) add_cors_fields(call.exchange, **page);
   call.dialect = dialect_at(routes_, head.path);
   // Anthropic's own name for it, on refusals too: its client has no other id to show.
   if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
+  auto page = guard_.check(head);
+  if (!page) co_return std::unexpected(std::move(page.error()));
+  if (*page) add_cors_fields(call.exchange, **page);
   auto match = find_route(routes_, head.method, head.path);
   if (!match) {
     // "*" is the gateway as a whole (RFC 9110, 9.3.7).
