@@ -77,10 +77,13 @@ describe('a preflight', () => {
 
   test('of a page that may not ask is refused and tells it nothing', async () => {
     for (const origin of ['https://evil.example', 'null', 'http://app.example.org', `${kApp}:8443`, `${kApp}.evil.example`]) {
-      const answer = await preflight('/v1/chat/completions', { origin, more: { 'access-control-request-private-network': 'true' } });
+      const answer = await preflight('/api/generate', { origin, more: { 'access-control-request-private-network': 'true' } });
       assertError(answer, 403, 'origin_not_allowed');
       assertClosed(answer);
       assert.equal(answer.headers['access-control-allow-private-network'], undefined);
+      // In the words of the route's dialect.
+      const other = (await preflight('/v1/messages', { origin })).json();
+      assert.deepEqual([other.type, other.error.type, other.error.code], ['error', 'permission_error', 'origin_not_allowed']);
     }
   });
 
