@@ -8,6 +8,7 @@
 
 #include "core/core.h"
 #include "llm/llm.h"
+#include "net/client.h"
 #include "net/io_thread.h"
 
 namespace gbgreg::backends {
@@ -15,7 +16,7 @@ namespace gbgreg::backends {
 // What is sent to a backend in its own dialect. The views outlive the call.
 struct Post {
   std::string_view target;
-  std::string_view body;
+  net::BodyParts body;
   SteadyTime deadline = SteadyTime::max();
 };
 

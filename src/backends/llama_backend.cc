@@ -25,7 +25,7 @@ Task<Result<std::unique_ptr<net::ClientAnswer>>> LlamaBackend::ask(net::IoThread
 
 Task<Result<llm::Completion>> LlamaBackend::generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) {
   std::string body = protocols::engine_wire::write_chat_request(request);
-  const Post asked{.target = "/v1/chat/completions", .body = body, .deadline = request.deadline};
+  const Post asked{.target = "/v1/chat/completions", .body = {body}, .deadline = request.deadline};
   auto answer = co_await ask(io, asked);
   std::string().swap(body);  // It may be megabytes of images, and the answer takes a while.
   if (!answer) co_return std::unexpected(std::move(answer.error()));

@@ -43,7 +43,8 @@ int threads_for(const WorkerOptions& worker) {
 // nothing, and a healthy worker would be restarted.
 int http_threads_for(const WorkerOptions& worker) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const int kept_per_core = static_cast<int>(net::Options{}.idle_connections_per_backend_max);
+  // As many as were ever busy on one core at once.
+  const int kept_per_core = std::min(worker.slots, static_cast<int>(net::Options{}.idle_connections_per_backend_max));
   return worker.slots + kept_per_core * cores + kHttpThreadsSpare;
 }
 

@@ -16,30 +16,31 @@ std::string_view target_of(Relayed what) { return what == Relayed::chat ? "/v1/c
 // What both ways of delivering have in common: the choice, and the body that is sent on.
 class RelaySinkBase : public services::RelaySink {
  public:
-  RelaySinkBase(Call& call, std::string_view fields, Relayed what) : call_(call), fields_(fields), what_(what) {}
+  RelaySinkBase(Call& call, const openai::SentOn& fields, Relayed what) : call_(call), fields_(fields), what_(what) {}
 
   void chosen(const llm::AnswerNotes& notes) override {
     note_choice(call_, notes);
-    notes_ = notes;
+    notes_ = &notes;
     body_ = openai::engine_body(notes.model, fields_);
   }
-  backends::Post post() override { return {.target = target_of(what_), .body = body_}; }
+  backends::Post post() override { return {.target = target_of(what_), .body = {body_.begin, body_.large, body_.end}}; }
 
  protected:
   Call& call() { return call_; }
-  const llm::AnswerNotes& notes() const { return notes_; }
+  // Of the attempt under way.
+  const llm::AnswerNotes& notes() const { return *notes_; }
 
  private:
   Call& call_;
-  std::string_view fields_;
+  const openai::SentOn& fields_;
   Relayed what_;
-  llm::AnswerNotes notes_;
-  std::string body_;
+  const llm::AnswerNotes* notes_ = nullptr;
+  openai::SentOn body_;
 };
 
 class WholeRelaySink final : public RelaySinkBase {
  public:
-  WholeRelaySink(Call& call, std::string_view fields, Relayed what, const openai::RelayOptions& options)
+  WholeRelaySink(Call& call, const openai::SentOn& fields, Relayed what, const openai::RelayOptions& options)
       : RelaySinkBase(call, fields, what), options_(options) {}
   const std::string& out() const { return out_; }
 
@@ -63,7 +64,7 @@ class WholeRelaySink final : public RelaySinkBase {
 
 class StreamRelaySink final : public RelaySinkBase {
  public:
-  StreamRelaySink(Call& call, std::string_view fields, Relayed what, const openai::RelayOptions& options)
+  StreamRelaySink(Call& call, const openai::SentOn& fields, Relayed what, const openai::RelayOptions& options)
       : RelaySinkBase(call, fields, what), options_(options), relay_(options) {}
 
   Task<Result<void>> bytes(std::string_view piece) override {

@@ -200,7 +200,9 @@ Task<Result<std::string>> ClientAnswer::read_all(std::size_t bytes_max) {
 
 Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request) {
   const std::string head = write_head(request);
-  const std::array<asio::const_buffer, 2> pieces{asio::buffer(head), asio::buffer(request.body)};
+  const auto& parts = request.body.parts;
+  const std::array<asio::const_buffer, 4> pieces{asio::buffer(head), asio::buffer(parts[0]), asio::buffer(parts[1]),
+                                                 asio::buffer(parts[2])};
   for (bool may_be_kept = true;; may_be_kept = false) {
     auto connection = may_be_kept ? io.idle_connections().take(address.text) : nullptr;
     const bool was_kept = connection != nullptr;
@@ -209,7 +211,10 @@ Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& ad
       if (!opened) co_return std::unexpected(std::move(opened.error()));
       connection = std::move(*opened);
     }
-    Result<void> headed = co_await connection->write(pieces, io.options().write_timeout, request.deadline);
+    Result<void> headed;
+    if (const Unsent unsent = connection->write_now(pieces); !unsent.empty()) {
+      headed = co_await connection->write(unsent.rest(), io.options().write_timeout, request.deadline);
+    }
     if (!headed) headed = std::unexpected(explained(std::move(headed.error()), request.deadline));
     auto answer = std::make_unique<PooledAnswer>(std::move(connection), address.text, request);
     if (headed) headed = co_await answer->read_head(request.method, request.head_timeout);

@@ -21,6 +21,30 @@ namespace gbgreg::net {
 
 using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
 
+// What is left of a write.
+struct Unsent {
+  static constexpr std::size_t kPiecesMax = 8;
+  std::array<asio::const_buffer, kPiecesMax> pieces{};
+  std::size_t count = 0;
+
+  Unsent() = default;
+  // Leaves out what is empty. At most kPiecesMax.
+  explicit Unsent(std::span<const asio::const_buffer> all) {
+    for (const auto& piece : all) {
+      if (piece.size() > 0) pieces[count++] = piece;
+    }
+  }
+  bool empty() const { return first_ == count; }
+  std::span<const asio::const_buffer> rest() const { return {pieces.data() + first_, count - first_}; }
+  void took(std::size_t size) {
+    while (first_ < count && size >= pieces[first_].size()) size -= pieces[first_++].size();
+    if (first_ < count) pieces[first_] += size;
+  }
+
+ private:
+  std::size_t first_ = 0;
+};
+
 class Connection {
  public:
   Connection(IoThread& io, Socket socket);
@@ -56,6 +80,10 @@ class Connection {
   Task<Result<std::size_t>> fill(std::size_t capacity_max, std::chrono::milliseconds timeout);
   // The same, and the wait is taken off `patience`, which bounds it.
   Task<Result<std::size_t>> fill(std::size_t capacity_max, Patience& patience);
+
+  // Writes what the system takes at once, which is nearly always all of it: no coroutine, no timer. What is left is for
+  // write(), and so is finding out why.
+  Unsent write_now(std::span<const asio::const_buffer> pieces) noexcept;
 
   // Writes all of it. What the peer lets us wait is taken off `patience`, which bounds it; `deadline` bounds it as a
   // whole. Errors: timed_out, cancelled, backend_failed (the peer is gone).

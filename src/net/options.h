@@ -40,8 +40,9 @@ struct Options {
   std::chrono::milliseconds drain_timeout{10'000};  // At shutdown, for answers under way.
 
   std::chrono::milliseconds connect_timeout{2'000};  // To a backend.
-  // On each thread. A kept connection holds one of the engine's threads, so the fleet counts on this bound.
-  std::size_t idle_connections_per_backend_max = 4;
+  // On each thread. A kept connection holds one of the engine's threads, so the fleet counts on this bound, and on
+  // there being no more of them than were busy at once: a worker's slots.
+  std::size_t idle_connections_per_backend_max = 64;
   std::chrono::milliseconds idle_connection_kept_max{4'000};  // llama-server closes its side after 5 s.
 };
 

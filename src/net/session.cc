@@ -165,7 +165,7 @@ Task<Result<std::string_view>> Session::read_body() {
   if (continue_owed_ && !begun_ && connection_.unread().empty()) {
     constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     const std::array<asio::const_buffer, 1> pieces{asio::buffer(kContinue)};
-    auto sent = co_await send(pieces);
+    auto sent = co_await send(Unsent(pieces));
     if (!sent) co_return std::unexpected(std::move(sent.error()));
   }
   continue_owed_ = false;
@@ -271,8 +271,8 @@ void Session::write_head(int status, std::string_view content_type, const Header
   }
 }
 
-Task<Result<void>> Session::send(std::span<const asio::const_buffer> pieces) {
-  auto sent = co_await connection_.write(pieces, write_patience_);
+Task<Result<void>> Session::send(Unsent unsent) {
+  auto sent = co_await connection_.write(unsent.rest(), write_patience_);
   if (!sent) {
     keep_alive_ = false;
     const bool slow = sent.error().kind == Kind::timed_out;
@@ -292,8 +292,10 @@ Task<Result<void>> Session::respond(int status, std::string_view content_type, s
   if (is_head_request_) body = {};
   const std::array<asio::const_buffer, 2> pieces{asio::buffer(out_), asio::buffer(body)};
   begun_ = true;
-  auto sent = co_await send(pieces);
-  if (!sent) co_return std::unexpected(std::move(sent.error()));
+  if (const Unsent unsent = connection_.write_now(pieces); !unsent.empty()) {
+    auto sent = co_await send(unsent);
+    if (!sent) co_return std::unexpected(std::move(sent.error()));
+  }
   body_bytes_written_ = body.size();
   finished_ = true;
   co_return Result<void>{};
@@ -333,9 +335,11 @@ Task<Result<void>> Session::write(std::string_view piece) {
                                                  asio::buffer(piece),
                                                  asio::buffer("\r\n", answer_ == Answer::chunked ? 2 : 0)};
   begun_ = true;
-  auto sent = co_await send(pieces);
+  if (const Unsent unsent = connection_.write_now(pieces); !unsent.empty()) {
+    auto sent = co_await send(unsent);
+    if (!sent) co_return std::unexpected(std::move(sent.error()));
+  }
   out_.clear();
-  if (!sent) co_return std::unexpected(std::move(sent.error()));
   body_bytes_written_ += piece.size();
   co_return Result<void>{};
 }
@@ -344,9 +348,11 @@ Task<Result<void>> Session::finish() {
   const bool closing_chunk = answer_ == Answer::chunked && !is_head_request_;
   const std::array<asio::const_buffer, 2> pieces{asio::buffer(out_), asio::buffer("0\r\n\r\n", closing_chunk ? 5 : 0)};
   begun_ = true;
-  auto sent = co_await send(pieces);
+  if (const Unsent unsent = connection_.write_now(pieces); !unsent.empty()) {
+    auto sent = co_await send(unsent);
+    if (!sent) co_return std::unexpected(std::move(sent.error()));
+  }
   out_.clear();
-  if (!sent) co_return std::unexpected(std::move(sent.error()));
   // A sized answer that fell short must not be followed by another on the same connection.
   if (answer_ == Answer::sized && owed_bytes_ > 0 && !is_head_request_) keep_alive_ = false;
   finished_ = true;

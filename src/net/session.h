@@ -61,7 +61,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   Task<Result<void>> fill_body();
   void reset_for_next_request();
   void write_head(int status, std::string_view content_type, const HeaderFields& fields);
-  Task<Result<void>> send(std::span<const asio::const_buffer> pieces);
+  Task<Result<void>> send(Unsent unsent);
   void watch();
   void stop_watching();
   Task<void> linger();

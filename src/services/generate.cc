@@ -125,14 +125,14 @@ Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
   if (!decision) return std::unexpected(std::move(decision.error()));
   Chosen chosen;
   chosen.notes = {.request_id = request.id,
-                  .role = decision->role,
-                  .model = decision->model,
-                  .backend = decision->backend,
+                  .role = std::move(decision->role),
+                  .model = std::move(decision->model),
+                  .backend = std::move(decision->backend),
                   .device = "unknown",
                   .complexity = decision->complexity,
-                  .reason = decision->reason,
+                  .reason = std::move(decision->reason),
                   .ignored_options = request.ignored_options};
-  const auto view = std::ranges::find(*backends, decision->backend, &llm::BackendView::id);
+  const auto view = std::ranges::find(*backends, chosen.notes.backend, &llm::BackendView::id);
   if (view != backends->end()) {
     chosen.notes.device = view->placement.device;
     chosen.was_ready = view->state == llm::BackendState::ready;

@@ -12,7 +12,7 @@ Task<Result<void>> OpenAiHandlers::chat(Call& call) {
   if (!body) co_return std::unexpected(std::move(body.error()));
   auto asked = openai::parse_chat(body->text, json_.limits());
   if (!asked) co_return std::unexpected(std::move(asked.error()));
-  body->drop_text();
+  if (asked->fields.large.empty()) body->drop_text();
   asked->request.id = call.request_id;
   call.exchange.cancel_when_client_leaves();
   co_return co_await relay(call, generate_, clock_, std::move(*asked), Relayed::chat);
@@ -23,7 +23,7 @@ Task<Result<void>> OpenAiHandlers::completion(Call& call) {
   if (!body) co_return std::unexpected(std::move(body.error()));
   auto asked = openai::parse_completion(body->text, json_.limits());
   if (!asked) co_return std::unexpected(std::move(asked.error()));
-  body->drop_text();
+  if (asked->fields.large.empty()) body->drop_text();
   asked->request.id = call.request_id;
   call.exchange.cancel_when_client_leaves();
   co_return co_await relay(call, generate_, clock_, std::move(*asked), Relayed::completion);
