@@ -295,7 +295,8 @@ export async function startReal({ roles = {}, limits, ready = true } = {}) {
   const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
   try {
     write(gateway, { engine: kRealEngine, roles: realRoles(roles), limits });
-    await gateway.launch();
+    // It knows its demo models by where they lie.
+    await gateway.launch({ environment: { GBGREG_CACHE: kCache } });
     return ready ? await gateway.allReady() : gateway;
   } catch (error) {
     await gateway.dispose().catch(() => {});
