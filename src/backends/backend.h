@@ -24,8 +24,11 @@ struct Post {
 class ByteSink {
  public:
   virtual ~ByteSink() = default;
-  // Never empty. Errors: cancelled when the reader has left; backend_failed when these bytes are no answer.
-  virtual Task<Result<void>> bytes(std::string_view piece) = 0;
+  // Never empty. True when drain() has to be awaited before the next piece, false when nothing has to wait, which costs
+  // no coroutine. Errors: backend_failed when these bytes are no answer.
+  virtual Result<bool> bytes(std::string_view piece) = 0;
+  // Waits until the reader has taken what came. Errors: cancelled when the reader has left; as bytes().
+  virtual Task<Result<void>> drain() = 0;
 };
 
 class Backend {

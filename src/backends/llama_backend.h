@@ -26,6 +26,8 @@ class LlamaBackend final : public Backend {
   Task<Result<void>> check(net::IoThread& io, SteadyTime deadline) override;
 
  private:
+  net::ClientRequest request_for(const Post& post) const;
+  Task<Error> refusal(net::ClientAnswer& answer);
   Task<Result<std::unique_ptr<net::ClientAnswer>>> ask(net::IoThread& io, const Post& post);
 
   net::Address address_;

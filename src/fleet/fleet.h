@@ -97,6 +97,8 @@ class Fleet {
   // cancelled (the caller was cancelled).
   Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline,
                             Attempt attempt = Attempt::first);
+  // A lease when a slot is free at this moment and nobody waits for it; lease() begins with the same. Any thread.
+  std::optional<Lease> try_lease(std::string_view backend_id);
 
  private:
   std::shared_ptr<FleetState> state_;  // Shared with the leases, which may outlive the fleet.

@@ -81,8 +81,7 @@ class StreamSink final : public services::AnswerSink {
     if (!call_.exchange.begun()) {
       net::HeaderFields fields = decision_fields(notes_);
       fields.push_back({.name = "Cache-Control", .value = "no-cache"});
-      auto begun = co_await call_.exchange.begin_stream(200, writer_.stream_type(), std::move(fields));
-      if (!begun) co_return begun;
+      call_.exchange.begin_stream(200, writer_.stream_type(), std::move(fields));
     }
     auto written = co_await call_.exchange.write(out_);
     out_.clear();

@@ -49,7 +49,8 @@ Task<Result<JsonBody>> read_json_body(net::Exchange& exchange, std::uint64_t byt
   if (head.framing == net::Framing::length && head.content_length > bytes_max) co_return over_limit(bytes_max);
   JsonBody body{.share = BodyBudget::Share(budget)};
   while (true) {
-    auto piece = co_await exchange.read_body();
+    auto at_hand = exchange.body_at_hand();
+    auto piece = at_hand ? std::move(*at_hand) : co_await exchange.read_body();
     if (!piece) co_return std::unexpected(std::move(piece.error()));
     if (piece->empty()) co_return body;
     const std::uint64_t needed = body.text.size() + piece->size();

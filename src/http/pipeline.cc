@@ -79,7 +79,13 @@ Task<void> Pipeline::handle(net::Exchange& exchange) {
   Result<void> outcome;
   std::exception_ptr escaped;
   try {
-    outcome = co_await dispatch(call, route);
+    auto found = find(call);
+    if (found) {
+      route = *found;
+      outcome = co_await route->handle(call);
+    } else {
+      outcome = std::unexpected(std::move(found.error()));
+    }
   } catch (...) {
     escaped = std::current_exception();
   }
@@ -106,18 +112,17 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
   record(call, nullptr, std::unexpected(std::move(error)));
 }
 
-Task<Result<void>> Pipeline::dispatch(Call& call, const Route*& route) {
+Result<const Route*> Pipeline::find(Call& call) const {
   const net::RequestHead& head = call.exchange.head();
-  if (auto allowed = check_web_caller(head, options_.hosts); !allowed) co_return allowed;
+  if (auto allowed = check_web_caller(head, options_.hosts); !allowed) return std::unexpected(allowed.error());
   call.dialect = dialect_at(routes_, head.path);
   // Anthropic's own name for it, on refusals too: its client has no other id to show.
   if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
   auto match = find_route(routes_, head.method, head.path);
-  if (!match) co_return std::unexpected(std::move(match.error()));
-  route = match->route;
-  call.dialect = route->dialect;
+  if (!match) return std::unexpected(std::move(match.error()));
+  call.dialect = match->route->dialect;
   call.parameter = std::move(match->parameter);
-  co_return co_await route->handle(call);
+  return match->route;
 }
 
 Task<void> Pipeline::write_error(Call& call, const Error& error) {

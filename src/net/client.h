@@ -7,6 +7,7 @@
 #include <chrono>
 #include <concepts>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -56,6 +57,8 @@ class ClientAnswer {
   // The next piece of the body, empty at its end; the view holds until the next call.
   // Errors: backend_failed (it closed or broke the framing), timed_out.
   virtual Task<Result<std::string_view>> read_body() = 0;
+  // The same, when there is something to be said without waiting; absent when read_body() has to be awaited.
+  virtual std::optional<Result<std::string_view>> body_at_hand() = 0;
   // The whole body, up to `bytes_max`. Errors: as above, and backend_failed past the bound.
   Task<Result<std::string>> read_all(std::size_t bytes_max);
 };

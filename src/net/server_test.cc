@@ -43,7 +43,7 @@ class TestHandler final : public Handler {
   Task<void> handle(Exchange& exchange) override {
     const std::string_view path = exchange.head().path;
     if (path == "/stream") {
-      (void)co_await exchange.begin_stream(200, "text/plain");
+      exchange.begin_stream(200, "text/plain");
       for (const char* piece : {"one", "two", "three"}) (void)co_await exchange.write(piece);
       (void)co_await exchange.finish();
       co_return;
@@ -54,8 +54,8 @@ class TestHandler final : public Handler {
     }
     if (path.ends_with("_then_error")) {
       const HeaderFields fields{{.name = "ETag", .value = "first"}};
-      if (path == "/sized_then_error") (void)co_await exchange.begin_sized(200, "text/plain", 3, fields);
-      if (path == "/stream_then_error") (void)co_await exchange.begin_stream(200, "text/plain", fields);
+      if (path == "/sized_then_error") exchange.begin_sized(200, "text/plain", 3, fields);
+      if (path == "/stream_then_error") exchange.begin_stream(200, "text/plain", fields);
       EXPECT_FALSE(exchange.begun());
       (void)co_await exchange.respond(500, "text/plain", "instead");
       co_return;
@@ -68,7 +68,7 @@ class TestHandler final : public Handler {
     if (path == "/lost") co_await begin_what_cannot_begin();
     if (path == "/flood_and_wait") {
       exchange.cancel_when_client_leaves();
-      (void)co_await exchange.begin_stream(200, "text/plain");
+      exchange.begin_stream(200, "text/plain");
       const std::string piece(64 * 1024, 'x');
       for (int i = 0; i < kFloodPieces; ++i) EXPECT_TRUE(co_await exchange.write(piece));
       co_await wait_for_client_to_leave(exchange);
@@ -108,7 +108,8 @@ class TestHandler final : public Handler {
 
   Task<void> flood(Exchange& exchange) {
     const std::string piece(64 * 1024, 'x');
-    auto written = co_await exchange.begin_stream(200, "text/plain");
+    exchange.begin_stream(200, "text/plain");
+    Result<void> written;
     while (written) written = co_await exchange.write(piece);
     EXPECT_EQ(written.error().kind, Kind::cancelled);
     left.release();

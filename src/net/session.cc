@@ -47,8 +47,10 @@ Task<void> Session::run() {
   // The server holds this session only as long as it runs.
   const auto self = shared_from_this();
   while (true) {
-    const HeadRead read = co_await read_head();
+    reset_for_next_request();
+    HeadRead read = co_await find_head();
     if (read == HeadRead::closed) break;
+    if (read == HeadRead::request) read = take_head();
     if (read == HeadRead::request) {
       co_await handler_.handle(*this);
     } else {
@@ -77,6 +79,7 @@ void Session::reset_for_next_request() {
   large_pieces_ = false;
   fields_.clear();
   out_.clear();
+  rest_.clear();
   answer_ = Answer::none;
   owed_bytes_ = 0;
   status_ = 0;
@@ -89,19 +92,17 @@ Session::HeadRead Session::refuse_head(Error error) {
   return HeadRead::refused;
 }
 
-Task<Session::HeadRead> Session::read_head() {
-  reset_for_next_request();
-  const HeadRead found = co_await find_head();
-  if (found != HeadRead::request) co_return found;
+// Understands the head that was found.
+Session::HeadRead Session::take_head() {
   const Options& options = connection_.io().options();
   auto head = parse_request_head(head_bytes_, options);
-  if (!head) co_return refuse_head(std::move(head.error()));
+  if (!head) return refuse_head(std::move(head.error()));
   head_ = std::move(*head);
   is_head_request_ = head_.method == "HEAD";
   keep_alive_ = head_.keep_alive;
   continue_owed_ = head_.expects_continue;
   decoder_ = BodyDecoder(head_, options);
-  co_return HeadRead::request;
+  return HeadRead::request;
 }
 
 // Waits for a whole head and moves it to head_bytes_. Its time runs from its first byte and not anew for each.
@@ -160,35 +161,39 @@ Task<Session::HeadRead> Session::find_head() {
 }
 
 Task<Result<std::string_view>> Session::read_body() {
-  connection_.consume(handed_out_);
-  handed_out_ = 0;
-  if (continue_owed_ && !begun_ && connection_.unread().empty()) {
+  if (continue_owed_ && !begun_ && connection_.unread().size() == handed_out_) {
     constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     const std::array<asio::const_buffer, 1> pieces{asio::buffer(kContinue)};
     auto sent = co_await send(Unsent(pieces));
     if (!sent) co_return std::unexpected(std::move(sent.error()));
   }
   continue_owed_ = false;
+  while (true) {
+    if (auto piece = body_at_hand()) co_return std::move(*piece);
+    auto filled = co_await fill_body();
+    if (filled) continue;
+    keep_alive_ = false;
+    co_return std::unexpected(std::move(filled.error()));
+  }
+}
+
+std::optional<Result<std::string_view>> Session::body_at_hand() {
+  connection_.consume(std::exchange(handed_out_, 0));
   while (!decoder_.done()) {
     auto step = decoder_.decode(connection_.unread());
     if (!step) {
       keep_alive_ = false;
-      co_return std::unexpected(std::move(step.error()));
+      return std::unexpected(std::move(step.error()));
     }
     if (!step->data.empty()) {
       handed_out_ = step->consumed;
       body_bytes_read_ += step->data.size();
-      co_return step->data;
+      return step->data;
     }
     connection_.consume(step->consumed);
-    if (decoder_.done() || step->consumed > 0) continue;
-    auto filled = co_await fill_body();
-    if (!filled) {
-      keep_alive_ = false;
-      co_return std::unexpected(std::move(filled.error()));
-    }
+    if (step->consumed == 0 && !decoder_.done()) return std::nullopt;
   }
-  co_return std::string_view{};
+  return std::string_view{};
 }
 
 // Waits for more bytes of the body. Nothing is unread now: the decoder takes whatever there is.
@@ -301,47 +306,63 @@ Task<Result<void>> Session::respond(int status, std::string_view content_type, s
   co_return Result<void>{};
 }
 
-Task<Result<void>> Session::begin_sized(int status, std::string_view content_type, std::uint64_t length,
-                                        HeaderFields fields) {
+void Session::begin_sized(int status, std::string_view content_type, std::uint64_t length, HeaderFields fields) {
   write_head(status, content_type, fields);
   out_.append("Content-Length: ").append(std::to_string(length)).append("\r\n\r\n");
   answer_ = Answer::sized;
   owed_bytes_ = length;
-  co_return Result<void>{};
 }
 
-Task<Result<void>> Session::begin_stream(int status, std::string_view content_type, HeaderFields fields) {
+void Session::begin_stream(int status, std::string_view content_type, HeaderFields fields) {
   const Answer answer = head_.minor_version == 0 ? Answer::until_close : Answer::chunked;
   if (answer == Answer::until_close) keep_alive_ = false;
   write_head(status, content_type, fields);
   answer_ = answer;
   out_.append(answer_ == Answer::chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
-  co_return Result<void>{};
+}
+
+// One gathered write: the head (first time only), the chunk's size, the piece, the chunk's end. What is left refers to
+// out_, to `frame` and to the piece.
+Unsent Session::write_framed(std::string_view piece, Frame& frame) {
+  if (answer_ == Answer::sized) owed_bytes_ -= std::min<std::uint64_t>(owed_bytes_, piece.size());
+  std::size_t length = 0;
+  if (answer_ == Answer::chunked) {
+    char* end = std::to_chars(frame.data(), frame.data() + 16, piece.size(), 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    length = static_cast<std::size_t>(end - frame.data());
+  }
+  const std::array<asio::const_buffer, 4> pieces{asio::buffer(out_), asio::buffer(frame.data(), length),
+                                                 asio::buffer(piece), asio::buffer("\r\n", length > 0 ? 2 : 0)};
+  begun_ = true;
+  body_bytes_written_ += piece.size();
+  return connection_.write_now(pieces);
 }
 
 Task<Result<void>> Session::write(std::string_view piece) {
   if (is_head_request_ || piece.empty()) co_return Result<void>{};
-  if (answer_ == Answer::sized) owed_bytes_ -= std::min<std::uint64_t>(owed_bytes_, piece.size());
-  std::array<char, 20> size_line{};
-  std::size_t size_length = 0;
-  if (answer_ == Answer::chunked) {
-    char* end = std::to_chars(size_line.data(), size_line.data() + 16, piece.size(), 16).ptr;
-    *end++ = '\r';
-    *end++ = '\n';
-    size_length = static_cast<std::size_t>(end - size_line.data());
-  }
-  // One gathered write: the head (first time only), the chunk's size, its bytes, its end.
-  const std::array<asio::const_buffer, 4> pieces{asio::buffer(out_), asio::buffer(size_line.data(), size_length),
-                                                 asio::buffer(piece),
-                                                 asio::buffer("\r\n", answer_ == Answer::chunked ? 2 : 0)};
-  begun_ = true;
-  if (const Unsent unsent = connection_.write_now(pieces); !unsent.empty()) {
+  Frame frame;
+  if (const Unsent unsent = write_framed(piece, frame); !unsent.empty()) {
     auto sent = co_await send(unsent);
     if (!sent) co_return std::unexpected(std::move(sent.error()));
   }
   out_.clear();
-  body_bytes_written_ += piece.size();
   co_return Result<void>{};
+}
+
+bool Session::write_at_once(std::string_view piece) {
+  if (is_head_request_ || piece.empty()) return true;
+  Frame frame;
+  const Unsent unsent = write_framed(piece, frame);
+  for (const auto& left : unsent.rest()) rest_.append(static_cast<const char*>(left.data()), left.size());
+  out_.clear();
+  return rest_.empty();
+}
+
+Task<Result<void>> Session::flush() {
+  const std::string rest = std::exchange(rest_, {});
+  const std::array<asio::const_buffer, 1> pieces{asio::buffer(rest)};
+  co_return co_await send(Unsent(pieces));
 }
 
 Task<Result<void>> Session::finish() {
