@@ -20,7 +20,7 @@ constexpr std::string_view kSignNames[] = {
 static_assert(std::size(kSignNames) == kSigns);
 
 // What a byte may be, in a table: each is asked several times of each byte.
-enum Kind : std::uint8_t { kDigit = 1, kLower = 2, kUpper = 4, kWord = 8, kMark = 16 };
+enum Kind : std::uint8_t { kDigit = 1, kLower = 2, kUpper = 4, kWord = 8, kMark = 16, kOperator = 32 };
 constexpr auto kKinds = [] {
   std::array<std::uint8_t, 256> kinds{};
   for (int c = '0'; c <= '9'; ++c) kinds[static_cast<std::size_t>(c)] = kDigit | kWord;
@@ -28,7 +28,8 @@ constexpr auto kKinds = [] {
   for (int c = 'A'; c <= 'Z'; ++c) kinds[static_cast<std::size_t>(c)] = kUpper | kWord;
   kinds['_'] = kWord;
   // What read_marks() looks at.
-  for (const unsigned char c : std::string_view("`_(./|-:=&+*x")) kinds[c] |= kMark;
+  for (const unsigned char c : std::string_view("`_(./|-:=&")) kinds[c] |= kMark;
+  for (const unsigned char c : std::string_view("-=:!&|+")) kinds[c] |= kOperator;
   return kinds;
 }();
 bool is(std::uint8_t kind, char c) { return (kKinds[static_cast<unsigned char>(c)] & kind) != 0; }
@@ -108,6 +109,14 @@ constexpr auto kRootFolders =
     patterns("/etc", "/var", "/usr", "/proc", "/home", "/dev", "/tmp", "/opt", "/bin", "/path", "/sys");
 constexpr auto kPipes = patterns("| grep", "| awk", "| sed", "| xarg", "| sort", "| jq");
 
+bool has_operator(std::string_view line) {
+  for (std::size_t at = 0; at < line.size(); ++at) {
+    if (!is(kOperator, line[at])) continue;
+    if (kOperators.begins(line.substr(at)) || (at > 0 && kOperators.begins(line.substr(at - 1)))) return true;
+  }
+  return false;
+}
+
 // How much one line looks like a line of a program, 0 to 1.
 float code_likeness(std::string_view line) {
   std::size_t indent = 0;
@@ -125,7 +134,7 @@ float code_likeness(std::string_view line) {
   if (last == '}' && line.find('{') != std::string_view::npos) return 0.9F;
   if (last == ';' || last == '{' || last == '}' || line.ends_with("};") || line.ends_with(");")) return 0.9F;
   if (last == ':' && kBlockBeginnings.begins(line)) return 0.9F;
-  if (kMarkBeginnings.begins(line) || kOperators.occurs(line)) return 0.6F;
+  if (kMarkBeginnings.begins(line) || has_operator(line)) return 0.6F;
   return indent >= 2 && line.find_first_of("(=[") != std::string_view::npos ? 0.5F : 0.0F;
 }
 
@@ -165,6 +174,15 @@ constexpr std::string_view kFileEndings[] = {
     "so",  "jar",  "gz",  "zip",   "tar", "env",  "lock", "db",  "parquet", "jpg",  "png",
 };
 
+// "3 + 4", "3x4": a digit, a sign and a digit, each with a blank between or none.
+bool begins_sum(std::string_view text) {
+  const auto behind_blank = [](std::string_view rest) { return rest.starts_with(' ') ? rest.substr(1) : rest; };
+  std::string_view rest = behind_blank(text.substr(1));
+  if (rest.empty() || (rest[0] != '+' && rest[0] != '*' && rest[0] != 'x')) return false;
+  rest = behind_blank(rest.substr(1));
+  return !rest.empty() && is_digit(rest[0]);
+}
+
 // What stands around the signs that code is full of.
 void read_marks(std::string_view text, Features& features) {
   int backticks = 0;
@@ -177,6 +195,7 @@ void read_marks(std::string_view text, Features& features) {
     const char next = at + 1 < text.size() ? text[at + 1] : ' ';
     if (is_digit(c)) {
       if (!is_word(before) && before != '.') ++numbers;
+      if (begins_sum(text.substr(at))) add_hint(features, Sign::arithmetic, 0.7F);
       continue;
     }
     switch (c) {
@@ -226,14 +245,6 @@ void read_marks(std::string_view text, Features& features) {
         break;
       case '&':
         if (next == '&') ++identifiers;
-        break;
-      case '+':
-      case '*':
-      case 'x':
-        if ((is_digit(before) || (before == ' ' && at > 1 && is_digit(text[at - 2]))) &&
-            (is_digit(next) || (next == ' ' && at + 2 < text.size() && is_digit(text[at + 2])))) {
-          add_hint(features, Sign::arithmetic, 0.7F);
-        }
         break;
       default:
         if (is_upper(c) && is_lower(before) && is_lower(next)) ++identifiers;

@@ -58,13 +58,6 @@ class Patterns {
   }
   constexpr bool begins(std::string_view text) const { return beginning(text) != N; }
 
-  constexpr bool occurs(std::string_view text) const {
-    for (std::size_t at = 0; at + 1 < text.size(); ++at) {
-      if (begins(text.substr(at))) return true;
-    }
-    return false;
-  }
-
   // How many of the patterns occur, each counted once. Of two that begin at the same place only one is seen there.
   constexpr int occurring(std::string_view text) const {
     std::array<bool, N + 1> seen{};
