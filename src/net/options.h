@@ -20,6 +20,9 @@ struct Options {
 
   std::size_t empty_lines_max = 8;  // Before a request line, where some old clients leave them.
 
+  // One message of a TLS handshake. The handshake as a whole has the time of a head.
+  std::size_t tls_hello_bytes_max = 16 * 1024;
+
   // What a read of a body takes at most; the second for bodies that go to the disk (Exchange::want_large_pieces).
   std::size_t piece_bytes_max = 16 * 1024;
   std::size_t large_piece_bytes_max = 256 * 1024;
