@@ -2,8 +2,8 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/proverr.h>
 #include <openssl/x509.h>
+#include <openssl/x509err.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -72,7 +72,11 @@ void warn_of_wrong_time(const SSL_CTX* context, const fs::path& file) {
   }
 }
 
-int no_passphrase(char*, int, int, void*) { return -1; }
+// OpenSSL would ask at the terminal. `wants_passphrase` may be null.
+int give_no_passphrase(char*, int, int, void* wants_passphrase) {
+  if (wants_passphrase != nullptr) *static_cast<bool*>(wants_passphrase) = true;
+  return -1;
+}
 
 // HTTP/1.1 is all there is; a client that offers other protocols only is told so by the handshake.
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
@@ -105,9 +109,31 @@ SslContextPtr new_context() {
   SSL_CTX_set_read_ahead(raw, 1);
   // Sessions are resumed by tickets, which the clients keep.
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_default_passwd_cb(raw, no_passphrase);
+  SSL_CTX_set_default_passwd_cb(raw, give_no_passphrase);
   SSL_CTX_set_alpn_select_cb(raw, choose_protocol, nullptr);
   return context;
+}
+
+Result<void> use_key(SSL_CTX* context, const CertificateFiles& files) {
+  bool wants_passphrase = false;
+  SSL_CTX_set_default_passwd_cb_userdata(context, &wants_passphrase);
+  const bool is_used = SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) == 1;
+  SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
+  if (is_used && SSL_CTX_check_private_key(context) == 1) return {};
+  if (wants_passphrase) {
+    ERR_clear_error();
+    return bad_file(
+        files.key,
+        "the private key has a passphrase, which nobody is there to type. Store it without one: openssl pkey "
+        "-in KEY -out NEW.");
+  }
+  if (first_error_is(ERR_LIB_X509, X509_R_KEY_VALUES_MISMATCH) ||
+      first_error_is(ERR_LIB_X509, X509_R_KEY_TYPE_MISMATCH)) {
+    ERR_clear_error();
+    return bad_file(files.key,
+                    "this private key does not belong to the certificate in " + files.certificate.string() + ".");
+  }
+  return bad_file(files.key, "there is no private key in PEM form in it that can be used: " + openssl_reason() + ".");
 }
 
 Result<SslContextPtr> read_pair(const CertificateFiles& files) {
@@ -119,23 +145,12 @@ Result<SslContextPtr> read_pair(const CertificateFiles& files) {
   if (context == nullptr) return bad_file(files.certificate, openssl_reason() + ".");
   if (SSL_CTX_use_certificate_chain_file(context.get(), files.certificate.c_str()) != 1) {
     const bool is_empty = first_error_is(ERR_LIB_PEM, PEM_R_NO_START_LINE);
+    if (is_empty) ERR_clear_error();
     return bad_file(files.certificate, is_empty ? "there is no certificate in PEM form in it."
                                                 : "the certificate cannot be used: " + openssl_reason() + ".");
   }
-  if (SSL_CTX_use_PrivateKey_file(context.get(), files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    if (first_error_is(ERR_LIB_PEM, PEM_R_BAD_PASSWORD_READ) ||
-        first_error_is(ERR_LIB_PROV, PROV_R_UNABLE_TO_GET_PASSPHRASE)) {
-      return bad_file(files.key,
-                      "the private key has a passphrase, which nobody is there to type. Store it without one: "
-                      "openssl pkey -in KEY -out NEW.");
-    }
-    return bad_file(files.key, "there is no private key in PEM form in it that can be used: " + openssl_reason() + ".");
-  }
-  if (SSL_CTX_check_private_key(context.get()) != 1) {
-    ERR_clear_error();
-    return bad_file(files.key,
-                    "this private key does not belong to the certificate in " + files.certificate.string() + ".");
-  }
+  auto keyed = use_key(context.get(), files);
+  if (!keyed) return std::unexpected(std::move(keyed.error()));
   warn_of_open_key(files.key);
   warn_of_wrong_time(context.get(), files.certificate);
   return context;
