@@ -21,11 +21,6 @@ struct SslContextDeleter {
 };
 using SslContextPtr = std::unique_ptr<SSL_CTX, SslContextDeleter>;
 
-struct CertificateFiles {
-  std::filesystem::path certificate;  // PEM: the server's own first, then those between it and the root.
-  std::filesystem::path key;          // PEM, without a passphrase. May be the same file.
-};
-
 class Certificates {
  public:
   // Errors: unavailable, which names the file at fault and says why.

@@ -4,8 +4,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 
 namespace gbgreg::net {
+
+struct CertificateFiles {
+  std::filesystem::path certificate;  // PEM: the server's own first, then those between it and the root.
+  std::filesystem::path key;          // PEM, without a passphrase. May be the same file.
+};
 
 struct Options {
   int threads = 0;  // 0: one per core.
