@@ -201,10 +201,31 @@ std::string read_text_file(const fs::path& path) {
   return text;
 }
 
+void read_tls(const YAML::Node& tls, const Environment& environment, Config& config) {
+  check_keys(tls, "`tls`", {"certificate", "key"});
+  std::string certificate, key;
+  read_text(tls, "certificate", certificate);
+  read_text(tls, "key", key);
+  config.tls = net::CertificateFiles{.certificate = expand(certificate, environment), .key = expand(key, environment)};
+}
+
+void check_tls(const Config& config) {
+  if (config.tls) {
+    const bool is_whole = !config.tls->certificate.empty() && !config.tls->key.empty();
+    if (!is_whole) throw BadConfig{"`tls` needs both `certificate` and `key` (--tls-certificate and --tls-key)."};
+    return;
+  }
+  const auto secure =
+      std::ranges::find_if(config.listen, [](const std::string& address) { return address.starts_with("https://"); });
+  if (secure == config.listen.end()) return;
+  throw BadConfig{"`listen` has " + *secure +
+                  ", so `tls` must name a certificate and a key (--tls-certificate and --tls-key)."};
+}
+
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
-             {"listen", "hosts", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
+             {"listen", "tls", "hosts", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
@@ -226,6 +247,7 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
     read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
   }
+  if (const YAML::Node tls = root["tls"]) read_tls(tls, environment, config);
   if (root["roles"]) roles = root["roles"];
 }
 
@@ -249,12 +271,18 @@ Config read_all(const Flags& flags, const Environment& environment) {
     return flag ? flag : environment(variable);
   };
   if (const auto set = over(flags.listen, "GBGREG_LISTEN")) config.listen = split_list(*set);
+  const auto certificate = over(flags.tls_certificate, "GBGREG_TLS_CERTIFICATE");
+  const auto key = over(flags.tls_key, "GBGREG_TLS_KEY");
+  if ((certificate || key) && !config.tls) config.tls.emplace();
+  if (certificate) config.tls->certificate = expand(*certificate, environment);
+  if (key) config.tls->key = expand(*key, environment);
   if (const auto set = over(flags.data, "GBGREG_DATA")) config.data = expand(*set, environment);
   if (const auto set = over(flags.engine, "GBGREG_ENGINE")) config.fleet.engine = expand(*set, environment);
   if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
   if (const auto set = over(flags.log_level, "GBGREG_LOG_LEVEL")) config.log_level = *set;
   config.insecure = flags.insecure || environment("GBGREG_INSECURE") == "1";
   if (config.listen.empty()) throw BadConfig{"`listen` needs at least one address."};
+  check_tls(config);
   if (std::ranges::find(kLogLevels, config.log_level) == kLogLevels.end()) {
     throw BadConfig{"`log_level` must be trace, debug, info, warn, error or off."};
   }

@@ -119,6 +119,11 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"roles:\n  a: { model: x, file: y, context: 10000000, slots: 256 }\n", "`context` times `slots`"},
       {"hosts: { a: b }\n", "`hosts` must be a text or a list"},
       {"log_level: verbose\n", "`log_level` must be trace"},
+      {"tls: { certificate: a }\n", "`tls` needs both"},
+      {"tls: { key: a }\n", "`tls` needs both"},
+      {"tls: { certificate: a, key: b, passphrase: c }\n", "`passphrase` is not a key of `tls`"},
+      {"tls: a\n", "must be a map"},
+      {"listen: ['127.0.0.1:1', 'https://127.0.0.1:2']\n", "`listen` has https://127.0.0.1:2, so `tls` must"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.yaml);
@@ -127,6 +132,22 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
     EXPECT_THAT(config.error().message, HasSubstr(c.says));
     EXPECT_THAT(config.error().message, HasSubstr(file_.string()));
   }
+}
+
+TEST_F(ConfigTest, PutsTheFilesOfTlsTogetherFromWhereverTheyAreNamed) {
+  EXPECT_FALSE(load(Flags{}, environment())->tls);
+  variables_["GBGREG_TLS_KEY"] = "/env/key.pem";
+  const auto config = load_text("listen: https://127.0.0.1:1\ntls: { certificate: ~/chain.pem, key: /file/key.pem }\n");
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_TRUE(config->tls);
+  EXPECT_EQ(config->tls->certificate, "/home/x/chain.pem");
+  EXPECT_EQ(config->tls->key, "/env/key.pem");
+  flags_.tls_key = "/flag/key.pem";
+  flags_.tls_certificate = "/flag/chain.pem";
+  const auto flagged = load_text("listen: https://127.0.0.1:1\n");
+  ASSERT_TRUE(flagged) << flagged.error().message;
+  EXPECT_EQ(flagged->tls->certificate, "/flag/chain.pem");
+  EXPECT_EQ(flagged->tls->key, "/flag/key.pem");
 }
 
 TEST_F(ConfigTest, SaysThatAFileCannotBeRead) {

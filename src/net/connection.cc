@@ -91,6 +91,7 @@ Task<Result<std::size_t>> Connection::fill(std::size_t capacity_max, std::chrono
   if (end_ - begin_ >= capacity_max)
     co_return fail(Kind::too_large, "buffer_full", "More bytes came than are allowed.");
   start_timer(timeout);
+  if (tls_ != nullptr) co_return co_await fill_secure(capacity_max);
   if (buffer_ == nullptr) {
     auto [error] = co_await socket_.async_wait(Socket::wait_read, use_tuple);
     if (error) {
@@ -129,13 +130,15 @@ Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces,
     const SteadyTime began = std::chrono::steady_clock::now();
     if (patience.used_up() || began >= deadline) co_return std::unexpected(too_slow());
     start_timer(std::min(patience.left(), std::chrono::ceil<std::chrono::milliseconds>(deadline - began)));
-    auto [error, size] = co_await socket_.async_write_some(left.rest(), use_tuple);
+    auto [error, size] = tls_ == nullptr ? co_await socket_.async_write_some(left.rest(), use_tuple)
+                                         : co_await write_some_secure(left.rest());
     timer_.disarm();
     const auto waited = std::chrono::steady_clock::now() - began;
+    const std::size_t sent = tls_ == nullptr ? size : tls_->take_sent();
     if (!error && waited < kNoWait) {
-      queued_ += size;  // Nobody kept us waiting, and asking the system how much is left would cost as much as a write.
+      queued_ += sent;  // Nobody kept us waiting, and asking the system how much is left would cost as much as a write.
     } else {
-      patience.waited(waited, taken_since(size));
+      patience.waited(waited, taken_since(sent));
     }
     // The system lets us write again only when a good part of its queue is gone, and that can be megabytes: when the
     // time is up before, what the peer took of the queue decides.
@@ -149,6 +152,7 @@ Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces,
 
 Unsent Connection::write_now(std::span<const asio::const_buffer> pieces) noexcept {
   Unsent left(pieces);
+  if (tls_ != nullptr) return left;  // Its records are write()'s business.
   std::array<iovec, Unsent::kPiecesMax> vectors{};
   for (std::size_t i = 0; i < left.count; ++i) {
     vectors[i] = {.iov_base = const_cast<void*>(left.pieces[i].data()), .iov_len = left.pieces[i].size()};

@@ -48,8 +48,12 @@ Task<void> Session::run() {
   const auto self = shared_from_this();
   while (true) {
     reset_for_next_request();
-    HeadRead read = co_await find_head();
-    if (read == HeadRead::closed) break;
+    HeadRead read = connection_.owes_handshake() ? co_await greet() : HeadRead::request;
+    if (read == HeadRead::request) read = co_await find_head();
+    if (read == HeadRead::closed) {
+      close_idle();
+      break;
+    }
     if (read == HeadRead::request) read = take_head();
     if (read == HeadRead::request) {
       co_await handler_.handle(*this);
@@ -90,6 +94,23 @@ void Session::reset_for_next_request() {
 Session::HeadRead Session::refuse_head(Error error) {
   head_error_ = std::move(error);
   return HeadRead::refused;
+}
+
+// The peer may know that nothing of an answer is missing.
+void Session::close_idle() noexcept {
+  connection_.say_goodbye();
+  connection_.close();
+}
+
+// The handshake of TLS. Who speaks plain HTTP instead gets an answer that says so.
+Task<Session::HeadRead> Session::greet() {
+  idle_ = true;
+  auto secured = co_await connection_.secure(io().options().head_timeout);
+  idle_ = false;
+  if (secured) co_return HeadRead::request;
+  if (secured.error().kind == Kind::malformed) co_return refuse_head(std::move(secured.error()));
+  if (secured.error().kind != Kind::cancelled) spdlog::info("no TLS with {}: {}", peer_, secured.error().detail);
+  co_return HeadRead::closed;
 }
 
 // Understands the head that was found.
@@ -230,11 +251,10 @@ void Session::watch() {
     const bool is_interrupted = error == asio::error::operation_aborted && self->connection_.socket().is_open();
     if (is_interrupted) return self->watch();
     if (error) return;
+    const Connection::Peer peer = self->connection_.look_at_peer();
+    if (peer == Connection::Peer::is_silent) return self->watch();
     self->watching_ = false;
-    char byte = 0;
-    const ssize_t got = recv(self->connection_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    const bool left = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
-    if (left) self->cancel_.emit(asio::cancellation_type::terminal);
+    if (peer == Connection::Peer::has_left) self->cancel_.emit(asio::cancellation_type::terminal);
   };
   connection_.socket().async_wait(Socket::wait_read, std::move(look));
 }
@@ -384,8 +404,7 @@ Task<Result<void>> Session::finish() {
 // client would lose an answer that it had not read yet.
 Task<void> Session::linger() {
   const Options& options = io().options();
-  boost::system::error_code ignored;
-  connection_.socket().shutdown(Socket::shutdown_send, ignored);
+  co_await connection_.say_goodbye(options.linger_timeout);
   connection_.consume(connection_.unread().size());
   handed_out_ = 0;
   const SteadyTime until = std::chrono::steady_clock::now() + options.linger_total_max;

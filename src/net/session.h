@@ -24,11 +24,15 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
  public:
   Session(IoThread& io, Socket socket, std::string peer, Handler& handler, const DrainFlag& drain);
 
+  // Before run(): the connection begins with a handshake of TLS.
+  void secure_with(std::unique_ptr<TlsStream> tls) { connection_.secure_with(std::move(tls)); }
+
   // Serves the connection to its end.
   Task<void> run();
 
   // Is it waiting for a request, so that closing it loses nothing?
   bool idle() const { return idle_; }
+  void close_idle() noexcept;
   void close() noexcept { connection_.close(); }
   asio::cancellation_signal& cancel_signal() { return cancel_; }
 
@@ -58,6 +62,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   enum class HeadRead : std::uint8_t { request, refused, closed };
   using Frame = std::array<char, 20>;  // The line before a chunk.
 
+  Task<HeadRead> greet();
   Task<HeadRead> find_head();
   HeadRead take_head();
   HeadRead refuse_head(Error error);
