@@ -211,6 +211,22 @@ TEST_F(FleetTest, BringsItsWorkersUpAndSaysWhereTheyRun) {
   EXPECT_EQ(status.st_mode & ALLPERMS, static_cast<mode_t>(S_IRWXU));
 }
 
+TEST_F(FleetTest, ShowsWhichOfItsModelsEmbed) {
+  add_worker("texts");
+  add_worker("vectors");
+  options_.workers[1].embeds = true;
+  options_.workers[1].is_demo = true;
+  options_.workers[1].dimensions_min = 8;
+  options_.workers[1].context_tokens = 300;
+  make_fleet();
+  const auto views = fleet_->snapshot();
+  EXPECT_FALSE(views->at(0).embeds);
+  EXPECT_TRUE(views->at(1).embeds);
+  EXPECT_EQ(views->at(1).dimensions_min, 8);
+  EXPECT_EQ(views->at(1).context_tokens, 300);
+  EXPECT_THAT(views->at(1).detail, HasSubstr("its vectors"));
+}
+
 TEST_F(FleetTest, LeasesASlotWithTheAddressAndKeyOfTheWorker) {
   add_worker("technical");
   start_fleet();
