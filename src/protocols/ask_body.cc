@@ -61,7 +61,7 @@ Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm f
     if (name == "format") return read_format(value, limits, request);
     if (name == "options") return read_options(value, limits, request);
     if (name == "keep_alive") return read_keep_alive(value, ask.keep_alive);
-    if (name == "priority") return read_priority(value, request);
+    if (name == "priority") return read_priority(value, request.priority);
     if (name == "deadline_ms") return value.read_integer(request.deadline_ms, 1, limits.deadline_ms_max);
     if (name == "session_id") return value.read_text(ask.session_id, limits.session_bytes_max);
     if (name == "upload_ids" || name == "project_id") return read_not_yet(value);

@@ -74,6 +74,14 @@ Error understood(int status, const EngineError& error) {
   Error out;
   if (is_too_long(error)) {
     out = prompt_too_long(error);
+  } else if (contains(error.message, "content cannot be empty")) {
+    out = {.kind = Kind::malformed,
+           .code = "input_empty",
+           .message = "An input holds nothing that the model could read: leave it out."};
+  } else if (contains(error.message, "contains invalid tokens")) {
+    out = {.kind = Kind::malformed,
+           .code = "unknown_tokens",
+           .message = "An input holds tokens that this model does not know: send the text instead."};
   } else if (contains(error.message, "image input is not supported")) {
     out = {.kind = Kind::malformed,
            .code = "model_cannot_see",

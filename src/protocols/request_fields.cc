@@ -251,13 +251,13 @@ Result<void> read_format(JsonValue& value, const Limits& limits, llm::Request& r
   return value.must_be("\"json\" or a JSON schema");
 }
 
-Result<void> read_priority(JsonValue& value, llm::Request& request) {
+Result<void> read_priority(JsonValue& value, llm::Priority& priority) {
   std::string_view name;
   if (auto read = value.read_text(name); !read) return read;
   if (name == "batch") {
-    request.priority = llm::Priority::batch;
+    priority = llm::Priority::batch;
   } else if (name == "interactive") {
-    request.priority = llm::Priority::interactive;
+    priority = llm::Priority::interactive;
   } else if (name.data() != nullptr) {
     return value.must_be("\"interactive\" or \"batch\"");
   }
