@@ -16,7 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kEngineVersion = "v0.5.0";
-constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision"};
+constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision",
+                                                        "embedding"};
 constexpr int kDemoContextTokens = 2048;
 constexpr std::initializer_list<const char*> kLogLevels{"trace", "debug", "info", "warn", "error", "off"};
 constexpr std::size_t kFileBytesMax = 1024 * 1024;
@@ -225,6 +226,7 @@ std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
     worker.context_tokens = kDemoContextTokens;
     worker.threads = 1;  // A tiny model falls from thousands of tokens a second to eight when threads fight for a core.
     if (worker.role == "vision") worker.projector_file = models / "demo-vision-mmproj.gguf";
+    worker.embeds = worker.role == "embedding";
     workers.push_back(std::move(worker));
   }
   return workers;

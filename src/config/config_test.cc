@@ -39,7 +39,8 @@ TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
   EXPECT_EQ(config->listen, std::vector<std::string>{"127.0.0.1:3333"});
   EXPECT_EQ(config->data, "/home/x/.local/share/gbgreg");
   EXPECT_EQ(config->fleet.engine, "/home/x/.cache/gbgreg/engine/v0.5.0/bin/llama-server");
-  ASSERT_EQ(config->fleet.workers.size(), 4U);
+  ASSERT_EQ(config->fleet.workers.size(), 5U);
+  for (const auto& worker : config->fleet.workers) EXPECT_EQ(worker.embeds, worker.model == "demo-embedding");
   EXPECT_EQ(config->fleet.workers[3].model, "demo-vision");
   EXPECT_TRUE(config->fleet.workers[3].is_demo);
   EXPECT_EQ(config->fleet.workers[3].projector_file, "/home/x/.cache/gbgreg/models/demo-vision-mmproj.gguf");
