@@ -24,7 +24,7 @@ using EmbedInput = std::variant<std::string, TokenIds>;
 enum class TooLong : std::uint8_t { refuse, cut };
 
 struct EmbedRequest {
-  std::string id;              // The request id of this exchange.
+  std::string id = {};         // The request id of this exchange.
   std::string model = "auto";  // "auto", a role, or a concrete model name.
   std::vector<EmbedInput> inputs = {};
   std::optional<int> dimensions = {};  // The vectors are to have so many numbers.
