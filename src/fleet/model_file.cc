@@ -1,5 +1,6 @@
 #include "fleet/model_file.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -91,6 +92,11 @@ class Bytes {
   bool good_ = true;
 };
 
+// "nomic-bert-moe": it becomes a part of keys and texts that others read.
+bool is_of_a_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
 std::optional<int> positive(std::uint32_t value) {
   if (value == 0 || value > static_cast<std::uint32_t>(std::numeric_limits<int>::max())) return std::nullopt;
   return static_cast<int>(value);
@@ -122,6 +128,7 @@ void read_entry(Bytes& bytes, ModelFacts& facts) {
   const auto type = bytes.number<std::uint32_t>();
   if (key == "general.architecture" && type == static_cast<std::uint32_t>(Type::text)) {
     facts.architecture = bytes.text(kNameBytesMax);
+    if (!std::ranges::all_of(facts.architecture, is_of_a_name)) facts.architecture.clear();
     return;
   }
   // It stands before the keys that bear its name.

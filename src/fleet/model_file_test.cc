@@ -92,6 +92,15 @@ TEST(ModelFile, IsNotTakenAtItsWordForAnotherArchitecture) {
   EXPECT_EQ(facts.pooling, std::nullopt);
 }
 
+TEST(ModelFile, HasAnArchitectureOnlyByAPlainName) {
+  for (const char* name : {"", "be\"rt", "be rt", "be.rt", "b\xc3\xa9rt"}) {
+    Gguf file;
+    EXPECT_EQ(read(file.text("general.architecture", name).whole()), ModelFacts{}) << name;
+  }
+  Gguf file;
+  EXPECT_EQ(read(file.text("general.architecture", "nomic-bert_V2").whole()).architecture, "nomic-bert_V2");
+}
+
 TEST(ModelFile, MayHaveNumbersThatAreNone) {
   Gguf file;
   file.text("general.architecture", "bert").number("bert.context_length", 0).number("bert.embedding_length", ~0U);

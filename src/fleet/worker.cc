@@ -48,7 +48,7 @@ std::unexpected<Error> not_started(std::string sentence) {
 }
 
 std::string_view demo_detail(const WorkerOptions& worker) {
-  return worker.embeds ? "A demo model with random weights: its vectors tell which words texts share, and no more."
+  return worker.embeds ? "A demo model with random weights: its vectors mean little."
                        : "A demo model with random weights: its answers mean nothing.";
 }
 
