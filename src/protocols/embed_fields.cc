@@ -16,13 +16,17 @@ std::unexpected<Error> too_large(const char* code, const JsonValue& value, std::
 
 }  // namespace
 
-Result<void> EmbedInputs::make_room(JsonValue& value) const {
+Result<void> EmbedInputs::make_room() const {
   if (inputs_.size() < limits_.inputs_max) return {};
-  return value.must_be("one of at most " + std::to_string(limits_.inputs_max) + " inputs: ask for the others next");
+  return std::unexpected(Error{.kind = Kind::malformed,
+                               .code = "invalid_field",
+                               .message = "\"input\" must hold at most " + std::to_string(limits_.inputs_max) +
+                                          " inputs: ask for the others next.",
+                               .details_json = R"({"field":"input"})"});
 }
 
 Result<void> EmbedInputs::add_text(JsonValue& value) {
-  if (auto room = make_room(value); !room) return room;
+  if (auto room = make_room(); !room) return room;
   std::string_view text;
   if (value.type() != JsonType::text) return value.must_be("a string");
   if (auto read = value.read_text(text); !read) return read;
@@ -33,8 +37,8 @@ Result<void> EmbedInputs::add_text(JsonValue& value) {
   return {};
 }
 
-Result<void> EmbedInputs::begin_tokens(JsonValue& value) {
-  if (auto room = make_room(value); !room) return room;
+Result<void> EmbedInputs::begin_tokens() {
+  if (auto room = make_room(); !room) return room;
   inputs_.emplace_back(llm::TokenIds{});
   return {};
 }

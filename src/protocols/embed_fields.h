@@ -15,6 +15,7 @@ namespace gbgreg::protocols {
 // Takes the inputs of a request one by one and keeps them within the bounds.
 class EmbedInputs {
  public:
+  // They go into `inputs`, which is emptied. Both outlive this.
   EmbedInputs(const Limits& limits, std::vector<llm::EmbedInput>& inputs) : limits_(limits), inputs_(inputs) {
     inputs_.clear();
   }
@@ -22,12 +23,12 @@ class EmbedInputs {
   // Errors: malformed (no string, too many), too_large (input_too_large, text_too_large).
   Result<void> add_text(JsonValue& value);
   // The tokens of one more input begin …
-  Result<void> begin_tokens(JsonValue& value);
+  Result<void> begin_tokens();
   // … and this is one of them. Errors: malformed.
   Result<void> add_token(JsonValue& value);
 
  private:
-  Result<void> make_room(JsonValue& value) const;
+  Result<void> make_room() const;
 
   const Limits& limits_;
   std::vector<llm::EmbedInput>& inputs_;

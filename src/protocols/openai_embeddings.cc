@@ -19,7 +19,7 @@ bool is_empty(const llm::EmbedInput& input) {
 }
 
 Result<void> read_tokens(JsonValue& value, EmbedInputs& inputs) {
-  if (auto begun = inputs.begin_tokens(value); !begun) return begun;
+  if (auto begun = inputs.begin_tokens(); !begun) return begun;
   return value.each_element([&](JsonValue& token) { return inputs.add_token(token); });
 }
 
@@ -36,7 +36,7 @@ Result<void> read_list(JsonValue& value, EmbedInputs& inputs) {
       case JsonType::array:
         return read_tokens(element, inputs);
       case JsonType::number:
-        if (auto begun = is_first ? inputs.begin_tokens(element) : Result<void>{}; !begun) return begun;
+        if (auto begun = is_first ? inputs.begin_tokens() : Result<void>{}; !begun) return begun;
         return inputs.add_token(element);
       default:
         return value.must_be(kWanted);
