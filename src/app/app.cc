@@ -18,6 +18,7 @@
 #include "fleet/fleet.h"
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
+#include "http/handlers/embeddings.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
@@ -26,6 +27,7 @@
 #include "http/routes.h"
 #include "metrics/metrics.h"
 #include "net/server.h"
+#include "services/embed.h"
 #include "services/generate.h"
 #include "services/health.h"
 #include "services/intake.h"
@@ -197,17 +199,19 @@ int serve(const config::Config& config, const std::string& version) {
   fleet_options.worker_open_files_max = open_files.before;
   fleet::Fleet fleet(fleet_options, clock, make_llama);
   services::Generate generate(fleet, registry, clock);
+  services::Embed embed(fleet, registry, clock);
   services::Health health(fleet, stores, clock, config.http.upload_bytes_max, version);
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
   http::AskHandlers ask_handlers(generate, clock, json_reading);
+  http::EmbeddingHandlers embedding_handlers(embed, json_reading);
   http::ModelHandlers model_handlers(fleet, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
   http::UploadHandlers upload_handlers(intake, config.http);
-  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, health_handlers, model_handlers,
-                                             openai_handlers, upload_handlers}),
+  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, embedding_handlers, health_handlers,
+                                             model_handlers, openai_handlers, upload_handlers}),
                           config.http, registry, clock);
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);

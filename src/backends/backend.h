@@ -4,9 +4,11 @@
 // A backend keeps no state of a request. Any I/O thread may call it; the call runs on the thread it is given.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "core/core.h"
+#include "llm/embedding.h"
 #include "llm/llm.h"
 #include "net/client.h"
 #include "net/io_thread.h"
@@ -43,6 +45,14 @@ class Backend {
 
   // How many tokens the request's prompt has here. Errors: as generate.
   virtual Task<Result<int>> count_tokens(net::IoThread& io, const llm::Request& request) = 0;
+
+  // The vectors of `inputs`, of which there are a few. Only of a backend that embeds. Errors: as generate; malformed
+  // with the code "prompt_too_long" when one has more tokens than the model takes.
+  virtual Task<Result<llm::EmbedBatch>> embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
+                                              SteadyTime deadline) = 0;
+
+  // The tokens of `text`, those included that the model wants around it. Errors: as generate.
+  virtual Task<Result<llm::TokenIds>> tokens(net::IoThread& io, std::string_view text, SteadyTime deadline) = 0;
 
   // Sends `post` as it is and puts the body of a successful answer into `sink`. What the bytes mean is the caller's
   // business; any other answer is an error here. Errors: as generate.

@@ -1,5 +1,6 @@
 #include "backends/llama_backend.h"
 
+#include "protocols/engine_embeddings.h"
 #include "protocols/engine_wire.h"
 
 namespace gbgreg::backends {
@@ -54,14 +55,35 @@ Task<Result<llm::Completion>> LlamaBackend::generate(net::IoThread& io, const ll
   co_return reader.finish();
 }
 
+Task<Result<std::string>> LlamaBackend::ask_whole(net::IoThread& io, const Post& post, std::size_t bytes_max) {
+  auto answer = co_await ask(io, post);
+  if (!answer) co_return std::unexpected(std::move(answer.error()));
+  co_return co_await (*answer)->read_all(bytes_max);
+}
+
 Task<Result<int>> LlamaBackend::count_tokens(net::IoThread& io, const llm::Request& request) {
   const std::string body = protocols::engine_wire::write_chat_request(request, false);
   const Post asked{.target = "/v1/chat/completions/input_tokens", .body = body, .deadline = request.deadline};
-  auto answer = co_await ask(io, asked);
-  if (!answer) co_return std::unexpected(std::move(answer.error()));
-  const auto counted = co_await (*answer)->read_all(options_.error_bytes_max);
+  const auto counted = co_await ask_whole(io, asked, options_.error_bytes_max);
   if (!counted) co_return std::unexpected(counted.error());
   co_return protocols::engine_wire::read_count(*counted);
+}
+
+Task<Result<llm::EmbedBatch>> LlamaBackend::embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
+                                                  SteadyTime deadline) {
+  const std::string body = protocols::engine_wire::write_embed_request(inputs);
+  const Post asked{.target = "/v1/embeddings", .body = body, .deadline = deadline};
+  const auto vectors = co_await ask_whole(io, asked, options_.vectors_bytes_max);
+  if (!vectors) co_return std::unexpected(vectors.error());
+  co_return protocols::engine_wire::read_embeddings(*vectors, inputs.size());
+}
+
+Task<Result<llm::TokenIds>> LlamaBackend::tokens(net::IoThread& io, std::string_view text, SteadyTime deadline) {
+  const std::string body = protocols::engine_wire::write_tokenize_request(text);
+  const Post asked{.target = "/tokenize", .body = body, .deadline = deadline};
+  const auto tokens = co_await ask_whole(io, asked, options_.tokens_bytes_max);
+  if (!tokens) co_return std::unexpected(tokens.error());
+  co_return protocols::engine_wire::read_tokens(*tokens);
 }
 
 // Every request of the backend's own dialect comes by here, so it takes as few coroutines as it can.

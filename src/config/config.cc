@@ -16,7 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kEngineVersion = "v0.5.0";
-constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision"};
+constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision",
+                                                        "embedding"};
 constexpr int kDemoContextTokens = 2048;
 constexpr std::initializer_list<const char*> kLogLevels{"trace", "debug", "info", "warn", "error", "off"};
 constexpr std::size_t kFileBytesMax = 1024 * 1024;
@@ -82,6 +83,14 @@ void read_number(const YAML::Node& map, const char* key, std::int64_t min, std::
   out = static_cast<Number>(value);
 }
 
+void read_boolean(const YAML::Node& map, const char* key, bool& out) {
+  const YAML::Node node = map[key];
+  if (!node) return;
+  if (!node.IsScalar() || !YAML::convert<bool>::decode(node, out)) {
+    bad(node, std::string("`") + key + "` must be true or false.");
+  }
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> items;
   std::size_t from = 0;
@@ -142,9 +151,44 @@ void check_name(const YAML::Node& node, const std::string& what, std::string_vie
   }
 }
 
+std::optional<fleet::Pooling> read_pooling(const YAML::Node& map) {
+  const YAML::Node node = map["pooling"];
+  if (!node) return std::nullopt;
+  if (node.IsScalar() && node.Scalar() == "mean") return fleet::Pooling::mean;
+  if (node.IsScalar() && node.Scalar() == "cls") return fleet::Pooling::cls;
+  if (node.IsScalar() && node.Scalar() == "last") return fleet::Pooling::last;
+  bad(node, "`pooling` must be mean, cls or last.");
+}
+
+// What makes a role one for embeddings.
+void read_embedder(const std::string& role, const YAML::Node& node, fleet::WorkerOptions& worker) {
+  read_boolean(node, "embeddings", worker.embeds);
+  worker.pooling = read_pooling(node);
+  read_number(node, "dimensions_min", 1, 1'000'000, worker.dimensions_min);
+  if (worker.embeds && node["mmproj"]) {
+    bad(node, "role `" + role + "` has `embeddings`, so it can have no `mmproj`: images are not embedded.");
+  }
+  if (!worker.embeds && (worker.pooling || worker.dimensions_min > 0)) {
+    bad(node, "role `" + role + "` needs `embeddings: true` for `pooling` and `dimensions_min`.");
+  }
+}
+
+// A model's name alone must tell what it may be asked for.
+void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions>& workers) {
+  for (const auto& one : workers) {
+    for (const auto& other : workers) {
+      if (one.model != other.model || one.embeds == other.embeds) continue;
+      bad(roles, "the roles `" + one.role + "` and `" + other.role + "` call their models `" + one.model +
+                     "`, but only one of them is for embeddings: give it another name.");
+    }
+  }
+}
+
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
                                const fs::path& models) {
-  check_keys(node, "role `" + role + "`", {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms"});
+  check_keys(node, "role `" + role + "`",
+             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "embeddings", "pooling",
+              "dimensions_min"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -155,6 +199,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   read_number(node, "slots", 1, 256, worker.slots);
   read_number(node, "threads", 0, 1024, worker.threads);
   read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
+  read_embedder(role, node, worker);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
   check_name(node, "`model` of role `" + role + "`", worker.model);
   if (std::int64_t{worker.context_tokens} * worker.slots > kContextTokensMax) {
@@ -169,7 +214,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   return worker;
 }
 
-// The four roles with the models that tools/make_demo_models.mjs makes.
+// The roles with the models that tools/make_demo_models.mjs makes.
 std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
   std::vector<fleet::WorkerOptions> workers;
   for (const char* role : kDemoRoles) {
@@ -181,6 +226,7 @@ std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
     worker.context_tokens = kDemoContextTokens;
     worker.threads = 1;  // A tiny model falls from thousands of tokens a second to eight when threads fight for a core.
     if (worker.role == "vision") worker.projector_file = models / "demo-vision-mmproj.gguf";
+    worker.embeds = worker.role == "embedding";
     workers.push_back(std::move(worker));
   }
   return workers;
@@ -301,6 +347,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
       if (role.contains('/')) bad(entry.first, "the name of a role must have no slash.");
       config.fleet.workers.push_back(read_role(role, entry.second, environment, config.models));
     }
+    check_kinds(roles, config.fleet.workers);
   } catch (const YAML::Exception& error) {
     throw BadConfig{error.what()};
   }

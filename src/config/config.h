@@ -28,6 +28,11 @@
 //       slots: 4                    # answers at once
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
+//     embedding:
+//       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
+//       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong
+//       dimensions_min: 64          # how short its vectors may be cut, for models trained for that; else not at all
+//       …                           # and the keys above; its context is at most what it was trained for
 //
 // Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_TLS_CERTIFICATE, GBGREG_TLS_KEY, GBGREG_DATA, GBGREG_ENGINE,
 // GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, and GBGREG_INSECURE=1, which as a flag is --insecure.

@@ -39,7 +39,8 @@ TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
   EXPECT_EQ(config->listen, std::vector<std::string>{"127.0.0.1:3333"});
   EXPECT_EQ(config->data, "/home/x/.local/share/gbgreg");
   EXPECT_EQ(config->fleet.engine, "/home/x/.cache/gbgreg/engine/v0.5.0/bin/llama-server");
-  ASSERT_EQ(config->fleet.workers.size(), 4U);
+  ASSERT_EQ(config->fleet.workers.size(), 5U);
+  for (const auto& worker : config->fleet.workers) EXPECT_EQ(worker.embeds, worker.model == "demo-embedding");
   EXPECT_EQ(config->fleet.workers[3].model, "demo-vision");
   EXPECT_TRUE(config->fleet.workers[3].is_demo);
   EXPECT_EQ(config->fleet.workers[3].projector_file, "/home/x/.cache/gbgreg/models/demo-vision-mmproj.gguf");
@@ -80,6 +81,24 @@ roles:
   EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");
 }
 
+TEST_F(ConfigTest, ReadsRolesForEmbeddings) {
+  const auto config = load_text(R"(
+roles:
+  texts: { model: coder, file: coder.gguf, embeddings: false }
+  vectors: { model: embedder, file: e.gguf, embeddings: true, pooling: cls, dimensions_min: 64 }
+  others: { model: another, file: e.gguf, embeddings: yes }
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  const auto& workers = config->fleet.workers;
+  EXPECT_FALSE(workers[0].embeds);
+  EXPECT_TRUE(workers[1].embeds);
+  EXPECT_EQ(workers[1].pooling, fleet::Pooling::cls);
+  EXPECT_EQ(workers[1].dimensions_min, 64);
+  EXPECT_TRUE(workers[2].embeds);
+  EXPECT_EQ(workers[2].pooling, std::nullopt);
+  EXPECT_EQ(workers[2].dimensions_min, 0);
+}
+
 TEST_F(ConfigTest, CallsAModelADemoByItsFileAndNotByItsName) {
   const auto config = load_text(R"(
 roles:
@@ -117,6 +136,12 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"roles:\n  a: { model: auto, file: y }\n", "not `auto`"},
       {"roles:\n  a: { model: 'x y', file: y }\n", "`model` of role `a` must be"},
       {"roles:\n  a: { model: x, file: y, context: 10000000, slots: 256 }\n", "`context` times `slots`"},
+      {"roles:\n  a: { model: x, file: y, embeddings: 1 }\n", "`embeddings` must be true or false"},
+      {"roles:\n  a: { model: x, file: y, embeddings: true, pooling: rank }\n", "`pooling` must be mean, cls or last"},
+      {"roles:\n  a: { model: x, file: y, pooling: mean }\n", "needs `embeddings: true`"},
+      {"roles:\n  a: { model: x, file: y, dimensions_min: 8 }\n", "needs `embeddings: true`"},
+      {"roles:\n  a: { model: x, file: y, embeddings: true, mmproj: z }\n", "it can have no `mmproj`"},
+      {"roles:\n  a: { model: x, file: y, embeddings: true }\n  b: { model: x, file: y }\n", "give it another name"},
       {"hosts: { a: b }\n", "`hosts` must be a text or a list"},
       {"log_level: verbose\n", "`log_level` must be trace"},
       {"tls: { certificate: a }\n", "`tls` needs both"},

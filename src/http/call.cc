@@ -11,14 +11,6 @@ std::unexpected<Error> over_limit(std::uint64_t bytes_max) {
                   " bytes (limits.json_bytes_max). Send less, or raise the limit.");
 }
 
-std::unexpected<Error> budget_spent() {
-  return std::unexpected(
-      Error{.kind = Kind::unavailable,
-            .code = "bodies_too_many",
-            .message = "The requests under way hold as much memory as they may. Try again in a moment.",
-            .retry_after_seconds = 1});
-}
-
 // How much to hold for a body that has come to `needed` bytes. What a client only declares is not reserved in full: it
 // has to send it first.
 std::uint64_t capacity_for(std::uint64_t needed, const net::RequestHead& head, std::uint64_t bytes_max) {
@@ -38,6 +30,14 @@ void grow(std::string& text, std::uint64_t capacity) {
 }
 
 }  // namespace
+
+std::unexpected<Error> budget_spent() {
+  return std::unexpected(
+      Error{.kind = Kind::unavailable,
+            .code = "bodies_too_many",
+            .message = "The requests under way hold as much memory as they may. Try again in a moment.",
+            .retry_after_seconds = 1});
+}
 
 void JsonBody::drop_text() {
   share.resize(std::min<std::uint64_t>(text.size(), share.bytes()));

@@ -63,7 +63,7 @@ class Reader {
       }
       return passed_on(name, value, is_set, [&] { return value.skip(); });
     }
-    if (name == "priority") return known(read_priority(value, asked_.request));
+    if (name == "priority") return known(read_priority(value, asked_.request.priority));
     if (name == "deadline_ms") return known(value.read_integer(asked_.request.deadline_ms, 1, limits_.deadline_ms_max));
     return false;
   }

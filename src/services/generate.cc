@@ -16,15 +16,6 @@ double milliseconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-bool is_workers_fault(Kind kind) { return kind == Kind::backend_failed || kind == Kind::unavailable; }
-
-std::unexpected<Error> failed_again(const Error& last) {
-  return fail(Kind::backend_failed, "backend_failed_again",
-              "The model's server broke down over this request more than once, so it is not tried again. Change the "
-              "request, or ask another model.",
-              last.message + " " + last.detail);
-}
-
 }  // namespace
 
 // How a request is put to a backend and its answer handed on: in the hub's words, or in the backend's own.
@@ -155,16 +146,16 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
   const SteadyTime arrived = clock_.steady();
   request.deadline = arrived + allowed_for(request);
 
-  int failures = 0;
-  for (int attempts = 1;; ++attempts) {
+  Attempts attempts(options_.attempts, clock_, request.deadline);
+  for (;;) {
     // What routing and the fleet say is final: they have waited for whatever can be waited for.
     auto chosen = choose(request);
     if (!chosen) co_return std::unexpected(std::move(chosen.error()));
     // Not since it arrived: what an earlier attempt took was neither waiting nor loading.
     const SteadyTime asked = clock_.steady();
-    auto lease = attempts == 1 ? fleet_.try_lease(chosen->notes.backend) : std::nullopt;
+    const fleet::Attempt which = attempts.begin();
+    auto lease = which == fleet::Attempt::first ? fleet_.try_lease(chosen->notes.backend) : std::nullopt;
     if (!lease) {
-      const auto which = attempts == 1 ? fleet::Attempt::first : fleet::Attempt::retry;
       auto waited = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, which);
       if (!waited) co_return std::unexpected(std::move(waited.error()));
       lease.emplace(std::move(*waited));
@@ -178,15 +169,8 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
     if (completion) co_return told(io, placed, arrived, speaker, *completion);
 
     Error& error = completion.error();
-    // A deadline that passed says something about the request, and nothing about the worker.
-    const bool is_late = clock_.steady() >= request.deadline;
-    if (is_workers_fault(error.kind) || (error.kind == Kind::timed_out && !is_late)) {
-      if (attempts == 1) placed.lease.report_failure();
-      if (attempts > 1) placed.lease.report_repeated_failure();
-    }
-    if (!is_workers_fault(error.kind) || is_late || !speaker.start_over()) co_return std::unexpected(std::move(error));
-    if (error.kind == Kind::backend_failed && ++failures >= options_.failures_max) co_return failed_again(error);
-    if (attempts >= options_.attempts_max) co_return std::unexpected(std::move(error));
+    if (!attempts.failed(error, placed.lease) || !speaker.start_over()) co_return std::unexpected(std::move(error));
+    if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
     retries_.add(io.index());
     spdlog::warn("request {}: {} ({}); trying again", request.id, error.message, error.detail);
   }

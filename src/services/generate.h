@@ -11,13 +11,12 @@
 #include "llm/decision.h"
 #include "llm/llm.h"
 #include "metrics/metrics.h"
+#include "services/attempts.h"
 
 namespace gbgreg::services {
 
 struct GenerateOptions {
-  int attempts_max = 3;  // A request that no reader has seen a byte of is given to a worker so many times …
-  // … unless so many took it and died or answered garbage: then it is its own doing, for it was the only retry there.
-  int failures_max = 2;
+  AttemptLimits attempts = {};
   std::chrono::milliseconds request_timeout{600'000};  // When the client sets no deadline of its own.
 };
 

@@ -21,7 +21,9 @@ export const kServiceLauncher = process.env.SERVICE_LAUNCHER ?? path.join(root, 
 export const kRealEngine = process.env.GBGREG_ENGINE ?? path.join(kCache, 'engine/v0.5.0/bin/llama-server');
 export const kDemoModels = process.env.GBGREG_MODELS ?? path.join(kCache, 'models');
 
+// The roles that answer, which every gateway of a test has; one for embeddings is added by { embedding: kEmbedding }.
 export const kRoles = ['coordinator', 'technical', 'documentation', 'vision'];
+export const kEmbedding = { embeddings: true };
 
 const kOutputLinesMax = 400;
 const kStopDeadlineMs = 20_000;
@@ -64,7 +66,7 @@ function scriptedRoles(folder, roles) {
 
 function realRoles(roles) {
   const all = {};
-  for (const role of kRoles) {
+  for (const role of new Set([...kRoles, ...Object.keys(roles)])) {
     if (roles[role] === null) continue;
     all[role] = { model: `demo-${role}`, file: path.join(kDemoModels, `demo-${role}.gguf`), context: 2048, slots: 4, threads: 1, objective_ms: 5000 };
     if (role === 'vision') all[role].mmproj = path.join(kDemoModels, 'demo-vision-mmproj.gguf');
