@@ -8,60 +8,22 @@
 // connections, writes no log and checks nothing; the gateway does all that it does in earnest. Needs nginx
 // (tools/setup.sh bench) and a release build (GBGREG_BUILD: another folder of programs).
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { freePort } from './gateway/free_port.mjs';
+import { Stage } from './gateway/stage.mjs';
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
-const programs = process.env.GBGREG_BUILD ?? path.join(root, 'build/release');
-const program = (name) => [path.join(programs, 'bin', name), path.join(programs, 'bench', name)].find((file) => fs.existsSync(file))
-  ?? assert.fail(`${name} is not in ${programs}: build the release preset first`);
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, only: { type: 'string' }, quick: { type: 'boolean', default: false } } });
 const kRounds = Number(options.rounds);
-// Two workers, because an engine has at most 256 slots. Their names cost the others nothing.
-const kModels = ['one', 'two'];
 const kShare = options.quick ? 0.2 : 1;
-
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gbgreg-bench-'));
-const children = [];
-
-function start(command, args, { under = {} } = {}) {
-  const log = fs.openSync(path.join(folder, `${path.basename(command)}-${children.length}.log`), 'w');
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { stdio: ['ignore', log, log], env: { ...process.env, ...under } });
-  children.push(child);
-  return child;
-}
-
-async function until(what, look) {
-  for (const end = Date.now() + 20_000; Date.now() < end;) {
-    if (await look()) return;
-    await new Promise((again) => setTimeout(again, 20));
-  }
-  throw new Error(`in vain: ${what} (logs are in ${folder})`);
-}
-const answers = (port) => fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'marker-x' }] }) })
-  .then((answer) => answer.status === 200, () => false);
+const stage = new Stage();
+const { folder } = stage;
 
 // ---- What is compared. Each has a port and the processes whose time counts.
-
-async function startGateway() {
-  const model = path.join(folder, 'mock.gguf');
-  fs.writeFileSync(model, 'GGUF');
-  const config = path.join(folder, 'gbgreg.yaml');
-  fs.writeFileSync(config, JSON.stringify({
-    engine: program('bench_mock_engine'), limits: { queue_max: 10_000 },
-    roles: Object.fromEntries(kModels.map((role) => [role, { model: `mock-${role}`, file: model, slots: 256, context: 64 }])),
-  }));
-  const port = await freePort();
-  const child = start(program('gbgreg'), ['serve', '--config', config, '--data', path.join(folder, 'data'), '--listen', `127.0.0.1:${port}`]);
-  await until('the gateway answers', () => answers(port));
-  return { name: 'gbgreg', port, pids: () => [child.pid] };
-}
 
 async function startNginx(upstream) {
   const port = await freePort();
@@ -78,15 +40,15 @@ async function startNginx(upstream) {
         location / { proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }
       }
     }`);
-  const child = start('nginx', ['-c', config, '-p', folder]);
-  await until('nginx answers', () => answers(port));
+  const child = stage.start('nginx', ['-c', config, '-p', folder]);
+  await stage.until('nginx answers', () => stage.answers(port));
   return { name: 'nginx', port, pids: () => [child.pid, ...childrenOf(child.pid)] };
 }
 
 async function startRelay(upstream) {
   const port = await freePort();
-  const child = start(program('bench_raw_relay'), [String(port), `unix:${upstream}`]);
-  await until('the relay answers', () => answers(port));
+  const child = stage.start(stage.program('bench_raw_relay'), [String(port), `unix:${upstream}`]);
+  await stage.until('the relay answers', () => stage.answers(port));
   return { name: 'raw relay', port, pids: () => [child.pid] };
 }
 
@@ -100,11 +62,11 @@ function cpuTime(pids) {
   }
   return sum;
 }
-const residentMb = (pids) => pids.reduce((sum, pid) => sum + Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]), 0) / 1024;
+const residentMb = (pids) => pids.reduce((sum, pid) => sum + stage.residentMb(pid), 0);
 
 // ---- What is measured.
 
-const load = (target, args) => JSON.parse(execFileSync(program('bench_load'), ['--to', String(target.port), '--models', kModels.join(','), ...args.map(String)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 24 }));
+const load = (target, args) => JSON.parse(execFileSync(stage.program('bench_load'), stage.loadArguments(target.port, args), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 24 }));
 
 function measured(target, args, per) {
   const before = cpuTime(target.pids());
@@ -133,9 +95,9 @@ function report(title, targets, unit, figures) {
 let isWell = false;
 try {
   const upstream = path.join(folder, 'engine.sock');
-  start(program('bench_mock_engine'), ['--host', upstream]);
-  await until('the upstream listens', () => fs.existsSync(upstream));
-  const targets = [await startGateway(), await startNginx(upstream), await startRelay(upstream)];
+  stage.start(stage.program('bench_mock_engine'), ['--host', upstream]);
+  await stage.until('the upstream listens', () => fs.existsSync(upstream));
+  const targets = [await stage.startGateway(), await startNginx(upstream), await startRelay(upstream)];
   const idleMb = targets.map((target) => residentMb(target.pids()));
 
   console.log(`\n| what | ${targets.map((target) => target.name).join(' | ')} | unit | gbgreg/nginx | gbgreg/raw relay |\n| --- | --- | --- | --- | --- | --- | --- |`);
@@ -162,19 +124,12 @@ try {
     const before = targets.map((target) => residentMb(target.pids()));
     const grown = [];
     for (const [i, target] of targets.entries()) {
-      const holder = spawn(program('bench_load'), ['--to', String(target.port), '--connections', '1', '--idle', '10000', '--rate', '1', '--seconds', '6'], { stdio: 'ignore' });
-      let most = 0;
-      await new Promise((done) => {
-        const look = setInterval(() => { most = Math.max(most, residentMb(target.pids())); }, 200);
-        holder.once('exit', () => { clearInterval(look); done(); });
-      });
+      const most = await stage.residentWhileIdle(target.port, 10_000, () => residentMb(target.pids()));
       grown.push(((most - before[i]) * 1024) / 10_000);
     }
     report('10,000 idle connections, each', targets, 'KB', grown);
   }
   isWell = true;
 } finally {
-  for (const child of children) child.kill('SIGTERM');
-  await Promise.all(children.map((child) => child.exitCode ?? new Promise((done) => child.once('exit', done))));
-  if (isWell) fs.rmSync(folder, { recursive: true, force: true });
+  await stage.end(isWell);
 }

@@ -25,6 +25,8 @@ void check_json(std::string_view text) {
   check(protocols::read_json_object(text, {.bytes_max = text.size(), .depth_max = 128}, ignore).has_value());
 }
 
+std::string whole(const protocols::openai::SentOn& body) { return body.begin + std::string(body.large) + body.end; }
+
 template <class Asked>
 void check_asked(const gbgreg::Result<Asked>& asked) {
   if (asked) {
@@ -49,10 +51,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   limits.tools_max = 4;
   const auto chat = protocols::openai::parse_chat(body, limits);
   check_asked(chat);
-  if (chat) check_json(protocols::openai::engine_body("m", chat->fields));
+  if (chat) check_json(whole(protocols::openai::engine_body("m", chat->fields)));
   const auto completion = protocols::openai::parse_completion(body, limits);
   check_asked(completion);
-  if (completion) check_json(protocols::openai::engine_body("m", completion->fields));
+  if (completion) check_json(whole(protocols::openai::engine_body("m", completion->fields)));
   check_asked(protocols::anthropic::parse_messages(body, limits, protocols::anthropic::For::answer));
   check_asked(protocols::ollama::parse_chat(body, limits));
   return 0;

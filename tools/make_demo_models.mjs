@@ -1,5 +1,6 @@
 // Writes the demo models: tiny GGUF files with random weights, so that the gateway and its tests can run the real engine
-// without downloading anything. They answer in random English words and know nothing.
+// without downloading anything. They answer in random English words and know nothing; the one for embeddings makes texts
+// alike that share words.
 //
 //   node make_demo_models.mjs --vocab-dir DIR --out DIR
 //
@@ -244,6 +245,47 @@ function writeVisionEncoder(path, seed) {
   ], tensors);
 }
 
+// Texts to vectors: an encoder in BERT's form that says how it is pooled, as real ones do. Tokens weigh much more in it than
+// their places and what the layers add, so the mean over a text is nearly the mean of its tokens' random vectors.
+function writeEmbeddingModel(path, seed, { entries, tokens }) {
+  const context = 512, meanPooling = 1;
+  const random = makeRandom(seed);
+  const matrix = (name, row, rows, gain) =>
+    tensorQ8(`${name}.weight`, [row, rows], randomValues(random, [row, rows], gain / Math.sqrt(row)));
+  const norm = (name) => [constants(`${name}.weight`, kWidth, 1), constants(`${name}.bias`, kWidth, 0)];
+
+  const tensors = [
+    tensorQ8('token_embd.weight', [kWidth, tokens.length], randomValues(random, [kWidth, tokens.length], 1)),
+    tensorF32('position_embd.weight', [kWidth, context], randomValues(random, [kWidth, context], 0.1)),
+    ...norm('token_embd_norm'),
+  ];
+  for (let layer = 0; layer < kLayers; ++layer) {
+    const name = (part) => `blk.${layer}.${part}`;
+    tensors.push(
+      matrix(name('attn_q'), kWidth, kWidth, 1), matrix(name('attn_k'), kWidth, kWidth, 1),
+      matrix(name('attn_v'), kWidth, kWidth, 0.5), matrix(name('attn_output'), kWidth, kWidth, 0.5),
+      ...norm(name('attn_output_norm')),
+      matrix(name('ffn_up'), kWidth, kForward, 0.5), matrix(name('ffn_down'), kForward, kWidth, 0.5),
+      ...norm(name('layer_output_norm')));
+  }
+  writeGguf(path, [
+    metaString('general.architecture', 'bert'),
+    metaString('general.name', 'gbgreg demo embedding (random weights)'),
+    metaUint('general.file_type', 7),
+    metaUint('bert.block_count', kLayers),
+    metaUint('bert.context_length', context),
+    metaUint('bert.embedding_length', kWidth),
+    metaUint('bert.feed_forward_length', kForward),
+    metaUint('bert.attention.head_count', kHeads),
+    metaFloat('bert.attention.layer_norm_epsilon', 1e-12),
+    metaBool('bert.attention.causal', false),
+    metaUint('bert.pooling_type', meanPooling),
+    metaUint('tokenizer.ggml.token_type_count', 1),
+    ...entries,
+    metaBool('tokenizer.ggml.add_space_prefix', true),
+  ], tensors);
+}
+
 const { values: options } = parseArgs({ options: { 'vocab-dir': { type: 'string' }, out: { type: 'string' } } });
 if (!options['vocab-dir'] || !options.out) {
   console.error('Usage: node make_demo_models.mjs --vocab-dir DIR --out DIR');
@@ -254,3 +296,4 @@ mkdirSync(options.out, { recursive: true });
 ['coordinator', 'technical', 'documentation', 'vision'].forEach((role, index) =>
   writeTextModel(join(options.out, `demo-${role}.gguf`), role, 1000 + index, tokenizer));
 writeVisionEncoder(join(options.out, 'demo-vision-mmproj.gguf'), 2000);
+writeEmbeddingModel(join(options.out, 'demo-embedding.gguf'), 3000, tokenizer);

@@ -93,9 +93,9 @@ install_packages() {
 make_demo_models() {
   local stamp=$cache/models/demo.made sum
   sum=$(sha256sum <"$here/make_demo_models.mjs")
-  [[ $(cat "$stamp" 2>/dev/null) == "$sum" && -f $cache/models/demo-vision-mmproj.gguf ]] && return
+  [[ $(cat "$stamp" 2>/dev/null) == "$sum" && -f $cache/models/demo-embedding.gguf ]] && return
   step "$cache/logs/demo-models.log" "demo models: writing into $cache/models" \
-    "Node.js 18 or newer is needed (this is $(node --version)), and 25 MB of space." \
+    "Node.js 18 or newer is needed (this is $(node --version)), and 30 MB of space." \
     node "$here/make_demo_models.mjs" --vocab-dir "$1/vocab" --out "$cache/models"
   printf '%s\n' "$sum" >"$stamp"
 }

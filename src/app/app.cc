@@ -12,11 +12,13 @@
 #include <thread>
 
 #include "app/data_folder.h"
+#include "app/listeners.h"
 #include "app/open_files.h"
 #include "backends/llama_backend.h"
 #include "fleet/fleet.h"
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
+#include "http/handlers/embeddings.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
@@ -25,6 +27,7 @@
 #include "http/routes.h"
 #include "metrics/metrics.h"
 #include "net/server.h"
+#include "services/embed.h"
 #include "services/generate.h"
 #include "services/health.h"
 #include "services/intake.h"
@@ -42,15 +45,6 @@ constexpr std::chrono::milliseconds kReadyPoll{20};
 int refuse_to_start(const Error& error) {
   std::cerr << "gbgreg: " << error.message << (error.detail.empty() ? "" : " (" + error.detail + ")") << std::endl;
   return 1;
-}
-
-Error open_to_others(const std::string& address) {
-  return {
-      .kind = Kind::forbidden,
-      .code = "open_to_others",
-      .message = "Other machines could reach " + address +
-                 ", and whoever reaches it may ask, upload and delete. Listen on 127.0.0.1, [::1] or unix:/path.sock "
-                 "instead, or say --insecure (GBGREG_INSECURE=1) if that is what you want."};
 }
 
 std::shared_ptr<backends::Backend> make_llama(const std::string& address, const std::string& bearer) {
@@ -103,7 +97,7 @@ void cap_connections(net::Options& options, const OpenFilesLimit& limit) {
       options.connections_max, wanted, limit.now);
 }
 
-// "127.0.0.1:3333", and for "unix:/x.sock" "--unix-socket /x.sock http://localhost".
+// "http://127.0.0.1:3333", and for "unix:/x.sock" "--unix-socket /x.sock http://localhost".
 std::string as_curl_takes_it(const std::string& address) {
   constexpr std::string_view kUnix = "unix:";
   return address.starts_with(kUnix) ? "--unix-socket " + address.substr(kUnix.size()) + " http://localhost" : address;
@@ -112,11 +106,13 @@ std::string as_curl_takes_it(const std::string& address) {
 // Prints where the gateway is, and once the models have settled how many of them are up and what to try.
 class Greeting {
  public:
-  Greeting(IoContext& context, const fleet::Fleet& fleet, std::string address)
-      : timer_(context), fleet_(fleet), address_(std::move(address)), began_(std::chrono::steady_clock::now()) {}
+  Greeting(IoContext& context, const fleet::Fleet& fleet, std::vector<std::string> addresses)
+      : timer_(context), fleet_(fleet), addresses_(std::move(addresses)), began_(std::chrono::steady_clock::now()) {}
 
   void say_listening(const std::string& version) {
-    std::cout << "gbgreg " << version << " is listening on " << address_ << std::endl;
+    std::cout << "gbgreg " << version << " is listening on " << addresses_.front() << "\n";
+    for (std::size_t i = 1; i < addresses_.size(); ++i) std::cout << "and on " << addresses_[i] << "\n";
+    std::cout << std::flush;
     watch();
   }
 
@@ -141,7 +137,7 @@ class Greeting {
       std::cout << fmt::format("  {:14} {:20} {:8} {}\n", view.role, view.model, llm::state_name(view.state),
                                view.detail);
     }
-    const std::string curl = "  curl -s " + as_curl_takes_it(address_);
+    const std::string curl = "  curl -s " + as_curl_takes_it(addresses_.front());
     std::cout << "Try:\n"
               << curl << "/api/generate -d '{\"prompt\":\"Hello\"}'\n"
               << curl << "/health\n"
@@ -150,7 +146,7 @@ class Greeting {
 
   asio::steady_timer timer_;
   const fleet::Fleet& fleet_;
-  std::string address_;
+  std::vector<std::string> addresses_;
   SteadyTime began_;
 };
 
@@ -161,6 +157,15 @@ int serve(const config::Config& config, const std::string& version) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   const OpenFilesLimit open_files = raise_open_files_limit();
+  net::ServiceManager service_manager;
+  auto inherited = service_manager.take_sockets();
+  if (!inherited) return refuse_to_start(inherited.error());
+  std::unique_ptr<net::Certificates> certificates;
+  if (config.tls) {
+    auto loaded = net::Certificates::load(*config.tls);
+    if (!loaded) return refuse_to_start(loaded.error());
+    certificates = std::move(*loaded);
+  }
 
   storage::Disk disk;
   auto folder = DataFolder::open(config.data, disk);
@@ -194,41 +199,39 @@ int serve(const config::Config& config, const std::string& version) {
   fleet_options.worker_open_files_max = open_files.before;
   fleet::Fleet fleet(fleet_options, clock, make_llama);
   services::Generate generate(fleet, registry, clock);
+  services::Embed embed(fleet, registry, clock);
   services::Health health(fleet, stores, clock, config.http.upload_bytes_max, version);
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
   http::AskHandlers ask_handlers(generate, clock, json_reading);
+  http::EmbeddingHandlers embedding_handlers(embed, json_reading);
   http::ModelHandlers model_handlers(fleet, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
   http::UploadHandlers upload_handlers(intake, config.http);
-  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, health_handlers, model_handlers,
-                                             openai_handlers, upload_handlers}),
+  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, embedding_handlers, health_handlers,
+                                             model_handlers, openai_handlers, upload_handlers}),
                           config.http, registry, clock);
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);
 
-  std::string address;
-  for (const std::string& text : config.listen) {
-    auto endpoint = net::parse_endpoint(text);
-    if (!endpoint) return refuse_to_start(endpoint.error());
-    if (!net::is_loopback(*endpoint) && !config.insecure) return refuse_to_start(open_to_others(text));
-    auto bound = server.listen(*endpoint);
-    if (!bound) return refuse_to_start(bound.error());
-    if (address.empty()) address = net::endpoint_text(*bound);
-  }
+  auto addresses = listen_everywhere(server, config, std::move(*inherited), certificates.get());
+  if (!addresses) return refuse_to_start(addresses.error());
 
   IoContext main_context;
   asio::signal_set signals(main_context, SIGINT, SIGTERM);
   signals.async_wait([&](const boost::system::error_code&, int) { main_context.stop(); });
   fleet.start();
   server.start();
-  Greeting greeting(main_context, fleet, address);
+  const CertificateWatch certificate_watch(main_context, certificates.get());
+  Greeting greeting(main_context, fleet, std::move(*addresses));
   greeting.say_listening(version);
+  service_manager.notify("READY=1");
   main_context.run();
 
   spdlog::info("stopping: answers under way may finish, then the models end");
+  service_manager.notify("STOPPING=1");
   signals.cancel();
   std::signal(SIGINT, SIG_DFL);  // A second Ctrl-C means it.
   alarm(kShutdownSecondsMax);

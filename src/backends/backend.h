@@ -4,10 +4,13 @@
 // A backend keeps no state of a request. Any I/O thread may call it; the call runs on the thread it is given.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "core/core.h"
+#include "llm/embedding.h"
 #include "llm/llm.h"
+#include "net/client.h"
 #include "net/io_thread.h"
 
 namespace gbgreg::backends {
@@ -15,7 +18,7 @@ namespace gbgreg::backends {
 // What is sent to a backend in its own dialect. The views outlive the call.
 struct Post {
   std::string_view target;
-  std::string_view body;
+  net::BodyParts body;
   SteadyTime deadline = SteadyTime::max();
 };
 
@@ -23,8 +26,11 @@ struct Post {
 class ByteSink {
  public:
   virtual ~ByteSink() = default;
-  // Never empty. Errors: cancelled when the reader has left; backend_failed when these bytes are no answer.
-  virtual Task<Result<void>> bytes(std::string_view piece) = 0;
+  // Never empty. True when drain() has to be awaited before the next piece, false when nothing has to wait, which costs
+  // no coroutine. Errors: backend_failed when these bytes are no answer.
+  virtual Result<bool> bytes(std::string_view piece) = 0;
+  // Waits until the reader has taken what came. Errors: cancelled when the reader has left; as bytes().
+  virtual Task<Result<void>> drain() = 0;
 };
 
 class Backend {
@@ -39,6 +45,14 @@ class Backend {
 
   // How many tokens the request's prompt has here. Errors: as generate.
   virtual Task<Result<int>> count_tokens(net::IoThread& io, const llm::Request& request) = 0;
+
+  // The vectors of `inputs`, of which there are a few. Only of a backend that embeds. Errors: as generate; malformed
+  // with the code "prompt_too_long" when one has more tokens than the model takes.
+  virtual Task<Result<llm::EmbedBatch>> embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
+                                              SteadyTime deadline) = 0;
+
+  // The tokens of `text`, those included that the model wants around it. Errors: as generate.
+  virtual Task<Result<llm::TokenIds>> tokens(net::IoThread& io, std::string_view text, SteadyTime deadline) = 0;
 
   // Sends `post` as it is and puts the body of a successful answer into `sink`. What the bytes mean is the caller's
   // business; any other answer is an error here. Errors: as generate.

@@ -13,10 +13,16 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
   Parsed parsed;
   CLI::App* serve = app.add_subcommand("serve", "Run the gateway and its models.");
   serve->footer(
-      "Each flag can be set in the environment too: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE,\n"
-      "GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_INSECURE=1. Flags go over the environment, and that over the file.");
+      "Each flag can be set in the environment too: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_TLS_CERTIFICATE, "
+      "GBGREG_TLS_KEY,\n"
+      "GBGREG_DATA, GBGREG_ENGINE, GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_INSECURE=1. Flags go over the environment,\n"
+      "and that over the file.");
   serve->add_option("--config", parsed.flags.config, "YAML file with settings; none is needed");
-  serve->add_option("--listen", parsed.flags.listen, "Address, or several with commas [127.0.0.1:3333]");
+  serve->add_option("--listen", parsed.flags.listen,
+                    "Address, or several with commas; https://… for TLS [127.0.0.1:3333]");
+  serve->add_option("--tls-certificate", parsed.flags.tls_certificate,
+                    "Certificate chain, PEM, for https://… addresses");
+  serve->add_option("--tls-key", parsed.flags.tls_key, "Its private key, PEM");
   serve->add_option("--data", parsed.flags.data, "Folder for database and uploads [~/.local/share/gbgreg]");
   serve->add_option("--engine", parsed.flags.engine, "The llama-server program");
   serve->add_option("--models", parsed.flags.models, "Folder in which model files are looked for");

@@ -18,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kEngineVersion = "v0.5.0";
-constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision"};
+constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technical", "documentation", "vision",
+                                                        "embedding"};
 constexpr int kDemoContextTokens = 2048;
 constexpr std::initializer_list<const char*> kLogLevels{"trace", "debug", "info", "warn", "error", "off"};
 constexpr std::size_t kFileBytesMax = 1024 * 1024;
@@ -97,6 +98,14 @@ void read_bound(const YAML::Node& map, const char* key, std::optional<std::chron
   out = std::chrono::milliseconds{ms};
 }
 
+void read_boolean(const YAML::Node& map, const char* key, bool& out) {
+  const YAML::Node node = map[key];
+  if (!node) return;
+  if (!node.IsScalar() || !YAML::convert<bool>::decode(node, out)) {
+    bad(node, std::string("`") + key + "` must be true or false.");
+  }
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> items;
   std::size_t from = 0;
@@ -157,9 +166,44 @@ void check_name(const YAML::Node& node, const std::string& what, std::string_vie
   }
 }
 
+std::optional<fleet::Pooling> read_pooling(const YAML::Node& map) {
+  const YAML::Node node = map["pooling"];
+  if (!node) return std::nullopt;
+  if (node.IsScalar() && node.Scalar() == "mean") return fleet::Pooling::mean;
+  if (node.IsScalar() && node.Scalar() == "cls") return fleet::Pooling::cls;
+  if (node.IsScalar() && node.Scalar() == "last") return fleet::Pooling::last;
+  bad(node, "`pooling` must be mean, cls or last.");
+}
+
+// What makes a role one for embeddings.
+void read_embedder(const std::string& role, const YAML::Node& node, fleet::WorkerOptions& worker) {
+  read_boolean(node, "embeddings", worker.embeds);
+  worker.pooling = read_pooling(node);
+  read_number(node, "dimensions_min", 1, 1'000'000, worker.dimensions_min);
+  if (worker.embeds && node["mmproj"]) {
+    bad(node, "role `" + role + "` has `embeddings`, so it can have no `mmproj`: images are not embedded.");
+  }
+  if (!worker.embeds && (worker.pooling || worker.dimensions_min > 0)) {
+    bad(node, "role `" + role + "` needs `embeddings: true` for `pooling` and `dimensions_min`.");
+  }
+}
+
+// A model's name alone must tell what it may be asked for.
+void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions>& workers) {
+  for (const auto& one : workers) {
+    for (const auto& other : workers) {
+      if (one.model != other.model || one.embeds == other.embeds) continue;
+      bad(roles, "the roles `" + one.role + "` and `" + other.role + "` call their models `" + one.model +
+                     "`, but only one of them is for embeddings: give it another name.");
+    }
+  }
+}
+
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
                                const fs::path& models) {
-  check_keys(node, "role `" + role + "`", {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms"});
+  check_keys(node, "role `" + role + "`",
+             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "embeddings", "pooling",
+              "dimensions_min"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -170,6 +214,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   read_number(node, "slots", 1, 256, worker.slots);
   read_number(node, "threads", 0, 1024, worker.threads);
   read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
+  read_embedder(role, node, worker);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
   check_name(node, "`model` of role `" + role + "`", worker.model);
   if (std::int64_t{worker.context_tokens} * worker.slots > kContextTokensMax) {
@@ -184,7 +229,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   return worker;
 }
 
-// The four roles with the models that tools/make_demo_models.mjs makes.
+// The roles with the models that tools/make_demo_models.mjs makes.
 std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
   std::vector<fleet::WorkerOptions> workers;
   for (const char* role : kDemoRoles) {
@@ -196,6 +241,7 @@ std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
     worker.context_tokens = kDemoContextTokens;
     worker.threads = 1;  // A tiny model falls from thousands of tokens a second to eight when threads fight for a core.
     if (worker.role == "vision") worker.projector_file = models / "demo-vision-mmproj.gguf";
+    worker.embeds = worker.role == "embedding";
     workers.push_back(std::move(worker));
   }
   return workers;
@@ -225,10 +271,32 @@ std::string read_text_file(const fs::path& path) {
   return text;
 }
 
+void read_tls(const YAML::Node& tls, const Environment& environment, Config& config) {
+  check_keys(tls, "`tls`", {"certificate", "key"});
+  std::string certificate, key;
+  read_text(tls, "certificate", certificate);
+  read_text(tls, "key", key);
+  config.tls = net::CertificateFiles{.certificate = expand(certificate, environment), .key = expand(key, environment)};
+}
+
+void check_tls(const Config& config) {
+  if (config.tls) {
+    const bool is_whole = !config.tls->certificate.empty() && !config.tls->key.empty();
+    if (!is_whole) throw BadConfig{"`tls` needs both `certificate` and `key` (--tls-certificate and --tls-key)."};
+    return;
+  }
+  const auto secure =
+      std::ranges::find_if(config.listen, [](const std::string& address) { return address.starts_with("https://"); });
+  if (secure == config.listen.end()) return;
+  throw BadConfig{"`listen` has " + *secure +
+                  ", so `tls` must name a certificate and a key (--tls-certificate and --tls-key)."};
+}
+
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
-  check_keys(root, "the configuration",
-             {"listen", "hosts", "origins", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
+  check_keys(
+      root, "the configuration",
+      {"listen", "tls", "hosts", "origins", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
@@ -253,6 +321,7 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
     read_bound(limits, "queue_wait_ms_max", config.fleet.queue_wait_max);
   }
+  if (const YAML::Node tls = root["tls"]) read_tls(tls, environment, config);
   if (root["roles"]) roles = root["roles"];
 }
 
@@ -276,6 +345,11 @@ Config read_all(const Flags& flags, const Environment& environment) {
     return flag ? flag : environment(variable);
   };
   if (const auto set = over(flags.listen, "GBGREG_LISTEN")) config.listen = split_list(*set);
+  const auto certificate = over(flags.tls_certificate, "GBGREG_TLS_CERTIFICATE");
+  const auto key = over(flags.tls_key, "GBGREG_TLS_KEY");
+  if ((certificate || key) && !config.tls) config.tls.emplace();
+  if (certificate) config.tls->certificate = expand(*certificate, environment);
+  if (key) config.tls->key = expand(*key, environment);
   if (const auto set = over(flags.data, "GBGREG_DATA")) config.data = expand(*set, environment);
   if (const auto set = over(flags.engine, "GBGREG_ENGINE")) config.fleet.engine = expand(*set, environment);
   if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
@@ -284,6 +358,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
   check_origins(config.http.origins);
   config.insecure = flags.insecure || environment("GBGREG_INSECURE") == "1";
   if (config.listen.empty()) throw BadConfig{"`listen` needs at least one address."};
+  check_tls(config);
   if (std::ranges::find(kLogLevels, config.log_level) == kLogLevels.end()) {
     throw BadConfig{"`log_level` must be trace, debug, info, warn, error or off."};
   }
@@ -302,6 +377,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
       if (role.contains('/')) bad(entry.first, "the name of a role must have no slash.");
       config.fleet.workers.push_back(read_role(role, entry.second, environment, config.models));
     }
+    check_kinds(roles, config.fleet.workers);
   } catch (const YAML::Exception& error) {
     throw BadConfig{error.what()};
   }

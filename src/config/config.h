@@ -3,7 +3,11 @@
 // Every key is documented here, beside what it sets. Without any of them the gateway runs with the demo models.
 // Reading has no side effects: folders are made by app/.
 //
-//   listen: 127.0.0.1:3333          # or [::1]:3333, or unix:/path/to.sock; a list for several
+//   listen: 127.0.0.1:3333          # or [::1]:3333, unix:/path/to.sock, https://0.0.0.0:3333; a list for several.
+//                                   # [::]:3333 is IPv6 only. Sockets that systemd hands over take its place.
+//   tls:                            # for the addresses of `listen` that begin with https://; others are plain HTTP
+//     certificate: /etc/…/chain.pem # PEM, the server's own first; both files are looked at every 5 s, and when they
+//     key: /etc/…/key.pem           # change new connections use the new pair. PEM, without a passphrase
 //   data: ~/.local/share/gbgreg     # database, uploads/, projects/
 //   engine: …/bin/llama-server      # the inference engine
 //   models: …/models                # where relative model files are looked for
@@ -27,9 +31,15 @@
 //       slots: 4                    # answers at once
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
+//     embedding:
+//       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
+//       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong
+//       dimensions_min: 64          # how short its vectors may be cut, for models trained for that; else not at all
+//       …                           # and the keys above; its context is at most what it was trained for
 //
-// Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_DATA, GBGREG_ENGINE, GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE,
-// GBGREG_ORIGINS (with commas) and GBGREG_INSECURE=1, which as a flag is --insecure.
+// Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_TLS_CERTIFICATE, GBGREG_TLS_KEY, GBGREG_DATA, GBGREG_ENGINE,
+// GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, GBGREG_ORIGINS (with commas) and GBGREG_INSECURE=1, which as a flag is
+// --insecure.
 #pragma once
 
 #include <filesystem>
@@ -46,12 +56,13 @@
 namespace gbgreg::config {
 
 struct Flags {
-  std::optional<std::string> config, listen, data, engine, models, log_level;
+  std::optional<std::string> config, listen, tls_certificate, tls_key, data, engine, models, log_level;
   bool insecure = false;
 };
 
 struct Config {
   std::vector<std::string> listen = {"127.0.0.1:3333"};
+  std::optional<net::CertificateFiles> tls = {};
   std::filesystem::path data;
   std::filesystem::path models;
   std::string log_level = "info";

@@ -39,7 +39,8 @@ TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
   EXPECT_EQ(config->listen, std::vector<std::string>{"127.0.0.1:3333"});
   EXPECT_EQ(config->data, "/home/x/.local/share/gbgreg");
   EXPECT_EQ(config->fleet.engine, "/home/x/.cache/gbgreg/engine/v0.5.0/bin/llama-server");
-  ASSERT_EQ(config->fleet.workers.size(), 4U);
+  ASSERT_EQ(config->fleet.workers.size(), 5U);
+  for (const auto& worker : config->fleet.workers) EXPECT_EQ(worker.embeds, worker.model == "demo-embedding");
   EXPECT_EQ(config->fleet.workers[3].model, "demo-vision");
   EXPECT_TRUE(config->fleet.workers[3].is_demo);
   EXPECT_EQ(config->fleet.workers[3].projector_file, "/home/x/.cache/gbgreg/models/demo-vision-mmproj.gguf");
@@ -91,6 +92,24 @@ TEST_F(ConfigTest, ReadsHowLongARequestMayWait) {
   EXPECT_EQ(load_text("limits: { queue_wait_ms_max: off }\n")->fleet.queue_wait_max, fleet::Options::kNoBound);
 }
 
+TEST_F(ConfigTest, ReadsRolesForEmbeddings) {
+  const auto config = load_text(R"(
+roles:
+  texts: { model: coder, file: coder.gguf, embeddings: false }
+  vectors: { model: embedder, file: e.gguf, embeddings: true, pooling: cls, dimensions_min: 64 }
+  others: { model: another, file: e.gguf, embeddings: yes }
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  const auto& workers = config->fleet.workers;
+  EXPECT_FALSE(workers[0].embeds);
+  EXPECT_TRUE(workers[1].embeds);
+  EXPECT_EQ(workers[1].pooling, fleet::Pooling::cls);
+  EXPECT_EQ(workers[1].dimensions_min, 64);
+  EXPECT_TRUE(workers[2].embeds);
+  EXPECT_EQ(workers[2].pooling, std::nullopt);
+  EXPECT_EQ(workers[2].dimensions_min, 0);
+}
+
 TEST_F(ConfigTest, CallsAModelADemoByItsFileAndNotByItsName) {
   const auto config = load_text(R"(
 roles:
@@ -130,11 +149,22 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"roles:\n  a: { model: auto, file: y }\n", "not `auto`"},
       {"roles:\n  a: { model: 'x y', file: y }\n", "`model` of role `a` must be"},
       {"roles:\n  a: { model: x, file: y, context: 10000000, slots: 256 }\n", "`context` times `slots`"},
+      {"roles:\n  a: { model: x, file: y, embeddings: 1 }\n", "`embeddings` must be true or false"},
+      {"roles:\n  a: { model: x, file: y, embeddings: true, pooling: rank }\n", "`pooling` must be mean, cls or last"},
+      {"roles:\n  a: { model: x, file: y, pooling: mean }\n", "needs `embeddings: true`"},
+      {"roles:\n  a: { model: x, file: y, dimensions_min: 8 }\n", "needs `embeddings: true`"},
+      {"roles:\n  a: { model: x, file: y, embeddings: true, mmproj: z }\n", "it can have no `mmproj`"},
+      {"roles:\n  a: { model: x, file: y, embeddings: true }\n  b: { model: x, file: y }\n", "give it another name"},
       {"hosts: { a: b }\n", "`hosts` must be a text or a list"},
       {"origins: [https://app.example.org/chat]\n", "is not an origin"},
       {"origins: app.example.org\n", "is not an origin"},
       {"origins: ['*']\n", "is not an origin"},
       {"log_level: verbose\n", "`log_level` must be trace"},
+      {"tls: { certificate: a }\n", "`tls` needs both"},
+      {"tls: { key: a }\n", "`tls` needs both"},
+      {"tls: { certificate: a, key: b, passphrase: c }\n", "`passphrase` is not a key of `tls`"},
+      {"tls: a\n", "must be a map"},
+      {"listen: ['127.0.0.1:1', 'https://127.0.0.1:2']\n", "`listen` has https://127.0.0.1:2, so `tls` must"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.yaml);
@@ -143,6 +173,22 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
     EXPECT_THAT(config.error().message, HasSubstr(c.says));
     EXPECT_THAT(config.error().message, HasSubstr(file_.string()));
   }
+}
+
+TEST_F(ConfigTest, PutsTheFilesOfTlsTogetherFromWhereverTheyAreNamed) {
+  EXPECT_FALSE(load(Flags{}, environment())->tls);
+  variables_["GBGREG_TLS_KEY"] = "/env/key.pem";
+  const auto config = load_text("listen: https://127.0.0.1:1\ntls: { certificate: ~/chain.pem, key: /file/key.pem }\n");
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_TRUE(config->tls);
+  EXPECT_EQ(config->tls->certificate, "/home/x/chain.pem");
+  EXPECT_EQ(config->tls->key, "/env/key.pem");
+  flags_.tls_key = "/flag/key.pem";
+  flags_.tls_certificate = "/flag/chain.pem";
+  const auto flagged = load_text("listen: https://127.0.0.1:1\n");
+  ASSERT_TRUE(flagged) << flagged.error().message;
+  EXPECT_EQ(flagged->tls->certificate, "/flag/chain.pem");
+  EXPECT_EQ(flagged->tls->key, "/flag/key.pem");
 }
 
 TEST_F(ConfigTest, SaysThatAFileCannotBeRead) {

@@ -43,25 +43,68 @@ int threads_for(const WorkerOptions& worker) {
 // nothing, and a healthy worker would be restarted.
 int http_threads_for(const WorkerOptions& worker) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const int kept_per_core = static_cast<int>(net::Options{}.idle_connections_per_backend_max);
+  // As many as were ever busy on one core at once.
+  const int kept_per_core = std::min(worker.slots, static_cast<int>(net::Options{}.idle_connections_per_backend_max));
   return worker.slots + kept_per_core * cores + kHttpThreadsSpare;
+}
+
+std::string_view pooling_name(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::mean:
+      return "mean";
+    case Pooling::cls:
+      return "cls";
+    case Pooling::last:
+      return "last";
+  }
+  return "mean";
+}
+
+// The owner's word, the file's, or what most models are made for.
+Pooling pooling_of(const WorkerOptions& worker, const ModelFacts& facts) {
+  if (worker.pooling) return *worker.pooling;
+  return facts.pooling.value_or(Pooling::mean);
+}
+
+// Where the vector is the last token's, the engine reads a text in parts, and wants room for one token more.
+int spare_tokens(const WorkerOptions& worker, const ModelFacts& facts) {
+  return pooling_of(worker, facts) == Pooling::last ? 1 : 0;
+}
+
+int context_for(const WorkerOptions& worker, const ModelFacts& facts) {
+  return worker.embeds ? embedding_tokens_max(worker, facts) + spare_tokens(worker, facts) : worker.context_tokens;
+}
+
+// A text that is embedded must fit into one batch.
+int batch_for(const WorkerOptions& worker, const ModelFacts& facts) {
+  if (worker.embeds) return embedding_tokens_max(worker, facts);
+  return worker.projector_file.empty() ? worker.batch_tokens : std::max(worker.batch_tokens, kImageBatchTokens);
 }
 
 }  // namespace
 
+int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts) {
+  if (!facts.context_tokens) return worker.context_tokens;
+  return std::max(1, std::min(worker.context_tokens, *facts.context_tokens - spare_tokens(worker, facts)));
+}
+
 Command engine_command(const std::filesystem::path& engine, const WorkerOptions& worker, const EngineLife& life,
                        std::span<const std::string> parent_environment) {
-  const bool sees_images = !worker.projector_file.empty();
-  const std::string batch =
-      std::to_string(sees_images ? std::max(worker.batch_tokens, kImageBatchTokens) : worker.batch_tokens);
+  const std::string batch = std::to_string(batch_for(worker, life.facts));
   Command command{.program = engine.string()};
   auto& arguments = command.arguments;
   arguments = {"-m", worker.model_file.string(), "--alias", worker.model, "--host", life.socket.string()};
-  if (sees_images) arguments.insert(arguments.end(), {"--mmproj", worker.projector_file.string()});
+  if (!worker.projector_file.empty()) {
+    arguments.insert(arguments.end(), {"--mmproj", worker.projector_file.string()});
+  }
+  if (worker.embeds) {
+    const std::string pooling(pooling_name(pooling_of(worker, life.facts)));
+    arguments.insert(arguments.end(), {"--embeddings", "--pooling", pooling});
+  }
   arguments.insert(arguments.end(),
                    {
                        "-c",
-                       std::to_string(worker.context_tokens * worker.slots),  // Divided among the slots.
+                       std::to_string(context_for(worker, life.facts) * worker.slots),  // Divided among the slots.
                        "-np",
                        std::to_string(worker.slots),
                        "-t",

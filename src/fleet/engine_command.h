@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fleet/model_file.h"
 #include "fleet/options.h"
 #include "fleet/process.h"
 
@@ -14,8 +15,12 @@ namespace gbgreg::fleet {
 // What differs from life to life of a worker.
 struct EngineLife {
   std::filesystem::path socket;
-  std::string key;  // The gateway's secret for this life; no other local program may use the worker.
+  std::string key;        // The gateway's secret for this life; no other local program may use the worker.
+  ModelFacts facts = {};  // Of a model that embeds: what its file says today.
 };
+
+// How many tokens of one text a model that embeds takes: what is configured, but no more than it was trained for.
+int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts);
 
 // `parent_environment` is the gateway's own ("NAME=value"): only names that a GPU driver or the C library need pass, so
 // neither its secrets nor LLAMA_ARG_… settings of the owner's shell reach the engine.

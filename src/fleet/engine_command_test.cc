@@ -47,6 +47,53 @@ TEST(EngineCommand, GivesAnImageRoomInOneBatch) {
   EXPECT_THAT(command.arguments, IsSupersetOf({"--mmproj", "/models/projector.gguf", "-b", "-ub", "512"}));
 }
 
+WorkerOptions embedder(int context_tokens) {
+  WorkerOptions worker = kText;
+  worker.embeds = true;
+  worker.context_tokens = context_tokens;
+  return worker;
+}
+
+std::string value_of(const Command& command, std::string_view flag) {
+  const auto found = std::ranges::find(command.arguments, flag);
+  return found == command.arguments.end() ? "" : *std::next(found);
+}
+
+TEST(EngineCommand, GivesATextThatIsEmbeddedRoomInOneBatch) {
+  const Command command = engine_command("/opt/llama-server", embedder(2048), kLife, {});
+  EXPECT_THAT(command.arguments, Contains("--embeddings"));
+  for (const char* flag : {"-b", "-ub"}) EXPECT_EQ(value_of(command, flag), "2048") << flag;
+  EXPECT_EQ(value_of(command, "-c"), "8192");
+}
+
+TEST(EngineCommand, PoolsAsTheOwnerSaysThenAsTheFileSaysThenByTheMean) {
+  EngineLife life = kLife;
+  WorkerOptions worker = embedder(2048);
+  EXPECT_EQ(value_of(engine_command("/e", worker, life, {}), "--pooling"), "mean");
+  life.facts.pooling = Pooling::cls;
+  EXPECT_EQ(value_of(engine_command("/e", worker, life, {}), "--pooling"), "cls");
+  worker.pooling = Pooling::last;
+  EXPECT_EQ(value_of(engine_command("/e", worker, life, {}), "--pooling"), "last");
+}
+
+TEST(EngineCommand, EmbedsNoLongerTextThanTheModelWasTrainedFor) {
+  EngineLife life = kLife;
+  life.facts.context_tokens = 512;
+  const Command command = engine_command("/e", embedder(2048), life, {});
+  EXPECT_EQ(value_of(command, "-ub"), "512");
+  EXPECT_EQ(value_of(command, "-c"), "2048");
+  EXPECT_EQ(embedding_tokens_max(embedder(256), life.facts), 256);
+}
+
+TEST(EngineCommand, LeavesTheEngineItsSpareTokenWhereTheLastOneIsTheVector) {
+  EngineLife life = kLife;
+  life.facts = {.context_tokens = 512, .pooling = Pooling::last};
+  EXPECT_EQ(embedding_tokens_max(embedder(512), life.facts), 511);
+  EXPECT_EQ(embedding_tokens_max(embedder(256), life.facts), 256);
+  EXPECT_EQ(value_of(engine_command("/e", embedder(256), life, {}), "-c"), "1028");
+  EXPECT_EQ(embedding_tokens_max(embedder(256), {}), 256);
+}
+
 TEST(EngineCommand, TakesAtLeastOneThreadWhenNoneIsNamed) {
   WorkerOptions worker = kText;
   worker.threads = 0;

@@ -208,6 +208,8 @@ std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const {
   return {picture, &picture->views};
 }
 
+std::optional<Lease> Fleet::try_lease(std::string_view backend_id) { return state_->try_lease(backend_id); }
+
 std::vector<llm::BackendView> Fleet::views() const {
   const auto picture = state_->picture();
   std::vector<llm::BackendView> views = picture->views;
@@ -228,7 +230,7 @@ std::vector<llm::BackendView> Fleet::views() const {
 Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority, SteadyTime deadline, Attempt attempt,
                                  const llm::Caller* caller) {
   if (attempt == Attempt::first) {
-    if (auto lease = state_->try_lease(backend_id)) co_return std::move(*lease);
+    if (auto lease = try_lease(backend_id)) co_return std::move(*lease);
   }
   auto request = std::make_shared<LeaseRequest>();
   request->waiter = {.id = state_->next_waiter_id(),

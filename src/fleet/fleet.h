@@ -98,6 +98,8 @@ class Fleet {
   // 503), timed_out (deadline; 504), cancelled (the task was cancelled).
   Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline,
                             Attempt attempt = Attempt::first, const llm::Caller* caller = nullptr);
+  // A lease when a slot is free at this moment and nobody waits for it; lease() begins with the same. Any thread.
+  std::optional<Lease> try_lease(std::string_view backend_id);
 
  private:
   std::shared_ptr<FleetState> state_;  // Shared with the leases, which may outlive the fleet.

@@ -57,6 +57,12 @@ class FakeBackend final : public backends::Backend {
     co_return llm::Completion{};
   }
   Task<Result<int>> count_tokens(net::IoThread&, const llm::Request&) override { co_return 0; }
+  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime) override {
+    co_return llm::EmbedBatch{};
+  }
+  Task<Result<llm::TokenIds>> tokens(net::IoThread&, std::string_view, SteadyTime) override {
+    co_return llm::TokenIds{};
+  }
   Task<Result<void>> post(net::IoThread&, const backends::Post&, backends::ByteSink&) override {
     co_return Result<void>{};
   }
@@ -209,6 +215,22 @@ TEST_F(FleetTest, BringsItsWorkersUpAndSaysWhereTheyRun) {
   struct stat status{};
   ASSERT_EQ(::stat(options_.run_folder.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & ALLPERMS, static_cast<mode_t>(S_IRWXU));
+}
+
+TEST_F(FleetTest, ShowsWhichOfItsModelsEmbed) {
+  add_worker("texts");
+  add_worker("vectors");
+  options_.workers[1].embeds = true;
+  options_.workers[1].is_demo = true;
+  options_.workers[1].dimensions_min = 8;
+  options_.workers[1].context_tokens = 300;
+  make_fleet();
+  const auto views = fleet_->snapshot();
+  EXPECT_FALSE(views->at(0).embeds);
+  EXPECT_TRUE(views->at(1).embeds);
+  EXPECT_EQ(views->at(1).dimensions_min, 8);
+  EXPECT_EQ(views->at(1).context_tokens, 300);
+  EXPECT_THAT(views->at(1).detail, HasSubstr("its vectors"));
 }
 
 TEST_F(FleetTest, LeasesASlotWithTheAddressAndKeyOfTheWorker) {

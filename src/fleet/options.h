@@ -10,11 +10,17 @@
 
 namespace gbgreg::fleet {
 
+// How the vectors of a text's tokens become one.
+enum class Pooling : std::uint8_t { mean, cls, last };
+
 struct WorkerOptions {
   std::string role;                           // "technical"
   std::string model;                          // "demo-technical"
   std::filesystem::path model_file;           // A GGUF file.
   std::filesystem::path projector_file = {};  // The vision projector, for models that see.
+  bool embeds = false;                        // It makes vectors of texts, and nothing else.
+  std::optional<Pooling> pooling = {};        // Of one that embeds, when its file says nothing, or wrong.
+  int dimensions_min = 0;                     // Likewise: how short its vectors may be cut; 0 is not at all.
   bool is_demo = false;                       // Random weights: said in /health.
   int context_tokens = 4096;                  // For each slot.
   int slots = 4;

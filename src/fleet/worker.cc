@@ -49,6 +49,11 @@ std::unexpected<Error> not_started(std::string sentence) {
   return fail(Kind::unavailable, "worker_not_started", std::move(sentence));
 }
 
+std::string_view demo_detail(const WorkerOptions& worker) {
+  return worker.embeds ? "A demo model with random weights: its vectors mean little."
+                       : "A demo model with random weights: its answers mean nothing.";
+}
+
 spdlog::level::level_enum level_for(const LogLine& line) {
   // What people ask is not logged unless the owner wants it.
   return line.level == LogLevel::error && line.may_be_told ? spdlog::level::warn : spdlog::level::debug;
@@ -194,7 +199,8 @@ Result<void> Worker::start_process() {
   std::error_code ignored;
   std::filesystem::remove(socket_, ignored);  // The engine does not bind over a stale one.
 
-  const EngineLife life{.socket = socket_, .key = random_hex(kKeyBytes)};
+  if (options_.embeds) facts_ = read_model_facts(options_.model_file);
+  const EngineLife life{.socket = socket_, .key = random_hex(kKeyBytes), .facts = facts_};
   const std::vector<std::string> environment = own_environment();
   Command command = engine_command(surroundings_.options.engine, options_, life, environment);
   command.open_files_max = surroundings_.options.worker_open_files_max;
@@ -323,6 +329,7 @@ llm::BackendView Worker::view() const {
   view.sees_images = !options_.projector_file.empty();
   view.is_demo = options_.is_demo;
   view.context_tokens = options_.context_tokens;
+  if (options_.embeds) describe_embedder(view);
   view.model_bytes = model_bytes_;
   view.slots_total = options_.slots;
   view.slots_free = scheduler_.slots_free();
@@ -335,9 +342,16 @@ llm::BackendView Worker::view() const {
   if (view.state == llm::BackendState::ready) view.placement = log_.placement();
   if (process_) view.process_id = process_->id();
   view.detail = scheduler_.detail();
-  if (view.detail.empty() && options_.is_demo)
-    view.detail = "A demo model with random weights: its answers mean nothing.";
+  if (view.detail.empty() && options_.is_demo) view.detail = demo_detail(options_);
   return view;
+}
+
+void Worker::describe_embedder(llm::BackendView& view) const {
+  view.embeds = true;
+  view.dimensions_min = options_.dimensions_min;
+  view.context_tokens = embedding_tokens_max(options_, facts_);
+  if (!facts_.architecture.empty()) view.architecture = facts_.architecture;
+  view.embedding_numbers = facts_.embedding_numbers.value_or(0);
 }
 
 }  // namespace gbgreg::fleet

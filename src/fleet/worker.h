@@ -20,6 +20,7 @@
 #include "fleet/engine_log.h"
 #include "fleet/figures.h"
 #include "fleet/fleet.h"
+#include "fleet/model_file.h"
 #include "fleet/options.h"
 #include "fleet/picture.h"
 #include "fleet/process.h"
@@ -92,6 +93,7 @@ class Worker {
   Result<void> check_files() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);
+  void describe_embedder(llm::BackendView& view) const;
   void set_timer();
   SteadyTime now() const { return surroundings_.clock.steady(); }
 
@@ -102,6 +104,7 @@ class Worker {
   std::shared_ptr<const Seat> seat_;
   Scheduler scheduler_;
   EngineLog log_;
+  ModelFacts facts_;  // Of a model that embeds; read anew at each start.
   Figures figures_;
   std::unique_ptr<ChildProcess> process_;
   std::filesystem::path socket_;

@@ -9,9 +9,8 @@ namespace {
 
 // A header carries visible ASCII; what is configured or decided may be anything.
 std::string header_text(std::string_view text) {
-  std::string clean;
-  clean.reserve(text.size());
-  for (const char c : text) clean.push_back(c >= 0x20 && c < 0x7f ? c : '?');
+  std::string clean(text);
+  for (char& c : clean) c = c >= 0x20 && c < 0x7f ? c : '?';
   return clean;
 }
 
@@ -82,8 +81,7 @@ class StreamSink final : public services::AnswerSink {
     if (!call_.exchange.begun()) {
       net::HeaderFields fields = decision_fields(notes_);
       fields.push_back({.name = "Cache-Control", .value = "no-cache"});
-      auto begun = co_await call_.exchange.begin_stream(200, writer_.stream_type(), std::move(fields));
-      if (!begun) co_return begun;
+      call_.exchange.begin_stream(200, writer_.stream_type(), std::move(fields));
     }
     auto written = co_await call_.exchange.write(out_);
     out_.clear();
@@ -131,11 +129,14 @@ Task<Result<void>> answer_stream(Call& call, services::Generate& generate, const
 }  // namespace
 
 net::HeaderFields decision_fields(const llm::AnswerNotes& notes) {
-  return {{.name = "X-Gbgreg-Role", .value = header_text(notes.role)},
-          {.name = "X-Gbgreg-Model", .value = header_text(notes.model)},
-          {.name = "X-Gbgreg-Backend", .value = header_text(notes.backend)},
-          {.name = "X-Gbgreg-Complexity", .value = std::to_string(notes.complexity.level)},
-          {.name = "X-Gbgreg-Reason", .value = header_text(notes.reason)}};
+  net::HeaderFields fields;
+  fields.reserve(6);  // With the one that a stream adds.
+  fields.push_back({.name = "X-Gbgreg-Role", .value = header_text(notes.role)});
+  fields.push_back({.name = "X-Gbgreg-Model", .value = header_text(notes.model)});
+  fields.push_back({.name = "X-Gbgreg-Backend", .value = header_text(notes.backend)});
+  fields.push_back({.name = "X-Gbgreg-Complexity", .value = std::to_string(notes.complexity.level)});
+  fields.push_back({.name = "X-Gbgreg-Reason", .value = header_text(notes.reason)});
+  return fields;
 }
 
 void note_choice(Call& call, const llm::AnswerNotes& notes) {

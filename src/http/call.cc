@@ -11,14 +11,6 @@ std::unexpected<Error> over_limit(std::uint64_t bytes_max) {
                   " bytes (limits.json_bytes_max). Send less, or raise the limit.");
 }
 
-std::unexpected<Error> budget_spent() {
-  return std::unexpected(
-      Error{.kind = Kind::unavailable,
-            .code = "bodies_too_many",
-            .message = "The requests under way hold as much memory as they may. Try again in a moment.",
-            .retry_after_seconds = 1});
-}
-
 // How much to hold for a body that has come to `needed` bytes. What a client only declares is not reserved in full: it
 // has to send it first.
 std::uint64_t capacity_for(std::uint64_t needed, const net::RequestHead& head, std::uint64_t bytes_max) {
@@ -39,6 +31,14 @@ void grow(std::string& text, std::uint64_t capacity) {
 
 }  // namespace
 
+std::unexpected<Error> budget_spent() {
+  return std::unexpected(
+      Error{.kind = Kind::unavailable,
+            .code = "bodies_too_many",
+            .message = "The requests under way hold as much memory as they may. Try again in a moment.",
+            .retry_after_seconds = 1});
+}
+
 void JsonBody::drop_text() {
   share.resize(std::min<std::uint64_t>(text.size(), share.bytes()));
   std::string().swap(text);
@@ -49,7 +49,8 @@ Task<Result<JsonBody>> read_json_body(net::Exchange& exchange, std::uint64_t byt
   if (head.framing == net::Framing::length && head.content_length > bytes_max) co_return over_limit(bytes_max);
   JsonBody body{.share = BodyBudget::Share(budget)};
   while (true) {
-    auto piece = co_await exchange.read_body();
+    auto at_hand = exchange.body_at_hand();
+    auto piece = at_hand ? std::move(*at_hand) : co_await exchange.read_body();
     if (!piece) co_return std::unexpected(std::move(piece.error()));
     if (piece->empty()) co_return body;
     const std::uint64_t needed = body.text.size() + piece->size();

@@ -43,6 +43,9 @@ struct JsonBody {
   void drop_text();
 };
 
+// The error for a body, or for what is made of it, that the budget has no room for.
+std::unexpected<Error> budget_spent();
+
 // The whole body of a request whose route takes JSON, which is parsed in one pass and so held in memory, up to
 // `bytes_max`. A declared length over the bound is refused before a byte is read.
 // Errors: too_large, unavailable (the budget is spent), and what Exchange::read_body says.

@@ -60,21 +60,24 @@ class FakeExchange final : public net::Exchange {
     finished = true;
     co_return Result<void>{};
   }
-  Task<Result<void>> begin_sized(int status, std::string_view type, std::uint64_t length,
-                                 net::HeaderFields fields) override {
+  void begin_sized(int status, std::string_view type, std::uint64_t length, net::HeaderFields fields) override {
     begin(status, type, std::move(fields));
     length_ = length;
-    co_return Result<void>{};
   }
-  Task<Result<void>> begin_stream(int, std::string_view, net::HeaderFields) override {
+  void begin_stream(int, std::string_view, net::HeaderFields) override {
     throw std::logic_error("uploads have a length");
   }
   Task<Result<void>> write(std::string_view piece) override {
-    if (head_.method == "HEAD" || piece.empty()) co_return Result<void>{};
-    begun_ = true;
-    answer.append(piece);
+    write_at_once(piece);
     co_return Result<void>{};
   }
+  bool write_at_once(std::string_view piece) override {
+    if (head_.method == "HEAD" || piece.empty()) return true;
+    begun_ = true;
+    answer.append(piece);
+    return true;
+  }
+  Task<Result<void>> flush() override { co_return Result<void>{}; }
   Task<Result<void>> finish() override {
     if (head_.method != "HEAD") EXPECT_EQ(answer.size(), length_);
     begun_ = finished = true;

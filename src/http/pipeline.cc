@@ -82,7 +82,13 @@ Task<void> Pipeline::handle(net::Exchange& exchange) {
   Result<void> outcome;
   std::exception_ptr escaped;
   try {
-    outcome = co_await dispatch(call, route);
+    auto found = find(call);
+    if (found) {
+      route = *found;
+      outcome = co_await (route != nullptr ? route->handle(call) : answer_options(call));
+    } else {
+      outcome = std::unexpected(std::move(found.error()));
+    }
   } catch (...) {
     escaped = std::current_exception();
   }
@@ -109,25 +115,24 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
   record(call, nullptr, std::unexpected(std::move(error)));
 }
 
-Task<Result<void>> Pipeline::dispatch(Call& call, const Route*& route) {
+Result<const Route*> Pipeline::find(Call& call) const {
   const net::RequestHead& head = call.exchange.head();
   call.dialect = dialect_at(routes_, head.path);
   // Anthropic's own name for it, on refusals too: its client has no other id to show.
   if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
   auto page = guard_.check(head);
-  if (!page) co_return std::unexpected(std::move(page.error()));
+  if (!page) return std::unexpected(std::move(page.error()));
   if (*page) add_cors_fields(call.exchange, **page);
   auto match = find_route(routes_, head.method, head.path);
   if (!match) {
     // "*" is the gateway as a whole (RFC 9110, 9.3.7).
     const bool is_there = match.error().kind == Kind::method_not_allowed || head.path == "*";
-    if (is_there && head.method == "OPTIONS") co_return co_await answer_options(call);
-    co_return std::unexpected(std::move(match.error()));
+    if (is_there && head.method == "OPTIONS") return nullptr;
+    return std::unexpected(std::move(match.error()));
   }
-  route = match->route;
-  call.dialect = route->dialect;
+  call.dialect = match->route->dialect;
   call.parameter = std::move(match->parameter);
-  co_return co_await route->handle(call);
+  return match->route;
 }
 
 Task<Result<void>> Pipeline::answer_options(Call& call) {

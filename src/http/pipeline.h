@@ -30,7 +30,8 @@ class Pipeline final : public net::Handler {
     metrics::Histogram* duration = nullptr;
   };
   RouteFigures make_figures(metrics::Registry& registry, std::string_view method, std::string_view pattern);
-  Task<Result<void>> dispatch(Call& call, const Route*& route);
+  // Null for OPTIONS at a path where there is something. Errors: forbidden, not_found, method_not_allowed, malformed.
+  Result<const Route*> find(Call& call) const;
   Task<Result<void>> answer_options(Call& call);
   Task<void> write_error(Call& call, const Error& error);
   void record(const Call& call, const Route* route, const Result<void>& outcome);

@@ -51,7 +51,7 @@ Task<Result<void>> fail_at_once(Call&) { co_return fail(Kind::not_found, "no_x",
 
 Task<Result<void>> fail_after_a_head(Call& call) {
   net::HeaderFields fields{{.name = "ETag", .value = "first"}};
-  (void)co_await call.exchange.begin_sized(200, "text/plain", 3, std::move(fields));
+  call.exchange.begin_sized(200, "text/plain", 3, std::move(fields));
   co_return fail(Kind::unavailable, "x_away", "The x is away.");
 }
 

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "protocols/openai.h"
 #include "protocols/openai_relay.h"
 
 namespace gbgreg::http {
@@ -16,38 +17,40 @@ std::string_view target_of(Relayed what) { return what == Relayed::chat ? "/v1/c
 // What both ways of delivering have in common: the choice, and the body that is sent on.
 class RelaySinkBase : public services::RelaySink {
  public:
-  RelaySinkBase(Call& call, std::string_view fields, Relayed what) : call_(call), fields_(fields), what_(what) {}
+  RelaySinkBase(Call& call, const openai::SentOn& fields, Relayed what) : call_(call), fields_(fields), what_(what) {}
 
   void chosen(const llm::AnswerNotes& notes) override {
     note_choice(call_, notes);
-    notes_ = notes;
+    notes_ = &notes;
     body_ = openai::engine_body(notes.model, fields_);
   }
-  backends::Post post() override { return {.target = target_of(what_), .body = body_}; }
+  backends::Post post() override { return {.target = target_of(what_), .body = {body_.begin, body_.large, body_.end}}; }
 
  protected:
   Call& call() { return call_; }
-  const llm::AnswerNotes& notes() const { return notes_; }
+  // Of the attempt under way.
+  const llm::AnswerNotes& notes() const { return *notes_; }
 
  private:
   Call& call_;
-  std::string_view fields_;
+  const openai::SentOn& fields_;
   Relayed what_;
-  llm::AnswerNotes notes_;
-  std::string body_;
+  const llm::AnswerNotes* notes_ = nullptr;
+  openai::SentOn body_;
 };
 
 class WholeRelaySink final : public RelaySinkBase {
  public:
-  WholeRelaySink(Call& call, std::string_view fields, Relayed what, const openai::RelayOptions& options)
+  WholeRelaySink(Call& call, const openai::SentOn& fields, Relayed what, const openai::RelayOptions& options)
       : RelaySinkBase(call, fields, what), options_(options) {}
   const std::string& out() const { return out_; }
 
-  Task<Result<void>> bytes(std::string_view piece) override {
-    if (kept_.size() + piece.size() > kAnswerBytesMax) co_return answer_too_long();
+  Result<bool> bytes(std::string_view piece) override {
+    if (kept_.size() + piece.size() > kAnswerBytesMax) return answer_too_long();
     kept_.append(piece);
-    co_return Result<void>{};
+    return false;
   }
+  Task<Result<void>> drain() override { co_return Result<void>{}; }
   Result<llm::Completion> end() override { return openai::relay_whole(kept_, options_, out_); }
   bool start_over() override {
     kept_.clear();
@@ -63,14 +66,20 @@ class WholeRelaySink final : public RelaySinkBase {
 
 class StreamRelaySink final : public RelaySinkBase {
  public:
-  StreamRelaySink(Call& call, std::string_view fields, Relayed what, const openai::RelayOptions& options)
+  StreamRelaySink(Call& call, const openai::SentOn& fields, Relayed what, const openai::RelayOptions& options)
       : RelaySinkBase(call, fields, what), options_(options), relay_(options) {}
 
-  Task<Result<void>> bytes(std::string_view piece) override {
+  Result<bool> bytes(std::string_view piece) override {
     auto fed = relay_.feed(piece, out_);
     // What came before a mistake is still part of the answer.
-    auto sent = co_await send();
-    co_return sent ? std::move(fed) : std::move(sent);
+    const bool sent = send_at_once();
+    if (sent && !fed) return std::unexpected(std::move(fed.error()));
+    fed_ = std::move(fed);
+    return !sent;
+  }
+  Task<Result<void>> drain() override {
+    auto sent = co_await call().exchange.flush();
+    co_return sent ? std::move(fed_) : std::move(sent);
   }
   Result<llm::Completion> end() override { return relay_.finish(); }
   bool start_over() override {
@@ -83,32 +92,36 @@ class StreamRelaySink final : public RelaySinkBase {
   Task<Result<void>> broken(const Error& error) {
     out_.clear();
     openai::write_broken(out_, error);
-    auto sent = co_await send();
-    if (!sent) co_return sent;
+    if (!send_at_once()) {
+      auto sent = co_await call().exchange.flush();
+      if (!sent) co_return sent;
+    }
     co_return co_await call().exchange.finish();
   }
 
  private:
-  Task<Result<void>> send() {
-    if (out_.empty()) co_return Result<void>{};
+  bool send_at_once() {
+    if (out_.empty()) return true;
     if (!call().exchange.begun()) {
       net::HeaderFields fields = decision_fields(notes());
       fields.push_back({.name = "Cache-Control", .value = "no-cache"});
-      auto begun = co_await call().exchange.begin_stream(200, kEventStream, std::move(fields));
-      if (!begun) co_return begun;
+      call().exchange.begin_stream(200, kEventStream, std::move(fields));
     }
-    auto written = co_await call().exchange.write(out_);
+    const bool sent = call().exchange.write_at_once(out_);
     out_.clear();
-    co_return written;
+    return sent;
   }
 
   openai::RelayOptions options_;
   openai::StreamRelay relay_;
+  Result<void> fed_;  // What drain() says when all is sent.
   std::string out_;
 };
 
-Task<Result<void>> relay_stream(Call& call, services::Generate& generate, llm::Request request, StreamRelaySink& sink) {
-  auto answer = co_await generate.relay(call.exchange.io(), std::move(request), sink);
+Task<Result<void>> relay_stream(Call& call, services::Generate& generate, openai::Asked& asked, Relayed what,
+                                const openai::RelayOptions& options) {
+  StreamRelaySink sink(call, asked.fields, what, options);
+  auto answer = co_await generate.relay(call.exchange.io(), asked.request, sink);
   if (answer) co_return co_await call.exchange.finish();
   const Error& error = answer.error();
   if (error.kind == Kind::cancelled || !call.exchange.begun()) co_return std::unexpected(error);
@@ -118,21 +131,33 @@ Task<Result<void>> relay_stream(Call& call, services::Generate& generate, llm::R
   co_return std::unexpected(error);
 }
 
-}  // namespace
-
-Task<Result<void>> relay(Call& call, services::Generate& generate, const Clock& clock, openai::Asked asked,
-                         Relayed what) {
-  const auto created = std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch()).count();
-  const openai::RelayOptions options{
-      .include_usage = asked.include_usage, .is_chat = what == Relayed::chat, .created = created};
-  if (asked.stream) {
-    StreamRelaySink sink(call, asked.fields, what, options);
-    co_return co_await relay_stream(call, generate, std::move(asked.request), sink);
-  }
+Task<Result<void>> relay_whole(Call& call, services::Generate& generate, openai::Asked& asked, Relayed what,
+                               const openai::RelayOptions& options) {
   WholeRelaySink sink(call, asked.fields, what, options);
-  auto answer = co_await generate.relay(call.exchange.io(), std::move(asked.request), sink);
+  auto answer = co_await generate.relay(call.exchange.io(), asked.request, sink);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
   co_return co_await call.exchange.respond(200, kJson, sink.out(), decision_fields(answer->notes));
+}
+
+}  // namespace
+
+Task<Result<void>> relay(Call& call, JsonReading& json, services::Generate& generate, const Clock& clock,
+                         Relayed what) {
+  auto body = co_await json.read(call.exchange);
+  if (!body) co_return std::unexpected(std::move(body.error()));
+  auto asked = what == Relayed::chat ? openai::parse_chat(body->text, json.limits())
+                                     : openai::parse_completion(body->text, json.limits());
+  if (!asked) co_return std::unexpected(std::move(asked.error()));
+  if (asked->fields.large.empty()) body->drop_text();
+  asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
+  call.exchange.cancel_when_client_leaves();
+
+  const auto created = std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch()).count();
+  const openai::RelayOptions options{
+      .include_usage = asked->include_usage, .is_chat = what == Relayed::chat, .created = created};
+  const auto answer = asked->stream ? relay_stream : relay_whole;
+  co_return co_await answer(call, generate, *asked, what, options);
 }
 
 }  // namespace gbgreg::http

@@ -4,7 +4,7 @@
 #include "core/core.h"
 #include "http/answering.h"
 #include "http/call.h"
-#include "protocols/openai.h"
+#include "http/json_reading.h"
 #include "services/generate.h"
 
 namespace gbgreg::http {
@@ -12,8 +12,7 @@ namespace gbgreg::http {
 // Which of OpenAI's two ways of asking.
 enum class Relayed : std::uint8_t { chat, completion };
 
-// Sends `asked` on and answers the call with what comes back. Otherwise as answer() in answering.h.
-Task<Result<void>> relay(Call& call, services::Generate& generate, const Clock& clock, protocols::openai::Asked asked,
-                         Relayed what);
+// Reads what is asked, sends it on and answers the call with what comes back. Otherwise as answer() in answering.h.
+Task<Result<void>> relay(Call& call, JsonReading& json, services::Generate& generate, const Clock& clock, Relayed what);
 
 }  // namespace gbgreg::http

@@ -2,6 +2,7 @@
 
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
+#include "http/handlers/embeddings.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
@@ -13,6 +14,7 @@ namespace gbgreg::http {
 std::vector<Route> make_routes(const Handlers& handlers) {
   AnthropicHandlers& anthropic = handlers.anthropic;
   AskHandlers& ask = handlers.ask;
+  EmbeddingHandlers& embeddings = handlers.embeddings;
   HealthHandlers& health = handlers.health;
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
@@ -27,6 +29,10 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"POST", "/v1/messages", [&anthropic](Call& call) { return anthropic.messages(call); }, Dialect::anthropic},
       {"POST", "/v1/messages/count_tokens", [&anthropic](Call& call) { return anthropic.count_tokens(call); },
        Dialect::anthropic},
+      // Texts to vectors.
+      {"POST", "/v1/embeddings", [&embeddings](Call& call) { return embeddings.openai(call); }, Dialect::openai},
+      {"POST", "/api/embed", [&embeddings](Call& call) { return embeddings.embed(call); }, Dialect::ollama},
+      {"POST", "/api/embeddings", [&embeddings](Call& call) { return embeddings.embeddings(call); }, Dialect::ollama},
       // Models.
       {"GET", "/v1/models", [&models](Call& call) { return models.openai_list(call); }, Dialect::openai},
       {"GET", "/v1/models/{id...}", [&models](Call& call) { return models.openai_one(call); }, Dialect::openai},

@@ -12,6 +12,7 @@ namespace gbgreg::http {
 
 class AnthropicHandlers;
 class AskHandlers;
+class EmbeddingHandlers;
 class HealthHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
@@ -29,6 +30,7 @@ struct Route {
 struct Handlers {
   AnthropicHandlers& anthropic;
   AskHandlers& ask;
+  EmbeddingHandlers& embeddings;
   HealthHandlers& health;
   ModelHandlers& models;
   OpenAiHandlers& openai;

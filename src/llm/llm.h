@@ -160,9 +160,13 @@ struct BackendView {
   std::string model;
   BackendState state = BackendState::stopped;
   bool sees_images = false;
+  bool embeds = false;     // It makes vectors of texts, and nothing else.
+  int dimensions_min = 0;  // Of a model that embeds: how short its vectors may be cut; 0 is not at all.
   bool is_demo = false;
   int context_tokens = 0;
-  std::int64_t model_bytes = 0;  // Of its file, once it has been looked at.
+  std::string architecture = "llama";  // By the word of its file, where that has been read.
+  int embedding_numbers = 0;           // Likewise: how many numbers its vectors have; 0 when not known.
+  std::int64_t model_bytes = 0;        // Of its file, once it has been looked at.
   int slots_total = 0;
   int slots_free = 0;
   int queued = 0;

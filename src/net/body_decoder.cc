@@ -128,10 +128,19 @@ Result<BodyDecoder::Step> BodyDecoder::decode_chunk_framing(std::string_view byt
           state_ = State::end_lf;
           break;
         }
-        state_ = State::trailer_line;
+        state_ = State::trailer_name;
+        if (c == ':') return malformed("A trailer line must be `name: value`.");
         [[fallthrough]];
-      case State::trailer_line:
-        // Trailers carry nothing that we use: they are bounded, checked for control characters and dropped.
+      case State::trailer_name:
+        // Trailers carry nothing that we use: they are bounded, checked like the fields of a head and dropped.
+        if (++trailer_bytes_ > trailer_bytes_max_) return malformed("The trailer is too long.");
+        if (c == ':') {
+          state_ = State::trailer_value;
+        } else if (!is_token({&c, 1})) {
+          return malformed("A trailer line must be `name: value`.");
+        }
+        break;
+      case State::trailer_value:
         if (++trailer_bytes_ > trailer_bytes_max_) return malformed("The trailer is too long.");
         if (c == '\r') {
           state_ = State::trailer_lf;

@@ -42,7 +42,8 @@ class BodyDecoder {
     chunk_data_cr,
     chunk_data_lf,
     trailer_start,
-    trailer_line,
+    trailer_name,
+    trailer_value,
     trailer_lf,
     end_lf,
     done

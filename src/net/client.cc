@@ -108,30 +108,37 @@ class PooledAnswer final : public ClientAnswer {
   const ResponseHead& head() const override { return head_; }
 
   Task<Result<std::string_view>> read_body() override {
-    connection_->consume(handed_out_);
-    handed_out_ = 0;
-    while (!decoder_.done()) {
+    while (true) {
+      if (auto piece = body_at_hand()) co_return std::move(*piece);
       auto wait = next_wait(body_idle_timeout_, deadline_);
       if (!wait) co_return std::unexpected(std::move(wait.error()));
-      auto step = decoder_.decode(connection_->unread());
-      if (!step) {
-        co_return fail(Kind::backend_failed, "backend_failed", "The model's server broke off its answer.",
-                       step.error().message);
-      }
-      if (!step->data.empty()) {
-        handed_out_ = step->consumed;
-        co_return step->data;
-      }
-      connection_->consume(step->consumed);
-      if (decoder_.done() || step->consumed > 0) continue;
       auto size = co_await connection_->fill(kAnswerBufferBytes, *wait);
       if (!size) co_return std::unexpected(explained(std::move(size.error()), deadline_));
       if (*size > 0) continue;
-      if (decoder_.close_ends_body()) break;
+      if (decoder_.close_ends_body()) co_return std::string_view{};
       co_return fail(Kind::backend_failed, "backend_failed", "The model's server broke off its answer.",
                      "closed inside the body");
     }
-    co_return std::string_view{};
+  }
+
+  std::optional<Result<std::string_view>> body_at_hand() override {
+    connection_->consume(std::exchange(handed_out_, 0));
+    while (!decoder_.done()) {
+      // Bytes that keep coming do not carry an answer past its deadline.
+      if (auto wait = next_wait(body_idle_timeout_, deadline_); !wait) return std::unexpected(std::move(wait.error()));
+      auto step = decoder_.decode(connection_->unread());
+      if (!step) {
+        return fail(Kind::backend_failed, "backend_failed", "The model's server broke off its answer.",
+                    step.error().message);
+      }
+      if (!step->data.empty()) {
+        handed_out_ = step->consumed;
+        return step->data;
+      }
+      connection_->consume(step->consumed);
+      if (step->consumed == 0 && !decoder_.done()) return std::nullopt;
+    }
+    return std::string_view{};
   }
 
  private:
@@ -187,7 +194,8 @@ std::string write_head(const ClientRequest& request) {
 Task<Result<std::string>> ClientAnswer::read_all(std::size_t bytes_max) {
   std::string body;
   while (true) {
-    auto piece = co_await read_body();
+    auto at_hand = body_at_hand();
+    auto piece = at_hand ? std::move(*at_hand) : co_await read_body();
     if (!piece) co_return std::unexpected(std::move(piece.error()));
     if (piece->empty()) co_return body;
     if (body.size() + piece->size() > bytes_max) {
@@ -200,7 +208,9 @@ Task<Result<std::string>> ClientAnswer::read_all(std::size_t bytes_max) {
 
 Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request) {
   const std::string head = write_head(request);
-  const std::array<asio::const_buffer, 2> pieces{asio::buffer(head), asio::buffer(request.body)};
+  const auto& parts = request.body.parts;
+  const std::array<asio::const_buffer, 4> pieces{asio::buffer(head), asio::buffer(parts[0]), asio::buffer(parts[1]),
+                                                 asio::buffer(parts[2])};
   for (bool may_be_kept = true;; may_be_kept = false) {
     auto connection = may_be_kept ? io.idle_connections().take(address.text) : nullptr;
     const bool was_kept = connection != nullptr;
@@ -209,7 +219,10 @@ Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& ad
       if (!opened) co_return std::unexpected(std::move(opened.error()));
       connection = std::move(*opened);
     }
-    Result<void> headed = co_await connection->write(pieces, io.options().write_timeout, request.deadline);
+    Result<void> headed;
+    if (const Unsent unsent = connection->write_now(pieces); !unsent.empty()) {
+      headed = co_await connection->write(unsent.rest(), io.options().write_timeout, request.deadline);
+    }
     if (!headed) headed = std::unexpected(explained(std::move(headed.error()), request.deadline));
     auto answer = std::make_unique<PooledAnswer>(std::move(connection), address.text, request);
     if (headed) headed = co_await answer->read_head(request.method, request.head_timeout);

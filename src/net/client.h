@@ -3,8 +3,11 @@
 // Backends are untrusted: heads, bodies and waits are bounded, and what they send wrong becomes an error here.
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <concepts>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,11 +24,22 @@ struct Address {
   bool operator==(const Address&) const = default;
 };
 
+// A body in parts that are sent one behind the other, so that nobody has to put them together. Some may be empty.
+struct BodyParts {
+  std::array<std::string_view, 3> parts = {};
+
+  BodyParts() = default;
+  template <std::convertible_to<std::string_view> Text>
+  BodyParts(const Text& whole) : parts{whole} {}  // NOLINT(google-explicit-constructor): most are one part.
+  BodyParts(std::string_view begin, std::string_view middle, std::string_view end) : parts{begin, middle, end} {}
+  std::size_t size() const { return parts[0].size() + parts[1].size() + parts[2].size(); }
+};
+
 struct ClientRequest {
   std::string_view method = "POST";
   std::string_view target;
   std::string_view bearer = {};  // Sent as Authorization when not empty.
-  std::string_view body = {};
+  BodyParts body = {};
   // Until the whole head of the answer is there, and between two pieces of its body: the error's code is then
   // "backend_silent".
   std::chrono::milliseconds head_timeout{300'000};
@@ -43,6 +57,8 @@ class ClientAnswer {
   // The next piece of the body, empty at its end; the view holds until the next call.
   // Errors: backend_failed (it closed or broke the framing), timed_out.
   virtual Task<Result<std::string_view>> read_body() = 0;
+  // The same, when there is something to be said without waiting; absent when read_body() has to be awaited.
+  virtual std::optional<Result<std::string_view>> body_at_hand() = 0;
   // The whole body, up to `bytes_max`. Errors: as above, and backend_failed past the bound.
   Task<Result<std::string>> read_all(std::size_t bytes_max);
 };

@@ -2,6 +2,8 @@
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <boost/asio/error.hpp>
@@ -89,6 +91,7 @@ Task<Result<std::size_t>> Connection::fill(std::size_t capacity_max, std::chrono
   if (end_ - begin_ >= capacity_max)
     co_return fail(Kind::too_large, "buffer_full", "More bytes came than are allowed.");
   start_timer(timeout);
+  if (tls_ != nullptr) co_return co_await fill_secure(capacity_max);
   if (buffer_ == nullptr) {
     auto [error] = co_await socket_.async_wait(Socket::wait_read, use_tuple);
     if (error) {
@@ -122,35 +125,46 @@ Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces,
 
 Task<Result<void>> Connection::write(std::span<const asio::const_buffer> pieces, Patience& patience,
                                      SteadyTime deadline) {
-  constexpr std::size_t kPiecesMax = 8;
-  std::array<asio::const_buffer, kPiecesMax> left{};
-  std::size_t count = 0;
-  for (const auto& piece : pieces) {
-    if (piece.size() > 0) left[count++] = piece;
-  }
-  std::size_t first = 0;
-  while (first < count) {
+  Unsent left(pieces);
+  while (!left.empty()) {
     const SteadyTime began = std::chrono::steady_clock::now();
     if (patience.used_up() || began >= deadline) co_return std::unexpected(too_slow());
     start_timer(std::min(patience.left(), std::chrono::ceil<std::chrono::milliseconds>(deadline - began)));
-    const std::span<const asio::const_buffer> rest(left.data() + first, count - first);
-    auto [error, size] = co_await socket_.async_write_some(rest, use_tuple);
+    auto [error, size] = tls_ == nullptr ? co_await socket_.async_write_some(left.rest(), use_tuple)
+                                         : co_await write_some_secure(left.rest());
     timer_.disarm();
     const auto waited = std::chrono::steady_clock::now() - began;
+    const std::size_t sent = tls_ == nullptr ? size : tls_->take_sent();
     if (!error && waited < kNoWait) {
-      queued_ += size;  // Nobody kept us waiting, and asking the system how much is left would cost as much as a write.
+      queued_ += sent;  // Nobody kept us waiting, and asking the system how much is left would cost as much as a write.
     } else {
-      patience.waited(waited, taken_since(size));
+      patience.waited(waited, taken_since(sent));
     }
     // The system lets us write again only when a good part of its queue is gone, and that can be megabytes: when the
     // time is up before, what the peer took of the queue decides.
     const bool is_time_up = error == asio::error::operation_aborted && timer_.fired;
     if (is_time_up) continue;
     if (error) co_return std::unexpected(to_error(error));
-    while (first < count && size >= left[first].size()) size -= left[first++].size();
-    if (first < count) left[first] += size;
+    left.took(size);
   }
   co_return Result<void>{};
+}
+
+Unsent Connection::write_now(std::span<const asio::const_buffer> pieces) noexcept {
+  Unsent left(pieces);
+  if (tls_ != nullptr) return left;  // Its records are write()'s business.
+  std::array<iovec, Unsent::kPiecesMax> vectors{};
+  for (std::size_t i = 0; i < left.count; ++i) {
+    vectors[i] = {.iov_base = const_cast<void*>(left.pieces[i].data()), .iov_len = left.pieces[i].size()};
+  }
+  msghdr message{};
+  message.msg_iov = vectors.data();
+  message.msg_iovlen = left.count;
+  const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent <= 0) return left;
+  queued_ += static_cast<std::size_t>(sent);
+  left.took(static_cast<std::size_t>(sent));
+  return left;
 }
 
 // How many bytes went over to the peer since the last call, after which `written` more were put into the system's

@@ -11,15 +11,41 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <tuple>
 
 #include "core/core.h"
 #include "net/deadline_wheel.h"
 #include "net/io_thread.h"
 #include "net/patience.h"
+#include "net/tls_stream.h"
 
 namespace gbgreg::net {
 
 using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
+
+// What is left of a write.
+struct Unsent {
+  static constexpr std::size_t kPiecesMax = 8;
+  std::array<asio::const_buffer, kPiecesMax> pieces{};
+  std::size_t count = 0;
+
+  Unsent() = default;
+  // Leaves out what is empty. At most kPiecesMax.
+  explicit Unsent(std::span<const asio::const_buffer> all) {
+    for (const auto& piece : all) {
+      if (piece.size() > 0) pieces[count++] = piece;
+    }
+  }
+  bool empty() const { return first_ == count; }
+  std::span<const asio::const_buffer> rest() const { return {pieces.data() + first_, count - first_}; }
+  void took(std::size_t size) {
+    while (first_ < count && size >= pieces[first_].size()) size -= pieces[first_++].size();
+    if (first_ < count) pieces[first_] += size;
+  }
+
+ private:
+  std::size_t first_ = 0;
+};
 
 class Connection {
  public:
@@ -30,6 +56,13 @@ class Connection {
 
   Socket& socket() { return socket_; }
   IoThread& io() { return io_; }
+
+  // From here on everything that is read and written goes through `tls`, as soon as secure() is over.
+  void secure_with(std::unique_ptr<TlsStream> tls) { tls_ = std::move(tls); }
+  bool owes_handshake() const { return tls_ != nullptr && !tls_->is_open(); }
+  // Errors: timed_out, cancelled, malformed (plain HTTP came, and the answer may go out in plain text, too),
+  // backend_failed (anything else that is no handshake).
+  Task<Result<void>> secure(std::chrono::milliseconds timeout);
 
   // Errors: timed_out, cancelled, backend_failed (refused).
   Task<Result<void>> connect(Socket::endpoint_type peer, std::chrono::milliseconds timeout);
@@ -57,6 +90,10 @@ class Connection {
   // The same, and the wait is taken off `patience`, which bounds it.
   Task<Result<std::size_t>> fill(std::size_t capacity_max, Patience& patience);
 
+  // Writes what the system takes at once, which is nearly always all of it: no coroutine, no timer. What is left is for
+  // write(), and so is finding out why.
+  Unsent write_now(std::span<const asio::const_buffer> pieces) noexcept;
+
   // Writes all of it. What the peer lets us wait is taken off `patience`, which bounds it; `deadline` bounds it as a
   // whole. Errors: timed_out, cancelled, backend_failed (the peer is gone).
   Task<Result<void>> write(std::span<const asio::const_buffer> pieces, Patience& patience,
@@ -67,6 +104,16 @@ class Connection {
 
   // True when the peer has neither closed nor said anything that nobody asked for.
   bool is_quiet();
+
+  enum class Peer : std::uint8_t { is_silent, has_spoken, has_left };
+  // What the peer did, without taking anything of what it sent.
+  Peer look_at_peer();
+
+  // Says that nothing more comes and that nothing is missing. What the peer still sends may be read, as bytes without a
+  // meaning, to be dropped.
+  Task<void> say_goodbye(std::chrono::milliseconds timeout);
+  // The same for a connection that closes now: without a wait, so the peer may not hear it.
+  void say_goodbye() noexcept;
 
   void close() noexcept;
 
@@ -81,6 +128,10 @@ class Connection {
     Connection& connection_;
   };
 
+  using Written = std::tuple<boost::system::error_code, std::size_t>;
+  Task<boost::system::error_code> wait_for(TlsStream::Step step);
+  Task<Result<std::size_t>> fill_secure(std::size_t capacity_max);
+  Task<Written> write_some_secure(std::span<const asio::const_buffer> pieces);
   std::size_t taken_since(std::size_t written);
   void start_timer(std::chrono::milliseconds timeout);
   Error to_error(const boost::system::error_code& error) const;
@@ -89,6 +140,7 @@ class Connection {
   IoThread& io_;
   Socket socket_;
   Timer timer_{*this};
+  std::unique_ptr<TlsStream> tls_;  // Null when the connection is plain.
   std::unique_ptr<char[]> buffer_;
   std::size_t capacity_ = 0;
   std::size_t begin_ = 0;

@@ -14,6 +14,8 @@ namespace gbgreg::net {
 namespace {
 
 constexpr std::string_view kUnix = "unix:";
+constexpr std::string_view kHttp = "http://";
+constexpr std::string_view kHttps = "https://";
 
 std::unexpected<Error> not_an_address(std::string_view text) {
   return fail(Kind::malformed, "malformed_address",
@@ -60,7 +62,29 @@ std::string endpoint_text(const Endpoint& endpoint) {
   }
   const auto tcp = to_tcp(endpoint);
   const std::string host = tcp.address().is_v6() ? "[" + tcp.address().to_string() + "]" : tcp.address().to_string();
-  return "http://" + host + ":" + std::to_string(tcp.port());
+  return std::string(kHttp) + host + ":" + std::to_string(tcp.port());
+}
+
+Result<ListenAddress> parse_listen_address(std::string_view text) {
+  const bool is_secure = text.starts_with(kHttps);
+  std::string_view rest = text;
+  if (is_secure) rest.remove_prefix(kHttps.size());
+  if (text.starts_with(kHttp)) rest.remove_prefix(kHttp.size());
+  if (rest.size() != text.size() && (rest.starts_with(kUnix) || rest.contains('/'))) {
+    return fail(Kind::malformed, "malformed_address",
+                "`" + std::string(text) +
+                    "` is not an address to listen on. Behind http:// and https:// stands only an "
+                    "address and its port, like https://0.0.0.0:3333.");
+  }
+  auto endpoint = parse_endpoint(rest);
+  if (!endpoint) return std::unexpected(std::move(endpoint.error()));
+  return ListenAddress{.endpoint = *endpoint, .is_secure = is_secure};
+}
+
+std::string listen_text(const ListenAddress& address) {
+  std::string text = endpoint_text(address.endpoint);
+  if (address.is_secure) text.replace(0, kHttp.size(), kHttps);
+  return text;
 }
 
 bool is_loopback(const Endpoint& endpoint) {

@@ -18,6 +18,17 @@ Result<Endpoint> parse_endpoint(std::string_view text);
 // "http://127.0.0.1:3333" or "unix:/run/gbgreg.sock".
 std::string endpoint_text(const Endpoint& endpoint);
 
+// Where to listen, as the configuration says it: an address as above, perhaps with http:// before it, or https:// for
+// TLS, which Unix sockets do not have.
+struct ListenAddress {
+  Endpoint endpoint;
+  bool is_secure = false;
+};
+Result<ListenAddress> parse_listen_address(std::string_view text);
+
+// Of an address on which somebody listens, as a client may take it: endpoint_text, with https:// for TLS.
+std::string listen_text(const ListenAddress& address);
+
 // Is it this machine only? Unix sockets are.
 bool is_loopback(const Endpoint& endpoint);
 

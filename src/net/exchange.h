@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +38,8 @@ class Exchange {
   // The next piece of the decoded body; empty at its end. The view holds until the next call. A waiting
   // `100 Continue` is sent by the first call. Errors: malformed, request_timeout, cancelled (the client left).
   virtual Task<Result<std::string_view>> read_body() = 0;
+  // The same, when there is something to be said without waiting; absent when read_body() has to be awaited.
+  virtual std::optional<Result<std::string_view>> body_at_hand() { return std::nullopt; }
 
   // From here on the pieces of the body may be large (options.h): fewer hops for what goes to a disk, and more memory
   // for each client that is slow. An exchange may not care.
@@ -54,11 +57,15 @@ class Exchange {
 
   // An answer whose length is known and whose bytes follow by write(). Nothing leaves before the first of them, so that
   // until then another answer may still take its place.
-  virtual Task<Result<void>> begin_sized(int status, std::string_view content_type, std::uint64_t length,
-                                         HeaderFields fields = {}) = 0;
+  virtual void begin_sized(int status, std::string_view content_type, std::uint64_t length,
+                           HeaderFields fields = {}) = 0;
   // An answer of unknown length: chunked, or ended by closing for HTTP/1.0.
-  virtual Task<Result<void>> begin_stream(int status, std::string_view content_type, HeaderFields fields = {}) = 0;
+  virtual void begin_stream(int status, std::string_view content_type, HeaderFields fields = {}) = 0;
   virtual Task<Result<void>> write(std::string_view piece) = 0;
+  // The same without a coroutine, for the many small pieces of a stream. False when the client does not take it at
+  // once: flush() must then be awaited before anything else is written.
+  virtual bool write_at_once(std::string_view piece) = 0;
+  virtual Task<Result<void>> flush() = 0;
   virtual Task<Result<void>> finish() = 0;
 
   // True once a byte of the answer may have reached the client: after that no error answer is possible.

@@ -34,14 +34,16 @@ std::unique_ptr<Connection> IdleConnections::take(const std::string& address) {
     found->second.pop_back();
     if (idle.since >= oldest && idle.connection->is_quiet()) fit = std::move(idle.connection);
   }
-  if (found->second.empty()) by_address_.erase(found);
   return fit;
 }
 
 void IdleConnections::keep(const std::string& address, std::unique_ptr<Connection> connection) noexcept {
   try {
     const SteadyTime now = std::chrono::steady_clock::now();
-    drop_older_than(now - kept_max_);
+    if (now >= next_sweep_) {
+      drop_older_than(now - kept_max_);
+      next_sweep_ = now + kept_max_ / 8;
+    }
     if (by_address_.size() >= kAddressesMax && !by_address_.contains(address)) by_address_.clear();
     auto& kept = by_address_[address];
     if (kept.size() >= per_backend_max_) return;

@@ -31,9 +31,9 @@ class BufferPool {
   std::vector<std::unique_ptr<char[]>> kept_;
 };
 
-// Idle connections to backends, by address, each of use for a few seconds. One that is too old is closed when the next
-// is kept, whatever the address of that: a worker's changes with every life of it, and then nobody asks for the old
-// one.
+// Idle connections to backends, by address, each of use for a few seconds. Those that are too old are closed now and
+// then when another is kept, whatever its address: a worker's changes with every life of it, and then nobody asks for
+// the old one.
 class IdleConnections {
  public:
   static constexpr std::size_t kAddressesMax = 64;
@@ -55,6 +55,7 @@ class IdleConnections {
   std::size_t per_backend_max_;
   std::chrono::milliseconds kept_max_;
   std::unordered_map<std::string, std::vector<Idle>> by_address_;
+  SteadyTime next_sweep_{};
 };
 
 class IoThread {

@@ -4,8 +4,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 
 namespace gbgreg::net {
+
+struct CertificateFiles {
+  std::filesystem::path certificate;  // PEM: the server's own first, then those between it and the root.
+  std::filesystem::path key;          // PEM, without a passphrase. May be the same file.
+};
 
 struct Options {
   int threads = 0;  // 0: one per core.
@@ -19,6 +25,9 @@ struct Options {
   std::size_t trailer_bytes_max = 8 * 1024;
 
   std::size_t empty_lines_max = 8;  // Before a request line, where some old clients leave them.
+
+  // One message of a TLS handshake. The handshake as a whole has the time of a head.
+  std::size_t tls_hello_bytes_max = 16 * 1024;
 
   // What a read of a body takes at most; the second for bodies that go to the disk (Exchange::want_large_pieces).
   std::size_t piece_bytes_max = 16 * 1024;
@@ -40,8 +49,9 @@ struct Options {
   std::chrono::milliseconds drain_timeout{10'000};  // At shutdown, for answers under way.
 
   std::chrono::milliseconds connect_timeout{2'000};  // To a backend.
-  // On each thread. A kept connection holds one of the engine's threads, so the fleet counts on this bound.
-  std::size_t idle_connections_per_backend_max = 4;
+  // On each thread. A kept connection holds one of the engine's threads, so the fleet counts on this bound, and on
+  // there being no more of them than were busy at once: a worker's slots.
+  std::size_t idle_connections_per_backend_max = 64;
   std::chrono::milliseconds idle_connection_kept_max{4'000};  // llama-server closes its side after 5 s.
 };
 

@@ -1,12 +1,8 @@
 #include "net/server.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,15 +10,14 @@
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/system/system_error.hpp>
-#include <cerrno>
 #include <condition_variable>
 #include <list>
 #include <mutex>
 #include <thread>
 #include <unordered_set>
 
+#include "net/listening.h"
 #include "net/rounds.h"
 #include "net/session.h"
 
@@ -33,7 +28,6 @@ using Acceptor = asio::basic_socket_acceptor<asio::generic::stream_protocol, Exe
 
 // When the process is out of descriptors, accepting again at once would spin.
 constexpr std::chrono::milliseconds kAcceptPause{100};
-constexpr int kBacklog = 1024;
 
 // For a client that there is no place for. This room knows no dialect and the request is not read, so nothing differs
 // but the id and the date.
@@ -54,15 +48,6 @@ std::string no_place_answer(std::string_view date) {
   return answer;
 }
 
-std::unexpected<Error> cannot_listen(const Endpoint& address, const boost::system::error_code& error) {
-  const std::string text = endpoint_text(address);
-  if (error == asio::error::address_in_use) {
-    return fail(Kind::conflict, "address_in_use",
-                text + " is taken by another program. Stop it, or choose another address with --listen.");
-  }
-  return fail(Kind::unavailable, "cannot_listen", "Cannot listen on " + text + ": " + error.message() + ".");
-}
-
 // As Exchange::peer() says it.
 std::string peer_name(Socket& socket, const Endpoint& peer) {
   if (peer.protocol().family() != AF_UNIX) return endpoint_text(peer).substr(std::string_view("http://").size());
@@ -70,29 +55,6 @@ std::string peer_name(Socket& socket, const Endpoint& peer) {
   socklen_t size = sizeof(peer_process);
   const bool is_known = getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer_process, &size) == 0;
   return "unix:" + (is_known ? std::to_string(peer_process.uid) : std::string("unknown"));
-}
-
-boost::system::error_code last_error() { return {errno, boost::system::system_category()}; }
-
-const char* path_of(const Endpoint& unix_address) {
-  return static_cast<const char*>(reinterpret_cast<const sockaddr_un*>(unix_address.data())->sun_path);
-}
-
-// Makes way for a Unix socket: takes away the file of a gateway that is gone, and leaves every other file where it is.
-// Who it belongs to is found out by knocking. Errors: conflict (somebody answers), unavailable.
-Result<void> clear_stale_socket(const Endpoint& address) {
-  const int knocking = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (knocking < 0) return cannot_listen(address, last_error());
-  const bool is_open = connect(knocking, address.data(), static_cast<socklen_t>(address.size())) == 0;
-  const int refusal = is_open ? 0 : errno;
-  close(knocking);
-  // A listener whose queue is full lets nobody in at this moment, and lives.
-  if (is_open || refusal == EAGAIN) return cannot_listen(address, asio::error::address_in_use);
-  struct stat found{};
-  const bool is_stale =
-      refusal == ECONNREFUSED && lstat(path_of(address), &found) == 0 && S_ISSOCK(found.st_mode);  // Not a mere file.
-  if (is_stale) unlink(path_of(address));
-  return {};
 }
 
 }  // namespace
@@ -120,19 +82,6 @@ class Server::Places {
   std::atomic<int> taken_{0};
 };
 
-// The file of a Unix socket that we listen on. Which one it is tells whether the file there is still ours.
-struct Server::SocketFile {
-  std::string path;
-  dev_t device = 0;
-  ino_t inode = 0;
-
-  void remove() const {
-    struct stat found{};
-    const bool is_ours = lstat(path.c_str(), &found) == 0 && found.st_dev == device && found.st_ino == inode;
-    if (is_ours) unlink(path.c_str());
-  }
-};
-
 // One I/O thread with its acceptors and sessions. Everything but figures and the drain hand-shake runs on that thread.
 class Server::Lane {
  public:
@@ -141,38 +90,16 @@ class Server::Lane {
 
   IoThread& io() { return io_; }
 
-  Result<Endpoint> bind(const Endpoint& address, bool shared) {
+  // Accepts on a listening socket, which is its own from here on. Errors: unavailable.
+  Result<void> listen_on(Descriptor listening, const Endpoint& address, const Certificates* certificates) {
     boost::system::error_code error;
     Acceptor acceptor(io_.executor());
-    acceptor.open(address.protocol(), error);
-    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-    if (!error && shared) {
-      using ReusePort = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
-      acceptor.set_option(ReusePort(true), error);
-    }
-    if (!error) acceptor.bind(address, error);
-    if (!error) acceptor.listen(kBacklog, error);
+    acceptor.assign(address.protocol(), listening.get(), error);
     if (error) return cannot_listen(address, error);
-    Endpoint bound = acceptor.local_endpoint(error);
-    listeners_.push_back({.acceptor = std::move(acceptor)});
-    return bound;
-  }
-
-  // A listening Unix socket cannot be bound twice, so the other lanes listen on a copy of the first one's descriptor.
-  Result<void> share(int descriptor, const Endpoint& address) {
-    const int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0) return cannot_listen(address, last_error());
-    boost::system::error_code error;
-    Acceptor acceptor(io_.executor());
-    acceptor.assign(address.protocol(), copy, error);
-    if (error) {
-      close(copy);
-      return cannot_listen(address, error);
-    }
-    listeners_.push_back({.acceptor = std::move(acceptor)});
+    listening.release();
+    listeners_.push_back({.acceptor = std::move(acceptor), .certificates = certificates});
     return {};
   }
-  int last_descriptor() { return listeners_.back().acceptor.native_handle(); }
 
   void start() {
     start_accepting();
@@ -190,7 +117,7 @@ class Server::Lane {
         listener.acceptor.close(ignored);
       }
       for (Session* session : sessions_) {
-        if (session->idle()) session->close();
+        if (session->idle()) session->close_idle();
       }
     });
   }
@@ -222,6 +149,7 @@ class Server::Lane {
  private:
   struct Listener {
     Acceptor acceptor;
+    const Certificates* certificates = nullptr;  // Null when connections are plain.
     bool is_accepting = false;
   };
 
@@ -297,16 +225,17 @@ class Server::Lane {
     for (Listener& listener : listeners_) {
       if (listener.is_accepting) continue;
       auto accepting = std::make_unique<Accepting>(*this, listener);
-      spawn(io_.executor(), "accept", keep_accepting(listener.acceptor, std::move(accepting)));
+      spawn(io_.executor(), "accept", keep_accepting(listener, std::move(accepting)));
     }
   }
 
-  Task<void> keep_accepting(Acceptor& acceptor, std::unique_ptr<Accepting>) {
-    auto accept_next = [this, &acceptor] { return accept(acceptor); };
+  Task<void> keep_accepting(Listener& listener, std::unique_ptr<Accepting>) {
+    auto accept_next = [this, &listener] { return accept(listener); };
     co_await run_rounds(io_.executor(), "accepting", kAcceptPause, std::move(accept_next));
   }
 
-  Task<NextRound> accept(Acceptor& acceptor) {
+  Task<NextRound> accept(Listener& listener) {
+    Acceptor& acceptor = listener.acceptor;
     if (!acceptor.is_open()) co_return NextRound::never;
     Endpoint peer;
     Socket socket(io_.executor());
@@ -318,17 +247,18 @@ class Server::Lane {
     }
     Places::Place place = places_.take();
     if (!place) {
-      refuse(socket);
+      refuse(socket, listener);
       co_return NextRound::at_once;
     }
-    serve(std::move(socket), peer, std::move(place));
+    serve(std::move(socket), peer, std::move(place), listener.certificates);
     accepted_.fetch_add(1, std::memory_order_relaxed);
     co_return NextRound::at_once;
   }
 
   // Says why, if that can be said without waiting. The socket closes as it goes out of scope.
-  void refuse(Socket& socket) {
+  void refuse(Socket& socket, const Listener& listener) {
     refused_.fetch_add(1, std::memory_order_relaxed);
+    if (listener.certificates != nullptr) return;  // It would not understand before a handshake.
     const std::string answer = no_place_answer(io_.http_date());
     ::send(socket.native_handle(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     // Closing over bytes that nobody read would reset the connection, and the answer could be lost.
@@ -336,10 +266,13 @@ class Server::Lane {
     (void)recv(socket.native_handle(), request.data(), request.size(), MSG_DONTWAIT);
   }
 
-  void serve(Socket socket, const Endpoint& peer, Places::Place place) {
+  void serve(Socket socket, const Endpoint& peer, Places::Place place, const Certificates* certificates) {
     set_no_delay(socket);
     std::string peer_text = peer_name(socket, peer);
+    std::unique_ptr<TlsStream> tls;
+    if (certificates != nullptr) tls = certificates->accept_on(socket.native_handle(), io_.options());
     auto session = std::make_shared<Session>(io_, std::move(socket), std::move(peer_text), handler_, drain_);
+    session->secure_with(std::move(tls));
     auto task = session->run();
     const auto cancellation = session->cancel_signal().slot();
     // Before it runs, so that no session runs that a drain would not find.
@@ -383,45 +316,39 @@ Server::Server(const Options& options, Handler& handler) {
 
 Server::~Server() { stop(); }
 
-Result<Endpoint> Server::listen(const Endpoint& address) {
-  if (address.protocol().family() == AF_UNIX) return listen_unix(address);
+Result<Endpoint> Server::listen(const Endpoint& address, const Certificates* certificates) {
+  if (address.protocol().family() == AF_UNIX) return listen_unix(address, certificates);
   // With SO_REUSEPORT a second gateway of the same user would silently share the port: look first without it.
-  {
-    IoContext probe_context;
-    Acceptor probe(probe_context.get_executor());
-    boost::system::error_code error;
-    probe.open(address.protocol(), error);
-    if (!error) probe.set_option(asio::socket_base::reuse_address(true), error);
-    if (!error) probe.bind(address, error);
-    if (!error) probe.listen(1, error);
-    if (error) return cannot_listen(address, error);
-  }
+  if (auto probe = open_listener(address, PortSharing::none); !probe) return std::unexpected(std::move(probe.error()));
   Endpoint bound = address;
   for (auto& lane : lanes_) {
-    auto result = lane->bind(bound, true);
-    if (!result) return result;
-    bound = *result;
+    auto listening = open_listener(bound, PortSharing::among_threads);
+    if (!listening) return std::unexpected(std::move(listening.error()));
+    bound = local_endpoint(listening->get());
+    auto added = lane->listen_on(std::move(*listening), bound, certificates);
+    if (!added) return std::unexpected(std::move(added.error()));
   }
   return bound;
 }
 
-Result<Endpoint> Server::listen_unix(const Endpoint& address) {
+Result<Endpoint> Server::listen_unix(const Endpoint& address, const Certificates* certificates) {
   auto cleared = clear_stale_socket(address);
   if (!cleared) return std::unexpected(std::move(cleared.error()));
-  auto bound = lanes_.front()->bind(address, false);
-  if (!bound) return bound;
-  SocketFile file{.path = path_of(address)};
-  struct stat made{};
-  if (lstat(file.path.c_str(), &made) == 0) {
-    file.device = made.st_dev;
-    file.inode = made.st_ino;
-    socket_files_.push_back(std::move(file));
+  auto listening = open_listener(address, PortSharing::none);
+  if (!listening) return std::unexpected(std::move(listening.error()));
+  if (auto file = SocketFile::of(address)) socket_files_.push_back(std::move(*file));
+  return adopt(std::move(*listening), certificates);
+}
+
+Result<Endpoint> Server::adopt(Descriptor listening, const Certificates* certificates) {
+  const Endpoint address = local_endpoint(listening.get());
+  for (auto& lane : lanes_) {
+    auto copy = listening.copy();
+    if (!copy) return cannot_listen(address, last_error());
+    auto added = lane->listen_on(std::move(*copy), address, certificates);
+    if (!added) return std::unexpected(std::move(added.error()));
   }
-  for (std::size_t i = 1; i < lanes_.size(); ++i) {
-    auto shared = lanes_[i]->share(lanes_.front()->last_descriptor(), address);
-    if (!shared) return std::unexpected(std::move(shared.error()));
-  }
-  return bound;
+  return address;
 }
 
 void Server::start() {

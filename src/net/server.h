@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "core/core.h"
+#include "net/certificates.h"
 #include "net/endpoint.h"
 #include "net/exchange.h"
+#include "net/listening.h"
 #include "net/options.h"
 
 namespace gbgreg::net {
@@ -30,8 +32,12 @@ class Server {
 
   // Binds an address on every I/O thread; port 0 takes a free one. Before start(). Returns the address bound.
   // A Unix socket's file that nobody listens behind any more is replaced; our own goes at stop().
+  // With certificates, which must outlive the server, connections are TLS.
   // Errors: conflict (somebody listens there), unavailable (any other refusal of the system).
-  Result<Endpoint> listen(const Endpoint& address);
+  Result<Endpoint> listen(const Endpoint& address, const Certificates* certificates = nullptr);
+  // The same on a socket that listens already, which somebody else made; all I/O threads accept on it. Its file, if it
+  // is a Unix socket, is not ours to remove.
+  Result<Endpoint> adopt(Descriptor listening, const Certificates* certificates = nullptr);
 
   void start();
 
@@ -43,8 +49,7 @@ class Server {
  private:
   class Lane;
   class Places;
-  struct SocketFile;
-  Result<Endpoint> listen_unix(const Endpoint& address);
+  Result<Endpoint> listen_unix(const Endpoint& address, const Certificates* certificates);
 
   std::unique_ptr<Places> places_;  // Shared by the lanes, so it goes after them.
   std::vector<std::unique_ptr<Lane>> lanes_;

@@ -47,8 +47,14 @@ Task<void> Session::run() {
   // The server holds this session only as long as it runs.
   const auto self = shared_from_this();
   while (true) {
-    const HeadRead read = co_await read_head();
-    if (read == HeadRead::closed) break;
+    reset_for_next_request();
+    HeadRead read = connection_.owes_handshake() ? co_await greet() : HeadRead::request;
+    if (read == HeadRead::request) read = co_await find_head();
+    if (read == HeadRead::closed) {
+      close_idle();
+      break;
+    }
+    if (read == HeadRead::request) read = take_head();
     if (read == HeadRead::request) {
       co_await handler_.handle(*this);
     } else {
@@ -77,6 +83,7 @@ void Session::reset_for_next_request() {
   large_pieces_ = false;
   fields_.clear();
   out_.clear();
+  rest_.clear();
   answer_ = Answer::none;
   owed_bytes_ = 0;
   status_ = 0;
@@ -89,19 +96,34 @@ Session::HeadRead Session::refuse_head(Error error) {
   return HeadRead::refused;
 }
 
-Task<Session::HeadRead> Session::read_head() {
-  reset_for_next_request();
-  const HeadRead found = co_await find_head();
-  if (found != HeadRead::request) co_return found;
+// The peer may know that nothing of an answer is missing.
+void Session::close_idle() noexcept {
+  connection_.say_goodbye();
+  connection_.close();
+}
+
+// The handshake of TLS. Who speaks plain HTTP instead gets an answer that says so.
+Task<Session::HeadRead> Session::greet() {
+  idle_ = true;
+  auto secured = co_await connection_.secure(io().options().head_timeout);
+  idle_ = false;
+  if (secured) co_return HeadRead::request;
+  if (secured.error().kind == Kind::malformed) co_return refuse_head(std::move(secured.error()));
+  if (secured.error().kind != Kind::cancelled) spdlog::info("no TLS with {}: {}", peer_, secured.error().detail);
+  co_return HeadRead::closed;
+}
+
+// Understands the head that was found.
+Session::HeadRead Session::take_head() {
   const Options& options = connection_.io().options();
   auto head = parse_request_head(head_bytes_, options);
-  if (!head) co_return refuse_head(std::move(head.error()));
+  if (!head) return refuse_head(std::move(head.error()));
   head_ = std::move(*head);
   is_head_request_ = head_.method == "HEAD";
   keep_alive_ = head_.keep_alive;
   continue_owed_ = head_.expects_continue;
   decoder_ = BodyDecoder(head_, options);
-  co_return HeadRead::request;
+  return HeadRead::request;
 }
 
 // Waits for a whole head and moves it to head_bytes_. Its time runs from its first byte and not anew for each.
@@ -160,35 +182,39 @@ Task<Session::HeadRead> Session::find_head() {
 }
 
 Task<Result<std::string_view>> Session::read_body() {
-  connection_.consume(handed_out_);
-  handed_out_ = 0;
-  if (continue_owed_ && !begun_ && connection_.unread().empty()) {
+  if (continue_owed_ && !begun_ && connection_.unread().size() == handed_out_) {
     constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     const std::array<asio::const_buffer, 1> pieces{asio::buffer(kContinue)};
-    auto sent = co_await send(pieces);
+    auto sent = co_await send(Unsent(pieces));
     if (!sent) co_return std::unexpected(std::move(sent.error()));
   }
   continue_owed_ = false;
+  while (true) {
+    if (auto piece = body_at_hand()) co_return std::move(*piece);
+    auto filled = co_await fill_body();
+    if (filled) continue;
+    keep_alive_ = false;
+    co_return std::unexpected(std::move(filled.error()));
+  }
+}
+
+std::optional<Result<std::string_view>> Session::body_at_hand() {
+  connection_.consume(std::exchange(handed_out_, 0));
   while (!decoder_.done()) {
     auto step = decoder_.decode(connection_.unread());
     if (!step) {
       keep_alive_ = false;
-      co_return std::unexpected(std::move(step.error()));
+      return std::unexpected(std::move(step.error()));
     }
     if (!step->data.empty()) {
       handed_out_ = step->consumed;
       body_bytes_read_ += step->data.size();
-      co_return step->data;
+      return step->data;
     }
     connection_.consume(step->consumed);
-    if (decoder_.done() || step->consumed > 0) continue;
-    auto filled = co_await fill_body();
-    if (!filled) {
-      keep_alive_ = false;
-      co_return std::unexpected(std::move(filled.error()));
-    }
+    if (step->consumed == 0 && !decoder_.done()) return std::nullopt;
   }
-  co_return std::string_view{};
+  return std::string_view{};
 }
 
 // Waits for more bytes of the body. Nothing is unread now: the decoder takes whatever there is.
@@ -225,11 +251,10 @@ void Session::watch() {
     const bool is_interrupted = error == asio::error::operation_aborted && self->connection_.socket().is_open();
     if (is_interrupted) return self->watch();
     if (error) return;
+    const Connection::Peer peer = self->connection_.look_at_peer();
+    if (peer == Connection::Peer::is_silent) return self->watch();
     self->watching_ = false;
-    char byte = 0;
-    const ssize_t got = recv(self->connection_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    const bool left = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
-    if (left) self->cancel_.emit(asio::cancellation_type::terminal);
+    if (peer == Connection::Peer::has_left) self->cancel_.emit(asio::cancellation_type::terminal);
   };
   connection_.socket().async_wait(Socket::wait_read, std::move(look));
 }
@@ -271,8 +296,8 @@ void Session::write_head(int status, std::string_view content_type, const Header
   }
 }
 
-Task<Result<void>> Session::send(std::span<const asio::const_buffer> pieces) {
-  auto sent = co_await connection_.write(pieces, write_patience_);
+Task<Result<void>> Session::send(Unsent unsent) {
+  auto sent = co_await connection_.write(unsent.rest(), write_patience_);
   if (!sent) {
     keep_alive_ = false;
     const bool slow = sent.error().kind == Kind::timed_out;
@@ -292,61 +317,83 @@ Task<Result<void>> Session::respond(int status, std::string_view content_type, s
   if (is_head_request_) body = {};
   const std::array<asio::const_buffer, 2> pieces{asio::buffer(out_), asio::buffer(body)};
   begun_ = true;
-  auto sent = co_await send(pieces);
-  if (!sent) co_return std::unexpected(std::move(sent.error()));
+  if (const Unsent unsent = connection_.write_now(pieces); !unsent.empty()) {
+    auto sent = co_await send(unsent);
+    if (!sent) co_return std::unexpected(std::move(sent.error()));
+  }
   body_bytes_written_ = body.size();
   finished_ = true;
   co_return Result<void>{};
 }
 
-Task<Result<void>> Session::begin_sized(int status, std::string_view content_type, std::uint64_t length,
-                                        HeaderFields fields) {
+void Session::begin_sized(int status, std::string_view content_type, std::uint64_t length, HeaderFields fields) {
   write_head(status, content_type, fields);
   out_.append("Content-Length: ").append(std::to_string(length)).append("\r\n\r\n");
   answer_ = Answer::sized;
   owed_bytes_ = length;
-  co_return Result<void>{};
 }
 
-Task<Result<void>> Session::begin_stream(int status, std::string_view content_type, HeaderFields fields) {
+void Session::begin_stream(int status, std::string_view content_type, HeaderFields fields) {
   const Answer answer = head_.minor_version == 0 ? Answer::until_close : Answer::chunked;
   if (answer == Answer::until_close) keep_alive_ = false;
   write_head(status, content_type, fields);
   answer_ = answer;
   out_.append(answer_ == Answer::chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
-  co_return Result<void>{};
+}
+
+// One gathered write: the head (first time only), the chunk's size, the piece, the chunk's end. What is left refers to
+// out_, to `frame` and to the piece.
+Unsent Session::write_framed(std::string_view piece, Frame& frame) {
+  if (answer_ == Answer::sized) owed_bytes_ -= std::min<std::uint64_t>(owed_bytes_, piece.size());
+  std::size_t length = 0;
+  if (answer_ == Answer::chunked) {
+    char* end = std::to_chars(frame.data(), frame.data() + 16, piece.size(), 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    length = static_cast<std::size_t>(end - frame.data());
+  }
+  const std::array<asio::const_buffer, 4> pieces{asio::buffer(out_), asio::buffer(frame.data(), length),
+                                                 asio::buffer(piece), asio::buffer("\r\n", length > 0 ? 2 : 0)};
+  begun_ = true;
+  body_bytes_written_ += piece.size();
+  return connection_.write_now(pieces);
 }
 
 Task<Result<void>> Session::write(std::string_view piece) {
   if (is_head_request_ || piece.empty()) co_return Result<void>{};
-  if (answer_ == Answer::sized) owed_bytes_ -= std::min<std::uint64_t>(owed_bytes_, piece.size());
-  std::array<char, 20> size_line{};
-  std::size_t size_length = 0;
-  if (answer_ == Answer::chunked) {
-    char* end = std::to_chars(size_line.data(), size_line.data() + 16, piece.size(), 16).ptr;
-    *end++ = '\r';
-    *end++ = '\n';
-    size_length = static_cast<std::size_t>(end - size_line.data());
+  Frame frame;
+  if (const Unsent unsent = write_framed(piece, frame); !unsent.empty()) {
+    auto sent = co_await send(unsent);
+    if (!sent) co_return std::unexpected(std::move(sent.error()));
   }
-  // One gathered write: the head (first time only), the chunk's size, its bytes, its end.
-  const std::array<asio::const_buffer, 4> pieces{asio::buffer(out_), asio::buffer(size_line.data(), size_length),
-                                                 asio::buffer(piece),
-                                                 asio::buffer("\r\n", answer_ == Answer::chunked ? 2 : 0)};
-  begun_ = true;
-  auto sent = co_await send(pieces);
   out_.clear();
-  if (!sent) co_return std::unexpected(std::move(sent.error()));
-  body_bytes_written_ += piece.size();
   co_return Result<void>{};
+}
+
+bool Session::write_at_once(std::string_view piece) {
+  if (is_head_request_ || piece.empty()) return true;
+  Frame frame;
+  const Unsent unsent = write_framed(piece, frame);
+  for (const auto& left : unsent.rest()) rest_.append(static_cast<const char*>(left.data()), left.size());
+  out_.clear();
+  return rest_.empty();
+}
+
+Task<Result<void>> Session::flush() {
+  const std::string rest = std::exchange(rest_, {});
+  const std::array<asio::const_buffer, 1> pieces{asio::buffer(rest)};
+  co_return co_await send(Unsent(pieces));
 }
 
 Task<Result<void>> Session::finish() {
   const bool closing_chunk = answer_ == Answer::chunked && !is_head_request_;
   const std::array<asio::const_buffer, 2> pieces{asio::buffer(out_), asio::buffer("0\r\n\r\n", closing_chunk ? 5 : 0)};
   begun_ = true;
-  auto sent = co_await send(pieces);
+  if (const Unsent unsent = connection_.write_now(pieces); !unsent.empty()) {
+    auto sent = co_await send(unsent);
+    if (!sent) co_return std::unexpected(std::move(sent.error()));
+  }
   out_.clear();
-  if (!sent) co_return std::unexpected(std::move(sent.error()));
   // A sized answer that fell short must not be followed by another on the same connection.
   if (answer_ == Answer::sized && owed_bytes_ > 0 && !is_head_request_) keep_alive_ = false;
   finished_ = true;
@@ -357,8 +404,7 @@ Task<Result<void>> Session::finish() {
 // client would lose an answer that it had not read yet.
 Task<void> Session::linger() {
   const Options& options = io().options();
-  boost::system::error_code ignored;
-  connection_.socket().shutdown(Socket::shutdown_send, ignored);
+  co_await connection_.say_goodbye(options.linger_timeout);
   connection_.consume(connection_.unread().size());
   handed_out_ = 0;
   const SteadyTime until = std::chrono::steady_clock::now() + options.linger_total_max;

@@ -24,11 +24,15 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
  public:
   Session(IoThread& io, Socket socket, std::string peer, Handler& handler, const DrainFlag& drain);
 
+  // Before run(): the connection begins with a handshake of TLS.
+  void secure_with(std::unique_ptr<TlsStream> tls) { connection_.secure_with(std::move(tls)); }
+
   // Serves the connection to its end.
   Task<void> run();
 
   // Is it waiting for a request, so that closing it loses nothing?
   bool idle() const { return idle_; }
+  void close_idle() noexcept;
   void close() noexcept { connection_.close(); }
   asio::cancellation_signal& cancel_signal() { return cancel_; }
 
@@ -36,15 +40,17 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   const RequestHead& head() const override { return head_; }
   std::string_view peer() const override { return peer_; }
   Task<Result<std::string_view>> read_body() override;
+  std::optional<Result<std::string_view>> body_at_hand() override;
   void want_large_pieces() override { large_pieces_ = true; }
   void cancel_when_client_leaves() override;
   void add_field(std::string_view name, std::string value) override;
   Task<Result<void>> respond(int status, std::string_view content_type, std::string_view body,
                              HeaderFields fields) override;
-  Task<Result<void>> begin_sized(int status, std::string_view content_type, std::uint64_t length,
-                                 HeaderFields fields) override;
-  Task<Result<void>> begin_stream(int status, std::string_view content_type, HeaderFields fields) override;
+  void begin_sized(int status, std::string_view content_type, std::uint64_t length, HeaderFields fields) override;
+  void begin_stream(int status, std::string_view content_type, HeaderFields fields) override;
   Task<Result<void>> write(std::string_view piece) override;
+  bool write_at_once(std::string_view piece) override;
+  Task<Result<void>> flush() override;
   Task<Result<void>> finish() override;
   bool begun() const override { return begun_; }
   int status() const override { return status_; }
@@ -54,14 +60,17 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
  private:
   enum class Answer : std::uint8_t { none, sized, chunked, until_close };
   enum class HeadRead : std::uint8_t { request, refused, closed };
+  using Frame = std::array<char, 20>;  // The line before a chunk.
 
-  Task<HeadRead> read_head();
+  Task<HeadRead> greet();
   Task<HeadRead> find_head();
+  HeadRead take_head();
   HeadRead refuse_head(Error error);
+  Unsent write_framed(std::string_view piece, Frame& frame);
   Task<Result<void>> fill_body();
   void reset_for_next_request();
   void write_head(int status, std::string_view content_type, const HeaderFields& fields);
-  Task<Result<void>> send(std::span<const asio::const_buffer> pieces);
+  Task<Result<void>> send(Unsent unsent);
   void watch();
   void stop_watching();
   Task<void> linger();
@@ -85,7 +94,8 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   std::size_t handed_out_ = 0;
   bool continue_owed_ = false;
   HeaderFields fields_;
-  std::string out_;  // The head of the answer, until it leaves with the first bytes of the body.
+  std::string out_;   // The head of the answer, until it leaves with the first bytes of the body.
+  std::string rest_;  // What write_at_once() left for flush().
   Answer answer_ = Answer::none;
   std::uint64_t owed_bytes_ = 0;  // Of a sized answer.
   int status_ = 0;

@@ -1,68 +1,12 @@
 #include "protocols/ask_body.h"
 
-#include <charconv>
-#include <cmath>
-
 #include "protocols/json_reader.h"
+#include "protocols/keep_alive.h"
 #include "protocols/request_fields.h"
 #include "protocols/tools.h"
 
 namespace gbgreg::protocols {
 namespace {
-
-constexpr double kKeepAliveSecondsMax = 1e9;  // Thirty years; Ollama counts in nanoseconds and ends at 292.
-
-// Go's durations: "1h30m", "300ms", "-1s", "0".
-std::optional<double> duration_seconds(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    double seconds;
-  };
-  // "ms" stands before "m", which is its beginning.
-  constexpr Unit kUnits[] = {{"ns", 1e-9}, {"us", 1e-6}, {"\xC2\xB5s", 1e-6}, {"ms", 1e-3},
-                             {"s", 1},     {"m", 60},    {"h", 3600}};
-  double sign = 1;
-  if (text.starts_with('-') || text.starts_with('+')) {
-    if (text.front() == '-') sign = -1;
-    text.remove_prefix(1);
-  }
-  if (text == "0") return 0;
-  if (text.empty()) return std::nullopt;
-  double total = 0;
-  while (!text.empty()) {
-    if ((text.front() < '0' || text.front() > '9') && text.front() != '.') return std::nullopt;
-    double amount = 0;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
-    if (parsed.ec != std::errc{}) return std::nullopt;
-    text.remove_prefix(static_cast<std::size_t>(parsed.ptr - text.data()));
-    const Unit* unit = nullptr;
-    for (const auto& known : kUnits) {
-      if (unit == nullptr && text.starts_with(known.name)) unit = &known;
-    }
-    if (unit == nullptr) return std::nullopt;
-    text.remove_prefix(unit->name.size());
-    total += amount * unit->seconds;
-  }
-  return sign * total;
-}
-
-Result<void> read_keep_alive(JsonValue& value, std::optional<std::chrono::milliseconds>& out) {
-  std::optional<double> seconds;
-  if (value.type() == JsonType::text) {
-    std::string_view text;
-    if (auto read = value.read_text(text); !read) return read;
-    seconds = duration_seconds(text);
-    if (!seconds) return value.must_be("a duration such as \"5m\" or \"1h30m\", or a number of seconds");
-  } else if (value.type() == JsonType::number || value.type() == JsonType::null) {
-    if (auto read = value.read_number(seconds, -kKeepAliveSecondsMax, kKeepAliveSecondsMax); !read) return read;
-    if (!seconds) return {};
-  } else {
-    return value.must_be("a duration such as \"5m\" or \"1h30m\", or a number of seconds");
-  }
-  if (!(std::fabs(*seconds) <= kKeepAliveSecondsMax)) return value.must_be("a duration of at most thirty years");
-  out = std::chrono::milliseconds(std::llround(*seconds * 1000));
-  return {};
-}
 
 std::unexpected<Error> field_not_supported(std::string_view name, std::string_view instead) {
   return fail(Kind::refused, "field_not_supported",
@@ -117,7 +61,7 @@ Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm f
     if (name == "format") return read_format(value, limits, request);
     if (name == "options") return read_options(value, limits, request);
     if (name == "keep_alive") return read_keep_alive(value, ask.keep_alive);
-    if (name == "priority") return read_priority(value, request);
+    if (name == "priority") return read_priority(value, request.priority);
     if (name == "deadline_ms") return value.read_integer(request.deadline_ms, 1, limits.deadline_ms_max);
     if (name == "session_id") return value.read_text(ask.session_id, limits.session_bytes_max);
     if (name == "upload_ids" || name == "project_id") return read_not_yet(value);

@@ -31,6 +31,7 @@ void write_backend_health(JsonWriter& json, const llm::BackendView& backend) {
   json.key("objective_ms").number(backend.objective_ms);
   json.key("p95_ms").rounded_or_null(backend.total_p95_ms);
   json.key("objective_met").boolean(!backend.total_p95_ms || *backend.total_p95_ms <= backend.objective_ms);
+  json.key("embeddings").boolean(backend.embeds);
   json.key("demo").boolean(backend.is_demo);
   json.key("detail");
   if (backend.detail.empty()) {

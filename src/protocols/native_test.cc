@@ -119,6 +119,7 @@ TEST(WriteHealth, HasTheShapeOfTheContract) {
                              .role = "technical",
                              .model = "m",
                              .state = llm::BackendState::ready,
+                             .embeds = true,
                              .is_demo = true,
                              .objective_ms = 5000,
                              .tokens_per_second = 20.5,
@@ -139,10 +140,10 @@ TEST(WriteHealth, HasTheShapeOfTheContract) {
       R"({"status":"degraded","version":"0.1.0","uptime_seconds":12,"models":{"operational":1,"total":2,"roles":[)"
       R"({"role":"technical","model":"m","state":"ready","port":11437,"device":"CUDA0","gpu_layers":33,)"
       R"("total_layers":33,"tokens_per_second":20.5,"objective_ms":5000,"p95_ms":6000,"objective_met":false,)"
-      R"("demo":true,"detail":null},)"
+      R"("embeddings":true,"demo":true,"detail":null},)"
       R"({"role":"vision","model":"v","state":"failed","port":null,"device":"unknown","gpu_layers":null,)"
       R"("total_layers":null,"tokens_per_second":null,"objective_ms":5000,"p95_ms":null,"objective_met":true,)"
-      R"("demo":false,"detail":"It would not start."}]},)"
+      R"("embeddings":false,"demo":false,"detail":"It would not start."}]},)"
       R"("database":{"status":"healthy","kind":"sqlite"},"storage":{"status":"healthy","free_bytes":1000},)"
       R"("gpu":{"status":"fault","devices":[{"id":"CUDA0","name":"A card","memory_total_bytes":16,)"
       R"("memory_free_bytes":null}],"findings":[{"code":"c","severity":"error","message":"m","fix":"f"}]}})");

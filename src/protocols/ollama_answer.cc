@@ -75,15 +75,13 @@ void write_more_follows(JsonWriter& json, std::string& out) {
   out += '\n';
 }
 
-std::string_view architecture_of(const llm::BackendView&) { return "llama"; }
-
 void write_details(JsonWriter& json, const llm::BackendView& backend) {
   json.key("details").open_object();
   json.key("parent_model").text("");
   json.key("format").text("gguf");
-  json.key("family").text(architecture_of(backend));
+  json.key("family").text(backend.architecture);
   json.key("families").open_array();
-  json.text(architecture_of(backend));
+  json.text(backend.architecture);
   if (backend.sees_images) json.text("clip");
   json.close_array();
   json.key("parameter_size").text("");
@@ -243,12 +241,19 @@ std::string write_model(const llm::BackendView& backend, WallTime now) {
   json.key("template").text("");
   write_details(json, backend);
   json.key("model_info").open_object();
-  json.key("general.architecture").text(architecture_of(backend));
-  json.key("llama.context_length").number(backend.context_tokens);
+  json.key("general.architecture").text(backend.architecture);
+  json.key(backend.architecture + ".context_length").number(backend.context_tokens);
+  if (backend.embedding_numbers > 0) {
+    json.key(backend.architecture + ".embedding_length").number(backend.embedding_numbers);
+  }
   json.close_object();
   json.key("capabilities").open_array();
-  json.text("completion");
-  json.text("tools");
+  if (backend.embeds) {
+    json.text("embedding");
+  } else {
+    json.text("completion");
+    json.text("tools");
+  }
   if (backend.sees_images) json.text("vision");
   json.close_array();
   json.key("modified_at").text(rfc3339(now));

@@ -443,5 +443,20 @@ TEST(Lists, NameEachModelOnceAndClaimNoCardWithoutProof) {
   EXPECT_EQ(running[1].at("size_vram"), 500);
 }
 
+TEST(Lists, SayOfAModelThatEmbedsThatItDoesAndNothingElse) {
+  llm::BackendView view{.id = "e/m", .role = "e", .model = "m", .state = llm::BackendState::ready, .embeds = true};
+  view.context_tokens = 512;
+  view.architecture = "nomic-bert";
+  view.embedding_numbers = 768;
+  const auto shown = boost::json::parse(write_model(view, kNow));
+  EXPECT_EQ(shown.at("capabilities"), boost::json::parse(R"(["embedding"])"));
+  EXPECT_EQ(shown.at("details").at("family"), "nomic-bert");
+  EXPECT_EQ(shown.at("model_info"), boost::json::parse(R"({"general.architecture":"nomic-bert",
+    "nomic-bert.context_length":512,"nomic-bert.embedding_length":768})"));
+  view.embeds = false;
+  EXPECT_EQ(boost::json::parse(write_model(view, kNow)).at("capabilities"),
+            boost::json::parse(R"(["completion","tools"])"));
+}
+
 }  // namespace
 }  // namespace gbgreg::protocols::ollama

@@ -49,13 +49,15 @@ void write_model_object(JsonWriter& json, const Model& model, WallTime created) 
 
 }  // namespace
 
-std::string engine_body(std::string_view model, std::string_view fields) {
-  std::string body;
-  body.reserve(fields.size() + model.size() + 32);
-  body.append(R"({"model":)");
-  append_json_text(body, model);
-  if (!fields.empty()) body.append(",").append(fields);
-  body.append("}");
+SentOn engine_body(std::string_view model, const SentOn& fields) {
+  SentOn body;
+  body.begin.reserve(fields.begin.size() + model.size() + 32);
+  body.begin.append(R"({"model":)");
+  append_json_text(body.begin, model);
+  if (!fields.begin.empty()) body.begin.append(",").append(fields.begin);
+  body.large = fields.large;
+  body.end = fields.end;
+  (body.large.empty() ? body.begin : body.end).append("}");
   return body;
 }
 

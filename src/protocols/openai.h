@@ -15,13 +15,21 @@
 
 namespace gbgreg::protocols::openai {
 
+// What is sent on, without the model: `"messages":[…],"temperature":0.5`. Of a large request the largest part is not
+// copied: it stands in the client's own body, which must outlive this.
+struct SentOn {
+  std::string begin;
+  std::string_view large = {};
+  std::string end = {};  // Empty when nothing is large.
+};
+
 // A request that is passed on.
 struct Asked {
   llm::Request request;  // In the hub's words: for routing, and for backends of another dialect.
   bool stream = false;
   bool include_usage = false;  // The stream is to end with the figures.
   bool wants_logprobs = false;
-  std::string fields;  // `"messages":[…],"temperature":0.5`: what is sent on, without the model.
+  SentOn fields;
 };
 
 // Errors, each naming the field at fault: malformed (invalid_json, invalid_field), too_large, refused
@@ -30,7 +38,7 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits);
 Result<Asked> parse_completion(std::string_view body, const Limits& limits);
 
 // The body that a worker is sent: the fields, and the model that it is to call itself.
-std::string engine_body(std::string_view model, std::string_view fields);
+SentOn engine_body(std::string_view model, const SentOn& fields);
 
 // {"error":{"message","type","param","code"}}
 std::string write_error(const Error& error);

@@ -12,16 +12,52 @@
 namespace gbgreg::protocols::openai {
 namespace {
 
-// Keys as they stand in the bytes. Inside a JSON string every quote has a backslash before it, so these can only be
-// keys, and values are never mistaken for them.
 constexpr std::string_view kCreated = "\"created\":";
 constexpr std::string_view kIndex = "\"index\":";
-constexpr std::string_view kLogprobs = "\"logprobs\":";
-constexpr std::string_view kFinishReason = "\"finish_reason\":";
 constexpr std::string_view kNoChoices = "\"choices\":[]";
-constexpr std::string_view kError = "\"error\":";
 constexpr std::string_view kUsage = ",\"usage\":{";
-constexpr std::string_view kVerbose = "\"__verbose\":";
+
+// Where what we look for begins in the bytes of an event or an answer, each the first of its kind; npos when it is not
+// there. Inside a JSON string every quote has a backslash before it, so these can only be keys, and values are never
+// mistaken for them. One pass from quote to quote, since each token of each stream comes by here.
+struct Places {
+  static constexpr std::size_t npos = std::string_view::npos;
+  std::size_t created = npos, index = npos, logprobs = npos, finish_reason = npos, no_choices = npos, error = npos,
+              message = npos, refusal = npos, verbose = npos;
+
+  explicit Places(std::string_view json) {
+    for (std::size_t at = json.find('"'); at != npos; at = json.find('"', at + 1)) look(json.substr(at), at);
+  }
+
+ private:
+  void look(std::string_view here, std::size_t at) {
+    if (here.size() < 8) return;
+    switch (here[1]) {
+      case 'c':
+        note(here, at, kCreated, created);
+        return note(here, at, kNoChoices, no_choices);
+      case 'e':
+        return note(here, at, "\"error\":", error);
+      case 'f':
+        return note(here, at, "\"finish_reason\":", finish_reason);
+      case 'i':
+        return note(here, at, kIndex, index);
+      case 'l':
+        return note(here, at, "\"logprobs\":", logprobs);
+      case 'm':
+        return note(here, at, "\"message\":{", message);
+      case 'r':
+        return note(here, at, "\"refusal\":", refusal);
+      case '_':
+        return note(here, at, "\"__verbose\":", verbose);
+      default:
+        return;
+    }
+  }
+  static void note(std::string_view here, std::size_t at, std::string_view key, std::size_t& place) {
+    if (place == npos && here.starts_with(key)) place = at;
+  }
+};
 
 Error garbled(std::string_view what, std::string_view seen) {
   constexpr std::size_t kBytesShown = 200;
@@ -55,20 +91,44 @@ std::string_view usage_of(std::string_view json) {
 }
 
 // Whether the event has an error that is none of null: {"error":{…}} as a whole, never a key inside a choice.
-bool is_error(std::string_view json) {
-  const std::size_t at = json.find(kError);
-  if (at == std::string_view::npos) return false;
-  return !json.substr(at + kError.size()).starts_with("null");
+bool is_error(std::string_view json, const Places& places) {
+  constexpr std::size_t kKeySize = std::string_view("\"error\":").size();
+  return places.error != Places::npos && !json.substr(places.error + kKeySize).starts_with("null");
 }
 
 // "stop" of `"finish_reason":"stop"`; empty while it is null.
-std::string_view finish_reason(std::string_view json) {
-  const std::size_t at = json.find(kFinishReason);
-  if (at == std::string_view::npos) return {};
-  std::string_view value = json.substr(at + kFinishReason.size());
+std::string_view finish_reason(std::string_view json, const Places& places) {
+  if (places.finish_reason == Places::npos) return {};
+  constexpr std::size_t kKeySize = std::string_view("\"finish_reason\":").size();
+  std::string_view value = json.substr(places.finish_reason + kKeySize);
   if (!value.starts_with('"')) return {};
   value.remove_prefix(1);
   return value.substr(0, std::min(value.find('"'), value.size()));
+}
+
+// The event with one and the same time, and with the keys that clients look for though they are null.
+void append_chunk(std::string_view json, const Places& places, std::int64_t created, std::string& out) {
+  out.append("data: ");
+  std::size_t done = 0;
+  const auto append_until = [&](std::size_t end) {
+    out.append(json.substr(done, end - done));
+    done = end;
+  };
+  const auto append_null_logprobs = [&] {
+    if (places.index == Places::npos || places.logprobs != Places::npos || places.index < done) return;
+    append_until(behind_digits(json, places.index + kIndex.size()));
+    out.append(",\"logprobs\":null");
+  };
+  if (places.index < places.created) append_null_logprobs();
+  if (places.created != Places::npos) {
+    append_until(places.created + kCreated.size());
+    std::array<char, 24> text{};
+    const char* end = std::to_chars(text.data(), text.data() + text.size(), created).ptr;
+    out.append(text.data(), static_cast<std::size_t>(end - text.data()));
+    done = behind_digits(json, done);
+  }
+  append_null_logprobs();
+  out.append(json.substr(done)).append("\n\n");
 }
 
 }  // namespace
@@ -121,27 +181,27 @@ Result<void> StreamRelay::take_line(std::string_view line, std::string& out) {
     return {};
   }
   // An error body under a status of success.
-  if (line.starts_with('{') && is_error(line)) return take_event(line, out);
+  if (line.starts_with('{') && is_error(line, Places(line))) return take_event(line, out);
   return std::unexpected(garbled("not an event", line));
 }
 
 Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
   if (!json.starts_with('{') || !json.ends_with('}')) return std::unexpected(garbled("not an event", json));
-  if (is_error(json)) {
+  const Places places(json);
+  if (is_error(json, places)) {
     auto read = engine_wire::read_figures(json, {}, completion_);
     if (!read) return read;
   }
-  if (json.find(kCreated) == std::string_view::npos) return std::unexpected(garbled("an event of unknown shape", json));
-  const bool has_figures = json.find(kNoChoices) != std::string_view::npos;
-  if (has_figures) {
+  if (places.created == Places::npos) return std::unexpected(garbled("an event of unknown shape", json));
+  if (places.no_choices != Places::npos) {
     const llm::StopReason reason = completion_.reason;
     auto read = engine_wire::read_figures(json, {}, completion_);
     completion_.reason = reason;
     if (!read) return read;
-    if (options_.include_usage) append_chunk(json, out);
+    if (options_.include_usage) append_chunk(json, places, options_.created, out);
     return {};
   }
-  if (const std::string_view reason = finish_reason(json); !reason.empty()) {
+  if (const std::string_view reason = finish_reason(json, places); !reason.empty()) {
     if (finished_) return std::unexpected(garbled("a second finish reason", json));
     finished_ = true;
     completion_.reason = reason == "length"       ? llm::StopReason::length
@@ -149,7 +209,7 @@ Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
                                                   : llm::StopReason::stop;
     if (!options_.is_chat) return take_last_text(json, out);
   }
-  append_chunk(json, out);
+  append_chunk(json, places, options_.created, out);
   return {};
 }
 
@@ -157,40 +217,19 @@ Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
 // an event without choices, as the chat's are.
 Result<void> StreamRelay::take_last_text(std::string_view json, std::string& out) {
   const std::string_view usage = usage_of(json);
+  const auto append = [&](std::string_view event) { append_chunk(event, Places(event), options_.created, out); };
   if (usage.empty()) {
-    append_chunk(json, out);
+    append(json);
     return {};
   }
   if (auto read = engine_wire::read_figures(json, {}, completion_); !read) return read;
   const auto behind_usage = static_cast<std::size_t>(usage.data() - json.data()) + usage.size();
   std::string event(json.substr(0, behind_usage - usage.size()));
-  append_chunk(event.append(json.substr(behind_usage)), out);
+  append(event.append(json.substr(behind_usage)));
   if (!options_.include_usage) return {};
   event.assign("{").append(kNoChoices).append(",").append(json.substr(json.find(kCreated)));
-  append_chunk(event, out);
+  append(event);
   return {};
-}
-
-// The event with one and the same time, and with the keys that clients look for though they are null.
-void StreamRelay::append_chunk(std::string_view json, std::string& out) const {
-  out.append("data: ");
-  const std::size_t index = json.find(kIndex);
-  const bool lacks_logprobs = index != std::string_view::npos && json.find(kLogprobs) == std::string_view::npos;
-  if (lacks_logprobs) {
-    const std::size_t behind = behind_digits(json, index + kIndex.size());
-    out.append(json.substr(0, behind)).append(",\"logprobs\":null");
-    json.remove_prefix(behind);
-  }
-  const std::size_t created = json.find(kCreated);
-  if (created != std::string_view::npos) {
-    const std::size_t digits = created + kCreated.size();
-    out.append(json.substr(0, digits));
-    std::array<char, 24> text{};
-    const char* end = std::to_chars(text.data(), text.data() + text.size(), options_.created).ptr;
-    out.append(text.data(), static_cast<std::size_t>(end - text.data()));
-    json.remove_prefix(behind_digits(json, digits));
-  }
-  out.append(json).append("\n\n");
 }
 
 Result<llm::Completion> StreamRelay::finish() {
@@ -204,25 +243,24 @@ Result<llm::Completion> StreamRelay::finish() {
 Result<llm::Completion> relay_whole(std::string_view body, const RelayOptions& options, std::string& out) {
   auto answer = engine_wire::read_answer(body, {.answer_bytes_max = options.answer_bytes_max});
   if (!answer) return std::unexpected(std::move(answer.error()));
-  if (body.find(kVerbose) != std::string_view::npos) return std::unexpected(garbled("more than was asked for", body));
+  const Places places(body);
+  if (places.verbose != Places::npos) return std::unexpected(garbled("more than was asked for", body));
 
   out.reserve(out.size() + body.size() + 64);
-  constexpr std::string_view kMessage = "\"message\":{";
+  std::size_t done = 0;
   // In the order in which a worker writes them: index, then message.
-  const std::size_t index = body.find(kIndex);
-  if (index != std::string_view::npos && body.find(kLogprobs) == std::string_view::npos) {
-    const std::size_t behind = behind_digits(body, index + kIndex.size());
-    out.append(body.substr(0, behind)).append(",\"logprobs\":null");
-    body.remove_prefix(behind);
+  if (places.index != Places::npos && places.logprobs == Places::npos) {
+    done = behind_digits(body, places.index + kIndex.size());
+    out.append(body.substr(0, done)).append(",\"logprobs\":null");
   }
-  const std::size_t message = options.is_chat ? body.find(kMessage) : std::string_view::npos;
-  if (message != std::string_view::npos && body.find("\"refusal\":") == std::string_view::npos) {
-    const std::size_t behind = message + kMessage.size();
-    out.append(body.substr(0, behind))
-        .append(body.substr(behind).starts_with('}') ? "\"refusal\":null" : "\"refusal\":null,");
-    body.remove_prefix(behind);
+  const bool lacks_refusal = options.is_chat && places.message != Places::npos && places.refusal == Places::npos;
+  if (lacks_refusal && places.message >= done) {
+    const std::size_t behind = places.message + std::string_view("\"message\":{").size();
+    out.append(body.substr(done, behind - done));
+    out.append(body.substr(behind).starts_with('}') ? "\"refusal\":null" : "\"refusal\":null,");
+    done = behind;
   }
-  out.append(body);
+  out.append(body.substr(done));
   return answer->completion;
 }
 

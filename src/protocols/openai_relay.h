@@ -39,7 +39,6 @@ class StreamRelay {
   Result<void> take_line(std::string_view line, std::string& out);
   Result<void> take_event(std::string_view json, std::string& out);
   Result<void> take_last_text(std::string_view json, std::string& out);
-  void append_chunk(std::string_view json, std::string& out) const;
 
   RelayOptions options_;
   std::string rest_;  // The line that is not yet complete.

@@ -63,7 +63,7 @@ class Reader {
       }
       return passed_on(name, value, is_set, [&] { return value.skip(); });
     }
-    if (name == "priority") return known(read_priority(value, asked_.request));
+    if (name == "priority") return known(read_priority(value, asked_.request.priority));
     if (name == "deadline_ms") return known(value.read_integer(asked_.request.deadline_ms, 1, limits_.deadline_ms_max));
     return false;
   }
@@ -83,16 +83,30 @@ class Reader {
   }
 
   void add_raw(std::string_view name, std::size_t begin, std::size_t end) {
+    // From here on a copy costs more than one more part of a write.
+    constexpr std::size_t kLargeBytesMin = 4096;
     std::string_view bytes = body_.substr(begin, end - begin);
     while (!bytes.empty() && std::string_view(" \t\r\n").contains(bytes.back())) bytes.remove_suffix(1);
-    add(name).append(bytes);
+    std::string& to = add(name);
+    if (bytes.size() < kLargeBytesMin || !asked_.fields.large.empty()) {
+      to.append(bytes);
+    } else {
+      asked_.fields.large = bytes;
+    }
   }
 
   // The string to append the value to.
   std::string& add(std::string_view name) {
-    std::string& fields = asked_.fields;
-    if (!fields.empty()) fields += ',';
-    return fields.append("\"").append(name).append("\":");
+    std::string& to = end();
+    if (!asked_.fields.begin.empty()) to += ',';
+    return to.append("\"").append(name).append("\":");
+  }
+  // Fields that are written already.
+  void add_fields(std::string_view written) {
+    if (written.empty()) return;
+    std::string& to = end();
+    if (!asked_.fields.begin.empty()) to += ',';
+    to.append(written);
   }
 
   Result<void> finish(std::optional<int> tokens_max) {
@@ -112,6 +126,9 @@ class Reader {
   }
 
  private:
+  // What the next field is appended to.
+  std::string& end() { return asked_.fields.large.empty() ? asked_.fields.begin : asked_.fields.end; }
+
   Result<void> read_stream_options(JsonValue& value) {
     if (value.type() == JsonType::null) return value.skip();
     std::optional<bool> include_usage;
@@ -272,7 +289,9 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
     reader.add("logprobs").append("true");
     reader.add("top_logprobs").append(std::to_string(workers_logprobs(top_logprobs)));
   }
-  engine_wire::write_tool_fields(asked.fields, request);
+  std::string tool_fields;
+  engine_wire::write_tool_fields(tool_fields, request);
+  reader.add_fields(tool_fields);
   if (auto done = reader.finish(completion_tokens_max ? completion_tokens_max : tokens_max); !done) {
     return std::unexpected(std::move(done.error()));
   }

@@ -22,7 +22,11 @@ std::string with_field(std::string_view field) {
   return R"({"messages":[{"role":"user","content":"x"}],)" + std::string(field) + "}";
 }
 
-boost::json::object sent(const Asked& asked) { return boost::json::parse(engine_body("m", asked.fields)).as_object(); }
+std::string whole(const SentOn& body) { return body.begin + std::string(body.large) + body.end; }
+
+boost::json::object sent(const Asked& asked) {
+  return boost::json::parse(whole(engine_body("m", asked.fields))).as_object();
+}
 
 TEST(ParseChat, SendsTheClientsOwnBytesOnButForWhatMustChange) {
   const auto got =
@@ -35,9 +39,29 @@ TEST(ParseChat, SendsTheClientsOwnBytesOnButForWhatMustChange) {
   EXPECT_EQ(got->request.sampling.tokens_max, 7);
   EXPECT_FALSE(got->stream);
   EXPECT_EQ(
-      engine_body("m\"", got->fields),
+      whole(engine_body("m\"", got->fields)),
       R"({"model":"m\"","messages":[ {"role":"user", "content":"h\u00e9"} ],"temperature":0.50,"seed":4294967295,)"
       R"("stop":["END"],"logit_bias":{"5":-100},"max_tokens":7})");
+}
+
+TEST(ParseChat, ALargePartIsSentFromTheClientsOwnBytesWhereverItStands) {
+  const std::string text(5000, 'x');
+  const std::string large = R"([{"role":"user","content":")" + text + R"("}])";
+  const std::string tools = R"("tools":[{"type":"function","function":{"name":"look"}}])";
+  for (const std::string& body : {R"({"messages":)" + large + R"(,"top_p":0.5,"stream":true,)" + tools + "}",
+                                  R"({"stream":true,)" + tools + R"(,"top_p":0.5,"messages": )" + large + " }",
+                                  R"({"messages":)" + large + "}"}) {
+    const auto got = parse(body);
+    ASSERT_TRUE(got) << got.error().message;
+    EXPECT_EQ(got->fields.large, large);
+    EXPECT_GE(got->fields.large.data(), body.data());
+    EXPECT_LT(got->fields.large.data(), body.data() + body.size());
+    const auto passed = sent(*got);
+    EXPECT_EQ(passed.at("messages").at(0).at("content").as_string(), text);
+    EXPECT_EQ(passed.at("model").as_string(), "m");
+    EXPECT_EQ(passed.contains("tools"), body.contains("tools"));
+    EXPECT_EQ(passed.contains("top_p"), body.contains("top_p"));
+  }
 }
 
 TEST(ParseChat, NullMeansNotSet) {
@@ -47,14 +71,14 @@ TEST(ParseChat, NullMeansNotSet) {
                  R"("logprobs":null,"top_logprobs":null,"reasoning_effort":null,"modalities":null,"functions":null)"));
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->request.model, "auto");
-  EXPECT_EQ(got->fields, R"("messages":[{"role":"user","content":"x"}])");
+  EXPECT_EQ(got->fields.begin, R"("messages":[{"role":"user","content":"x"}])");
 }
 
 TEST(ParseChat, AStreamAlwaysBringsItsFigures) {
   const auto without = parse(with_field(R"("stream":true)"));
   EXPECT_TRUE(without->stream);
   EXPECT_FALSE(without->include_usage);
-  EXPECT_THAT(without->fields, HasSubstr(R"("stream":true,"stream_options":{"include_usage":true})"));
+  EXPECT_THAT(without->fields.begin, HasSubstr(R"("stream":true,"stream_options":{"include_usage":true})"));
   const auto with = parse(with_field(R"("stream":true,"stream_options":{"include_usage":true,"x":1})"));
   EXPECT_TRUE(with->include_usage);
 }
@@ -122,10 +146,10 @@ TEST(ParseChat, ProbabilitiesOfTheTokensAloneAreAskedForWithOneOther) {
     SCOPED_TRACE(c.field);
     const auto got = parse(with_field(c.field));
     ASSERT_TRUE(got) << got.error().message;
-    EXPECT_THAT(got->fields, HasSubstr(c.sent));
+    EXPECT_THAT(got->fields.begin, HasSubstr(c.sent));
   }
-  EXPECT_THAT(parse(with_field(R"("logprobs":false)"))->fields, Not(HasSubstr("logprobs")));
-  EXPECT_THAT(parse_completion(R"({"prompt":"x","logprobs":0})", {})->fields, HasSubstr(R"("logprobs":1)"));
+  EXPECT_THAT(parse(with_field(R"("logprobs":false)"))->fields.begin, Not(HasSubstr("logprobs")));
+  EXPECT_THAT(parse_completion(R"({"prompt":"x","logprobs":0})", {})->fields.begin, HasSubstr(R"("logprobs":1)"));
 }
 
 TEST(ParseChat, RolesAndPartsThatOnlyClientsKnowAreSaidInAWorkersWords) {
@@ -149,7 +173,7 @@ TEST(ParseChat, ImagesComeAsDataAndAreNeverFetched) {
   ASSERT_TRUE(got) << got.error().message;
   ASSERT_EQ(got->request.messages[0].images.size(), 1U);
   EXPECT_EQ(got->request.messages[0].images[0].media_type, "image/png");
-  EXPECT_THAT(got->fields, HasSubstr(data_url));
+  EXPECT_THAT(got->fields.begin, HasSubstr(data_url));
   for (const std::string_view url : {"http://127.0.0.1/x.png", "file:///etc/passwd", "data:text/plain,x", ""}) {
     SCOPED_TRACE(url);
     const auto refused = parse(part(url));
@@ -188,7 +212,7 @@ TEST(ParseChat, ReadsCallsAndResultsOfTools) {
 TEST(ParseCompletion, TakesOnePromptAndRefusesWhatItCannotHonour) {
   const auto got = parse_completion(R"({"model":"m","prompt":["once"],"max_tokens":3,"logprobs":2})", {});
   ASSERT_TRUE(got) << got.error().message;
-  EXPECT_EQ(got->fields, R"("prompt":"once","logprobs":2,"max_tokens":3)");
+  EXPECT_EQ(got->fields.begin, R"("prompt":"once","logprobs":2,"max_tokens":3)");
   EXPECT_EQ(got->request.messages.at(0).text, "once");
   for (const char* body : {"{}", R"({"prompt":["a","b"]})", R"({"prompt":[1,2]})", R"({"prompt":"x","echo":true})",
                            R"({"prompt":"x","suffix":"y"})", R"({"prompt":"x","best_of":2})"}) {

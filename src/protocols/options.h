@@ -21,6 +21,9 @@ struct Limits {
   std::size_t tool_name_bytes_max = 256;
   std::size_t tool_calls_max = 128;  // Of one message.
   int deadline_ms_max = 3'600'000;
+  std::size_t inputs_max = 2048;               // Texts of one request for embeddings; OpenAI's own bound.
+  std::size_t input_bytes_max = 1024 * 1024;   // Of one of them: far more than any model takes.
+  std::size_t input_tokens_max = 1024 * 1024;  // Where they come as tokens, of all together.
 };
 
 }  // namespace gbgreg::protocols

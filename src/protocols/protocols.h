@@ -8,14 +8,18 @@
 //   openai.h       POST /v1/chat/completions and /v1/completions in; openai_relay.h passes their answers through
 //   anthropic.h    POST /v1/messages, in and out
 //   native.h       our own shapes: errors, the `gbgreg` block, /api/route, /health
-//   engine_wire.h  what a llama-server worker is asked, and what it answers
+//   openai_embeddings.h, ollama_embeddings.h   texts to vectors, in and out
+//   engine_wire.h  what a llama-server worker is asked, and what it answers; engine_embeddings.h of vectors
 //   json_reader.h, json_writer.h   the one way JSON is read, and written
 #pragma once
 
 #include "protocols/anthropic.h"
+#include "protocols/engine_embeddings.h"
 #include "protocols/engine_wire.h"
 #include "protocols/native.h"
 #include "protocols/ollama.h"
+#include "protocols/ollama_embeddings.h"
 #include "protocols/openai.h"
+#include "protocols/openai_embeddings.h"
 #include "protocols/openai_relay.h"
 #include "protocols/options.h"

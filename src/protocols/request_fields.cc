@@ -1,9 +1,8 @@
 #include "protocols/request_fields.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 
+#include "protocols/base64.h"
 #include "protocols/tools.h"
 
 namespace gbgreg::protocols {
@@ -42,57 +41,12 @@ constexpr std::string_view kReloadOptions[] = {
     "use_mmap", "use_mlock", "num_thread", "vocab_only", "embedding_only", "num_keep", "numa",
 };
 
-constexpr std::array<std::uint8_t, 256> make_base64_values() {
-  std::array<std::uint8_t, 256> values{};
-  values.fill(0xFF);
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (std::size_t i = 0; i < kAlphabet.size(); ++i) {
-    values[static_cast<unsigned char>(kAlphabet[i])] = static_cast<std::uint8_t>(i);
-  }
-  return values;
-}
-constexpr auto kBase64Values = make_base64_values();
-
 // Takes out the line breaks that `base64` puts every 76 characters; Ollama's own reader passes over them too.
 std::string without_line_breaks(std::string_view text) {
   std::string joined;
   joined.reserve(text.size());
   std::ranges::copy_if(text, std::back_inserter(joined), [](char byte) { return byte != '\n' && byte != '\r'; });
   return joined;
-}
-
-bool is_base64(std::string_view text) {
-  if (text.empty() || text.size() % 4 != 0) return false;
-  std::size_t padding = 0;
-  while (padding < 2 && text.back() == '=') {
-    text.remove_suffix(1);
-    ++padding;
-  }
-  std::uint8_t seen = 0;
-  for (const char byte : text) seen |= kBase64Values[static_cast<unsigned char>(byte)];
-  if ((seen & 0xC0U) != 0) return false;
-  // The bits that padding cuts off must be zero, or two texts would mean the same image.
-  const std::uint8_t last = kBase64Values[static_cast<unsigned char>(text.back())];
-  if (padding == 1) return (last & 0x3U) == 0;
-  if (padding == 2) return (last & 0xFU) == 0;
-  return true;
-}
-
-std::string decode_first_bytes(std::string_view base64) {
-  constexpr std::size_t kCharactersNeeded = 24;
-  std::string bytes;
-  base64 = base64.substr(0, kCharactersNeeded);
-  for (std::size_t at = 0; at + 4 <= base64.size(); at += 4) {
-    std::uint32_t bits = 0;
-    for (std::size_t i = 0; i < 4; ++i) {
-      const std::uint8_t value = kBase64Values[static_cast<unsigned char>(base64[at + i])];
-      bits = bits << 6U | (value & 0x3FU);
-    }
-    bytes += static_cast<char>(bits >> 16U & 0xFFU);
-    bytes += static_cast<char>(bits >> 8U & 0xFFU);
-    bytes += static_cast<char>(bits & 0xFFU);
-  }
-  return bytes;
 }
 
 Result<void> read_image(JsonValue& value, const Limits& limits, llm::Image& image) {
@@ -151,7 +105,8 @@ Result<void> take_image(const JsonValue& value, std::string_view text, const Lim
                     " bytes an image.");
   }
   if (!is_base64(text)) return value.must_be("an image in padded base64, without a data: prefix");
-  const std::string_view media_type = sniff_image(decode_first_bytes(text));
+  constexpr std::size_t kCharactersNeeded = 24;
+  const std::string_view media_type = sniff_image(from_base64(text.substr(0, kCharactersNeeded)));
   if (media_type.empty()) {
     return fail(Kind::refused, "image_not_understood",
                 "\"" + value.path() + "\" is not an image that gbgreg understands: send PNG, JPEG, WebP, GIF or BMP.");
@@ -296,13 +251,13 @@ Result<void> read_format(JsonValue& value, const Limits& limits, llm::Request& r
   return value.must_be("\"json\" or a JSON schema");
 }
 
-Result<void> read_priority(JsonValue& value, llm::Request& request) {
+Result<void> read_priority(JsonValue& value, llm::Priority& priority) {
   std::string_view name;
   if (auto read = value.read_text(name); !read) return read;
   if (name == "batch") {
-    request.priority = llm::Priority::batch;
+    priority = llm::Priority::batch;
   } else if (name == "interactive") {
-    request.priority = llm::Priority::interactive;
+    priority = llm::Priority::interactive;
   } else if (name.data() != nullptr) {
     return value.must_be("\"interactive\" or \"batch\"");
   }

@@ -30,7 +30,7 @@ Result<void> read_format(JsonValue& value, const Limits& limits, llm::Request& r
 Result<void> read_stops(JsonValue& value, const Limits& limits, std::vector<std::string>& stops);
 
 // "interactive" or "batch".
-Result<void> read_priority(JsonValue& value, llm::Request& request);
+Result<void> read_priority(JsonValue& value, llm::Priority& priority);
 
 // upload_ids and project_id, which a later version honours: anything but empty is refused rather than left out
 // silently.

@@ -6,6 +6,7 @@
 
 #include "core/utf8.h"
 #include "routing/lexicon.h"
+#include "routing/patterns.h"
 
 namespace gbgreg::routing {
 namespace {
@@ -18,10 +19,24 @@ constexpr std::string_view kSignNames[] = {
 };
 static_assert(std::size(kSignNames) == kSigns);
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
-bool is_word(char c) { return is_digit(c) || is_lower(c) || is_upper(c) || c == '_'; }
+// What a byte may be, in a table: each is asked several times of each byte.
+enum Kind : std::uint8_t { kDigit = 1, kLower = 2, kUpper = 4, kWord = 8, kMark = 16, kOperator = 32 };
+constexpr auto kKinds = [] {
+  std::array<std::uint8_t, 256> kinds{};
+  for (int c = '0'; c <= '9'; ++c) kinds[static_cast<std::size_t>(c)] = kDigit | kWord;
+  for (int c = 'a'; c <= 'z'; ++c) kinds[static_cast<std::size_t>(c)] = kLower | kWord;
+  for (int c = 'A'; c <= 'Z'; ++c) kinds[static_cast<std::size_t>(c)] = kUpper | kWord;
+  kinds['_'] = kWord;
+  // What read_marks() looks at.
+  for (const unsigned char c : std::string_view("`_(./|-:=&")) kinds[c] |= kMark;
+  for (const unsigned char c : std::string_view("-=:!&|+")) kinds[c] |= kOperator;
+  return kinds;
+}();
+bool is(std::uint8_t kind, char c) { return (kKinds[static_cast<unsigned char>(c)] & kind) != 0; }
+bool is_digit(char c) { return is(kDigit, c); }
+bool is_lower(char c) { return is(kLower, c); }
+bool is_upper(char c) { return is(kUpper, c); }
+bool is_word(char c) { return is(kWord, c); }
 
 // ---- The part of a text that is read.
 
@@ -34,26 +49,29 @@ std::string_view tail_of(std::string_view text, std::size_t bytes) {
 
 // Lower case for Latin, Cyrillic and Greek; white space to one space or one line feed; ’ to '.
 std::string folded(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
+  std::string out(text.size(), '\0');  // It never becomes longer.
+  char* end = out.data();
   for (std::size_t at = 0; at < text.size(); ++at) {
-    const auto byte = static_cast<unsigned char>(text[at]);
+    const char c = text[at];
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > ' ' && byte < 0x80) {
+      *end++ = is_upper(c) ? static_cast<char>(byte | 0x20U) : c;
+      continue;
+    }
     const auto next = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0U;
     const auto put_pair = [&](unsigned first, unsigned second) {
-      out += static_cast<char>(first);
-      out += static_cast<char>(second);
+      *end++ = static_cast<char>(first);
+      *end++ = static_cast<char>(second);
       ++at;
     };
-    if (byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n') {
-      const char space = byte == '\n' ? '\n' : ' ';
-      if (out.empty()) continue;
-      if (out.back() == ' ' || out.back() == '\n') {
-        if (space == '\n') out.back() = space;
-      } else {
-        out += space;
+    if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
+      const char space = c == '\n' ? '\n' : ' ';
+      if (end == out.data()) continue;
+      if (end[-1] != ' ' && end[-1] != '\n') {
+        *end++ = space;
+      } else if (space == '\n') {
+        end[-1] = space;
       }
-    } else if (byte >= 'A' && byte <= 'Z') {
-      out += static_cast<char>(byte | 0x20U);
     } else if (byte == 0xC3 && next >= 0x80 && next <= 0x9E && next != 0x97) {
       put_pair(byte, next + 0x20);  // À … Þ
     } else if (byte == 0xD0 && next >= 0x90 && next <= 0x9F) {
@@ -62,23 +80,41 @@ std::string folded(std::string_view text) {
       put_pair(0xD1, next - 0x20);  // Р … Я
     } else if (byte == 0xE2 && next == 0x80 && at + 2 < text.size() &&
                static_cast<unsigned char>(text[at + 2]) == 0x99) {
-      out += '\'';
+      *end++ = '\'';
       at += 2;
     } else {
-      out += static_cast<char>(byte);
+      *end++ = c;
     }
   }
+  out.resize(static_cast<std::size_t>(end - out.data()));
   return out;
 }
 
 // ---- Shapes of code.
 
-bool begins_with_any(std::string_view text, std::initializer_list<std::string_view> beginnings) {
-  return std::ranges::any_of(beginnings, [&](std::string_view beginning) { return text.starts_with(beginning); });
-}
+constexpr auto kCodeBeginnings = patterns(
+    "#include", "import ", "from ", "def ", "fn ", "func ", "const ", "let ", "var ", "using ", "public ", "private ",
+    "static ", "void ", "SELECT ", "INSERT ", "CREATE TABLE", "FROM ", "@@ ", "+++ ", "--- a", "<?php", "<!DOCTYPE",
+    "package ", "struct ", "async ", "return ", "elif ", "else:", "try:", "console.log", "print(", "if (", "for (",
+    "while (", "class ", "apiVersion:", "services:", "RUN ", ".global", ".extern", "use ", "library(");
+constexpr auto kBlockBeginnings = patterns("if ", "for ", "while ", "with ", "except", "class ", "def ");
+constexpr auto kMarkBeginnings =
+    patterns("</", "<div", "<p>", "<a ", "<script", "<html", "//", "/*", ">>> ", "$ ", "# ");
+constexpr auto kOperators = patterns(" = ", " == ", "->", "=>", "::", "!=", "&&", "||", "+=");
+constexpr auto kPrompts = patterns("$ ", "sudo ", "~$ ");
+constexpr auto kCommands =
+    patterns("ls ", "cd ", "cat ", "rm ", "cp ", "mv ", "ps ", "df ", "du ", "find ", "git ", "docker ", "kubectl ",
+             "npm ", "pip ", "apt ", "ssh ", "curl ", "tar ", "chmod ", "make ");
+constexpr auto kRootFolders =
+    patterns("/etc", "/var", "/usr", "/proc", "/home", "/dev", "/tmp", "/opt", "/bin", "/path", "/sys");
+constexpr auto kPipes = patterns("| grep", "| awk", "| sed", "| xarg", "| sort", "| jq");
 
-bool contains_any(std::string_view text, std::initializer_list<std::string_view> parts) {
-  return std::ranges::any_of(parts, [&](std::string_view part) { return text.find(part) != std::string_view::npos; });
+bool has_operator(std::string_view line) {
+  for (std::size_t at = 0; at < line.size(); ++at) {
+    if (!is(kOperator, line[at])) continue;
+    if (kOperators.begins(line.substr(at)) || (at > 0 && kOperators.begins(line.substr(at - 1)))) return true;
+  }
+  return false;
 }
 
 // How much one line looks like a line of a program, 0 to 1.
@@ -88,27 +124,18 @@ float code_likeness(std::string_view line) {
   line.remove_prefix(indent);
   while (!line.empty() && (line.back() == ' ' || line.back() == '\r')) line.remove_suffix(1);
   if (line.size() < 2) return line.starts_with('}') || line.starts_with('{') ? 1.0F : 0.0F;
-  if (begins_with_any(line, {"#include", "import ",     "from ",        "def ",    "fn ",      "func ",   "const ",
-                             "let ",     "var ",        "using ",       "public ", "private ", "static ", "void ",
-                             "SELECT ",  "INSERT ",     "CREATE TABLE", "FROM ",   "@@ ",      "+++ ",    "--- a",
-                             "<?php",    "<!DOCTYPE",   "package ",     "struct ", "async ",   "return ", "elif ",
-                             "else:",    "try:",        "console.log",  "print(",  "if (",     "for (",   "while (",
-                             "class ",   "apiVersion:", "services:",    "FROM ",   "RUN ",     ".global", ".extern",
-                             "use ",     "library("})) {
+  if (kCodeBeginnings.begins(line)) {
     // Several of these are also English words: they count when the line goes on like code.
-    return contains_any(line, {"(", ";", "{", "=", ":", "<", "\"", "::", "*", "."}) || line.starts_with("import ")
-               ? 0.9F
-               : 0.2F;
+    const bool goes_on = line.find_first_of("(;{=:<\"*.") != std::string_view::npos;
+    return goes_on || line.starts_with("import ") ? 0.9F : 0.2F;
   }
   const char last = line.back();
   // A rule of a style sheet, or a block on one line.
   if (last == '}' && line.find('{') != std::string_view::npos) return 0.9F;
   if (last == ';' || last == '{' || last == '}' || line.ends_with("};") || line.ends_with(");")) return 0.9F;
-  if (last == ':' && begins_with_any(line, {"if ", "for ", "while ", "with ", "except", "class ", "def "})) return 0.9F;
-  if (begins_with_any(line, {"</", "<div", "<p>", "<a ", "<script", "<html", "//", "/*", ">>> ", "$ ", "# "}))
-    return 0.6F;
-  if (contains_any(line, {" = ", " == ", "->", "=>", "::", "!=", "&&", "||", "+="})) return 0.6F;
-  return indent >= 2 && contains_any(line, {"(", "=", "["}) ? 0.5F : 0.0F;
+  if (last == ':' && kBlockBeginnings.begins(line)) return 0.9F;
+  if (kMarkBeginnings.begins(line) || has_operator(line)) return 0.6F;
+  return indent >= 2 && line.find_first_of("(=[") != std::string_view::npos ? 0.5F : 0.0F;
 }
 
 void read_lines(std::string_view text, Features& features) {
@@ -127,11 +154,8 @@ void read_lines(std::string_view text, Features& features) {
     const bool numbered = rest.size() > 2 && is_digit(rest[0]) && (rest[1] == '.' || rest[1] == ')');
     if (numbered || rest.starts_with("- ") || rest.starts_with("* ")) ++bullets;
     if (rest.starts_with("```")) add_hint(features, Sign::code_fence, 0.8F);
-    if (begins_with_any(rest, {"$ ", "sudo ", "~$ "})) add_hint(features, Sign::shell, 0.7F);
-    if (begins_with_any(
-            rest, {"ls ",     "cd ",      "cat ", "rm ",  "cp ",  "mv ",  "ps ",   "df ",  "du ",    "find ", "git ",
-                   "docker ", "kubectl ", "npm ", "pip ", "apt ", "ssh ", "curl ", "tar ", "chmod ", "make "}) &&
-        rest.find(" -") != std::string_view::npos) {
+    if (kPrompts.begins(rest)) add_hint(features, Sign::shell, 0.7F);
+    if (kCommands.begins(rest) && rest.find(" -") != std::string_view::npos) {
       add_hint(features, Sign::shell, 0.8F);
     }
   }
@@ -150,21 +174,30 @@ constexpr std::string_view kFileEndings[] = {
     "so",  "jar",  "gz",  "zip",   "tar", "env",  "lock", "db",  "parquet", "jpg",  "png",
 };
 
+// "3 + 4", "3x4": a digit, a sign and a digit, each with a blank between or none.
+bool begins_sum(std::string_view text) {
+  const auto behind_blank = [](std::string_view rest) { return rest.starts_with(' ') ? rest.substr(1) : rest; };
+  std::string_view rest = behind_blank(text.substr(1));
+  if (rest.empty() || (rest[0] != '+' && rest[0] != '*' && rest[0] != 'x')) return false;
+  rest = behind_blank(rest.substr(1));
+  return !rest.empty() && is_digit(rest[0]);
+}
+
 // What stands around the signs that code is full of.
 void read_marks(std::string_view text, Features& features) {
   int backticks = 0;
   int identifiers = 0;
   int numbers = 0;
-  int digits_run = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
+    if (!is(kDigit | kUpper | kMark, c)) continue;
     const char before = at > 0 ? text[at - 1] : ' ';
     const char next = at + 1 < text.size() ? text[at + 1] : ' ';
     if (is_digit(c)) {
-      if (digits_run++ == 0 && !is_word(before) && before != '.') ++numbers;
+      if (!is_word(before) && before != '.') ++numbers;
+      if (begins_sum(text.substr(at))) add_hint(features, Sign::arithmetic, 0.7F);
       continue;
     }
-    digits_run = 0;
     switch (c) {
       case '`':
         ++backticks;
@@ -189,16 +222,10 @@ void read_marks(std::string_view text, Features& features) {
         break;
       }
       case '/':
-        if (before == ' ' && begins_with_any(text.substr(at), {"/etc", "/var", "/usr", "/proc", "/home", "/dev", "/tmp",
-                                                               "/opt", "/bin", "/path", "/sys"})) {
-          add_hint(features, Sign::file_name, 0.6F);
-        }
+        if (before == ' ' && kRootFolders.begins(text.substr(at))) add_hint(features, Sign::file_name, 0.6F);
         break;
       case '|':
-        if (before == ' ' && next == ' ' &&
-            contains_any(text.substr(at, 8), {"| grep", "| awk", "| sed", "| xarg", "| sort", "| jq"})) {
-          add_hint(features, Sign::shell, 0.7F);
-        }
+        if (before == ' ' && kPipes.begins(text.substr(at))) add_hint(features, Sign::shell, 0.7F);
         break;
       case '-':
         if (before == ' ' && next == '-' && at + 2 < text.size() && is_lower(text[at + 2])) {
@@ -219,14 +246,6 @@ void read_marks(std::string_view text, Features& features) {
       case '&':
         if (next == '&') ++identifiers;
         break;
-      case '+':
-      case '*':
-      case 'x':
-        if ((is_digit(before) || (before == ' ' && at > 1 && is_digit(text[at - 2]))) &&
-            (is_digit(next) || (next == ' ' && at + 2 < text.size() && is_digit(text[at + 2])))) {
-          add_hint(features, Sign::arithmetic, 0.7F);
-        }
-        break;
       default:
         if (is_upper(c) && is_lower(before) && is_lower(next)) ++identifiers;
         break;
@@ -237,76 +256,53 @@ void read_marks(std::string_view text, Features& features) {
   if (numbers >= 2) features[Sign::numbers] = std::min(1.0F, static_cast<float>(numbers) / 6);
 }
 
-// Error messages, by the words that programs print.
+// The words that programs print when something went wrong.
+constexpr auto kErrorWords =
+    patterns("Traceback (most", "Exception", "Error:", "error:", "Error`", "fatal:", "panic:", "Segmentation fault",
+             "segmentation fault", "errno", "exit code", "exit status", "core dumped", "onnection refused",
+             "Killed process", "undefined reference", "undefined is not", "cannot find symbol", "ermission denied",
+             "No such file", "command not found", "Out of memory", "stack trace", "WARN", "ERROR", "[error]",
+             "systemd[", "HTTP/1.1", "make: ***", "unexpected indent", "IndentationError", "not defined",
+             "cannot import", "AssertionError", "TypeError", "SyntaxError", "ReferenceError");
+
 void read_errors(std::string_view text, Features& features) {
-  for (const std::string_view mark : {"Traceback (most",
-                                      "Exception",
-                                      "Error:",
-                                      "error:",
-                                      "Error`",
-                                      "fatal:",
-                                      "panic:",
-                                      "Segmentation fault",
-                                      "segmentation fault",
-                                      "errno",
-                                      "exit code",
-                                      "exit status",
-                                      "core dumped",
-                                      "onnection refused",
-                                      "Killed process",
-                                      "undefined reference",
-                                      "undefined is not",
-                                      "cannot find symbol",
-                                      "ermission denied",
-                                      "No such file",
-                                      "command not found",
-                                      "Out of memory",
-                                      "stack trace",
-                                      "WARN",
-                                      "ERROR",
-                                      "[error]",
-                                      "systemd[",
-                                      "HTTP/1.1",
-                                      "make: ***",
-                                      "unexpected indent",
-                                      "IndentationError",
-                                      "not defined",
-                                      "cannot import",
-                                      "AssertionError",
-                                      "TypeError",
-                                      "SyntaxError",
-                                      "ReferenceError"}) {
-    if (text.find(mark) != std::string_view::npos) add_hint(features, Sign::stack_trace, 0.5F);
-  }
+  for (int seen = kErrorWords.occurring(text); seen > 0; --seen) add_hint(features, Sign::stack_trace, 0.5F);
 }
 
 // ---- The whole.
 
 void count_words(std::string_view text, Features& features) {
   int half_words = 0;
+  int characters = 0;
+  int sentences = 0;
   bool in_word = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const auto byte = static_cast<unsigned char>(text[at]);
     if ((byte & 0xC0U) == 0x80U) continue;
-    ++features.characters;
+    ++characters;
+    if (in_word && is(kDigit | kLower | kUpper, text[at])) continue;
     if (byte >= 0xE3 && byte <= 0xE9) {  // Kana and Han: about two to a word.
       const auto second = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0U;
       const bool is_mark = byte == 0xE3 && second == 0x80;
-      if (is_mark && at + 2 < text.size() && static_cast<unsigned char>(text[at + 2]) == 0x82)
-        ++features.sentences;  // 。
+      if (is_mark && at + 2 < text.size() && static_cast<unsigned char>(text[at + 2]) == 0x82) ++sentences;  // 。
       if (!is_mark) ++half_words;
       in_word = false;
       continue;
     }
-    const bool is_letter = byte >= 0x80 || (is_word(text[at]) && byte != '_');
+    const bool is_letter = byte >= 0x80 || is(kDigit | kLower | kUpper, text[at]);
     if (is_letter && !in_word) half_words += 2;
     in_word = is_letter || (in_word && (byte == '\'' || byte == '-' || byte == '_'));
     const bool at_end = at + 1 == text.size() || text[at + 1] == ' ' || text[at + 1] == '\n';
-    if ((byte == '.' || byte == '!' || byte == '?') && at_end) ++features.sentences;
+    if ((byte == '.' || byte == '!' || byte == '?') && at_end) ++sentences;
   }
+  features.characters += characters;
   features.words = (half_words + 1) / 2;
-  features.sentences = std::max(features.sentences, features.words > 0 ? 1 : 0);
+  features.sentences = std::max(features.sentences + sentences, features.words > 0 ? 1 : 0);
 }
+
+constexpr auto kWordsAsked = patterns("word", "wörter", "mots", "palabras", "parole", "palavras", "слов");
+constexpr auto kCharactersAsked = patterns("字", "多字", "余字");
+constexpr auto kPagesAsked = patterns("page", "seite", "página", "страниц");
 
 // "3000 words", "500字", "1000-word": how long a text was asked for.
 void read_length_asked(std::string_view text, Features& features) {
@@ -320,11 +316,11 @@ void read_length_asked(std::string_view text, Features& features) {
     }
     std::string_view after = text.substr(at, 16);
     if (!after.empty() && (after.front() == ' ' || after.front() == '-')) after.remove_prefix(1);
-    if (begins_with_any(after, {"word", "wörter", "mots", "palabras", "parole", "palavras", "слов"})) {
+    if (kWordsAsked.begins(after)) {
       features.length_asked = std::max(features.length_asked, number);
-    } else if (begins_with_any(after, {"字", "多字", "余字"})) {
+    } else if (kCharactersAsked.begins(after)) {
       features.length_asked = std::max(features.length_asked, number / 2);
-    } else if (begins_with_any(after, {"page", "seite", "página", "страниц"})) {
+    } else if (kPagesAsked.begins(after)) {
       features.length_asked = std::max(features.length_asked, std::min(number, 100) * 400);
     }
   }
@@ -343,7 +339,7 @@ void read_whole(std::string_view text, Features& features) {
   const std::size_t gap = text.find("\n\n");
   const std::size_t divide = std::min({colon, gap, chinese_colon});
   if (divide != std::string_view::npos && text.size() - divide > 40) features[Sign::quoted_text] = 0.7F;
-  const std::size_t quote = text.find_first_of("\"'");
+  const std::size_t quote = std::min(text.find('"'), text.find('\''));
   if (quote != std::string_view::npos) {
     const std::size_t close = text.find(text[quote], quote + 40);
     if (close != std::string_view::npos) add_hint(features, Sign::quoted_text, 0.5F);

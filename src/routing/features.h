@@ -70,8 +70,8 @@ struct Features {
 };
 
 // Of a long text only so much of the beginning and of the end is read: what is asked stands at one of them.
-inline constexpr std::size_t kHeadBytesRead = 3072;
-inline constexpr std::size_t kTailBytesRead = 1024;
+inline constexpr std::size_t kHeadBytesRead = 1536;
+inline constexpr std::size_t kTailBytesRead = 512;
 
 // Looks at the last user message, a little at what came before it, and at the images.
 Features read_features(const llm::Request& request);

@@ -7,6 +7,8 @@
 #include <tuple>
 #include <vector>
 
+#include "routing/patterns.h"
+
 namespace gbgreg::routing {
 namespace {
 
@@ -321,16 +323,18 @@ std::size_t foreign_mark_length(std::string_view text) {
   }
 }
 
+bool is_plain_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; }
+
 // A letter or a digit; any character outside ASCII but the marks counts as a letter.
 bool continues_word(std::string_view text) {
   if (text.empty()) return false;
   const auto byte = static_cast<unsigned char>(text.front());
   if (byte >= 0x80) return foreign_mark_length(text) == 0;
-  return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '_';
+  return is_plain_letter(text.front());
 }
 
 struct Term {
-  std::string text;
+  std::string_view text;  // Of the table.
   Sign sign;
   float opening, elsewhere;
   bool begins_anywhere, ends_anywhere;
@@ -361,6 +365,7 @@ class Index {
   // Every term that begins here, put to use(term).
   template <class Use>
   void match(std::string_view here, bool at_word_start, Use use) const {
+    if (here.size() < 2 || !beginnings_.may_have(here)) return;
     const std::size_t by_three = bucket(here);
     const std::size_t by_two = bucket(here.substr(0, 2));
     visit(by_three, here, at_word_start, use);
@@ -377,7 +382,7 @@ class Index {
   }
 
   void add(const Words& row, std::string_view text) {
-    if (text.empty()) return;
+    if (text.size() < 2) return;
     Term term{.text = {},
               .sign = row.sign,
               .opening = row.opening,
@@ -389,20 +394,22 @@ class Index {
       term.ends_anywhere = true;
     }
     term.text = text;
-    terms_.push_back(std::move(term));
+    beginnings_.add(text);
+    terms_.push_back(term);
   }
 
   template <class Use>
   void visit(std::size_t bucket_index, std::string_view here, bool at_word_start, Use& use) const {
     for (std::size_t i = starts_[bucket_index]; i < starts_[bucket_index + 1]; ++i) {
       const Term& term = terms_[i];
-      if (!here.starts_with(term.text)) continue;
+      if (here[0] != term.text[0] || !here.starts_with(term.text)) continue;
       if (!at_word_start && !term.begins_anywhere) continue;
       if (!term.ends_anywhere && continues_word(here.substr(term.text.size()))) continue;
       use(term);
     }
   }
 
+  Beginnings beginnings_;
   std::vector<Term> terms_;
   std::array<std::uint16_t, kBuckets + 1> starts_{};
 };
@@ -428,7 +435,7 @@ void read_words(std::string_view text, Features& features) {
   for (std::size_t at = 0; at < text.size();) {
     const auto byte = static_cast<unsigned char>(text[at]);
     const std::string_view here = text.substr(at);
-    if (const std::size_t mark = foreign_mark_length(here); mark > 0) {
+    if (const std::size_t mark = byte < 0x80 ? 0 : foreign_mark_length(here); mark > 0) {
       if (byte == 0xE3 || byte == 0xEF) opening_until = at + mark + kOpeningBytes;
       in_word = false;
       at += std::min(mark, here.size());
@@ -447,6 +454,10 @@ void read_words(std::string_view text, Features& features) {
     in_word = is_letter;
     ++at;
     while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U) ++at;
+    // Nothing begins inside a word of plain letters.
+    if (is_letter && byte < 0x80) {
+      while (at < text.size() && is_plain_letter(text[at])) ++at;
+    }
   }
 }
 

@@ -8,7 +8,7 @@
 #include <tuple>
 #include <vector>
 
-#include "core/utf8.h"
+#include "routing/candidates.h"
 #include "routing/complexity.h"
 
 namespace gbgreg::routing {
@@ -106,34 +106,10 @@ Scores score(const Features& features) {
 
 // ---- The backends.
 
-int readiness(llm::BackendState state) {
-  switch (state) {
-    case llm::BackendState::ready:
-      return 0;
-    case llm::BackendState::loading:
-      return 1;
-    case llm::BackendState::stopped:
-      return 2;
-    case llm::BackendState::draining:
-      return 3;
-    case llm::BackendState::failed:
-      return 4;
-  }
-  return 4;
-}
-
-// The one that will probably answer first: the readiest, then one with a free slot, then the shortest queue.
+// The one that will probably answer first, of those that fit and speak: one that embeds has no answer to a prompt.
 template <class Fits>
 const llm::BackendView* best(std::span<const llm::BackendView> backends, Fits fits) {
-  const auto rank = [](const llm::BackendView& backend) {
-    return std::tuple(readiness(backend.state), backend.slots_free > 0 ? 0 : 1,
-                      static_cast<double>(backend.queued) / std::max(1, backend.slots_total));
-  };
-  const llm::BackendView* found = nullptr;
-  for (const auto& backend : backends) {
-    if (fits(backend) && (found == nullptr || rank(backend) < rank(*found))) found = &backend;
-  }
-  return found;
+  return readiest(backends, [&](const llm::BackendView& backend) { return !backend.embeds && fits(backend); });
 }
 
 const llm::BackendView* best_of_role(std::span<const llm::BackendView> backends, std::string_view role) {
@@ -162,20 +138,6 @@ llm::Prediction predict(const Features& features, const llm::Complexity& complex
 
 // ---- The sentences.
 
-std::string quoted(std::string_view name) {
-  constexpr std::size_t kBytesShown = 64;
-  return '"' + std::string(cut_utf8(name, kBytesShown)) + '"';
-}
-
-void append_json_name(std::string& out, std::string_view name) {
-  out += '"';
-  for (const char c : name) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) >= 0x20) out += c;
-  }
-  out += '"';
-}
-
 std::unexpected<Error> no_vision_model() {
   return fail(Kind::refused, "no_vision_model",
               "No model here takes images: leave the image out, or ask the owner to configure a vision model.");
@@ -202,6 +164,14 @@ struct Choice {
   std::string reason;
 };
 
+std::unexpected<Error> nobody_speaks(std::string_view asked, std::span<const llm::BackendView> backends) {
+  const auto is_it = [&](const llm::BackendView& backend) { return is_asked_for(backend, asked); };
+  if (std::ranges::none_of(backends, is_it)) return model_not_found(asked, backends);
+  return fail(
+      Kind::malformed, "model_only_embeds",
+      quoted(asked) + " only makes embeddings: ask it by /v1/embeddings or /api/embed, or leave the model out.");
+}
+
 Result<Choice> choose_asked(const Features& features, std::string_view asked,
                             std::span<const llm::BackendView> backends) {
   const bool needs_eyes = features.images > 0;
@@ -209,7 +179,7 @@ Result<Choice> choose_asked(const Features& features, std::string_view asked,
   const auto fits_model = [&](const llm::BackendView& backend) { return is_named(backend.model, asked); };
   const bool is_role = best(backends, fits_role) != nullptr;
   const auto fits = [&](const llm::BackendView& backend) { return is_role ? fits_role(backend) : fits_model(backend); };
-  if (best(backends, fits) == nullptr) return model_not_found(asked, backends);
+  if (best(backends, fits) == nullptr) return nobody_speaks(asked, backends);
   const auto* found = best(
       backends, [&](const llm::BackendView& backend) { return fits(backend) && (!needs_eyes || backend.sees_images); });
   if (found == nullptr) return model_cannot_see(asked, backends);
@@ -230,7 +200,8 @@ Result<Choice> choose_for_image(std::span<const llm::BackendView> backends) {
 }
 
 Result<Choice> choose_for_text(const Scores& scores, std::span<const llm::BackendView> backends) {
-  if (backends.empty()) {
+  const auto* any = best(backends, [](const llm::BackendView&) { return true; });
+  if (any == nullptr) {
     return std::unexpected(Error{.kind = Kind::unavailable,
                                  .code = "no_model",
                                  .message = "No model is configured here; ask the owner to add one.",
@@ -261,7 +232,6 @@ Result<Choice> choose_for_text(const Scores& scores, std::span<const llm::Backen
   }
   // Roles of the owner's own, then whatever there is: an answer from another model is better than none.
   const auto* own = best(backends, [](const llm::BackendView& backend) { return backend.role != kVision; });
-  const auto* any = best(backends, [](const llm::BackendView&) { return true; });
   const auto* other = can_take(own) ? own : any;
   if (can_take(other) || first == nullptr) return instead(other, 0.1);
   return Choice{first, scores.probability[wanted],
@@ -273,7 +243,7 @@ std::vector<llm::Alternative> alternatives(const Features& features, const Score
                                            const llm::BackendView& chosen, std::span<const llm::BackendView> backends) {
   std::vector<llm::Alternative> others;
   for (const auto& view : backends) {
-    if (view.role == chosen.role) continue;
+    if (view.role == chosen.role || view.embeds) continue;
     if (std::ranges::any_of(others, [&](const llm::Alternative& other) { return other.role == view.role; })) continue;
     const llm::BackendView* backend = best_of_role(backends, view.role);
     llm::Alternative other{.role = backend->role, .model = backend->model, .why_not = {}};
@@ -319,6 +289,10 @@ std::vector<llm::Signal> signals(const Features& features, std::string_view role
 
 }  // namespace
 
+bool is_asked_for(const llm::BackendView& backend, std::string_view asked) {
+  return backend.role == asked || is_named(backend.model, asked);
+}
+
 bool is_named(std::string_view model, std::string_view asked) {
   constexpr std::string_view kLatest = ":latest";
   if (model == asked) return true;
@@ -330,22 +304,13 @@ bool is_named(std::string_view model, std::string_view asked) {
 
 std::unexpected<Error> model_not_found(std::string_view asked, std::span<const llm::BackendView> backends) {
   std::vector<std::string_view> known = {"auto"};
-  const auto add = [&](std::string_view name) {
-    if (std::ranges::find(known, name) == known.end()) known.push_back(name);
-  };
-  for (const auto& backend : backends) add(backend.role);
-  for (const auto& backend : backends) add(backend.model);
-  std::string details = "{\"known\":[";
-  for (const std::string_view name : known) {
-    if (details.back() != '[') details += ',';
-    append_json_name(details, name);
-  }
-  details += "]}";
+  for (const auto& backend : backends) known.push_back(backend.role);
+  for (const auto& backend : backends) known.push_back(backend.model);
   return std::unexpected(Error{
       .kind = Kind::not_found,
       .code = "model_not_found",
       .message = "There is no model or role " + quoted(asked) + " here: name one of those in details, or \"auto\".",
-      .details_json = std::move(details)});
+      .details_json = "{\"known\":" + json_names(known) + "}"});
 }
 
 Result<llm::Decision> choose(const Features& features, std::string_view asked_model,

@@ -19,6 +19,7 @@ namespace gbgreg::routing {
 //   malformed    model_cannot_see: there are images and the asked model does not take any
 //   refused      no_vision_model: there are images and no model here sees
 //   unavailable  no_model: there is none at all
+//   malformed    model_only_embeds: the asked model makes embeddings, and nothing else (embedders.h chooses those)
 // A model that was asked for by name is chosen even when it has failed: the lease says what is wrong with it.
 // A brief decision says what was chosen and why; signals, prediction and alternatives are only in a full one, which
 // takes several times as long to make.
@@ -28,6 +29,9 @@ Result<llm::Decision> choose(const Features& features, std::string_view asked_mo
 
 // Whether a request that asks for `asked` means the model of this name: a name without a tag means `:latest`.
 bool is_named(std::string_view model, std::string_view asked);
+
+// Whether the name is this backend's role or model.
+bool is_asked_for(const llm::BackendView& backend, std::string_view asked);
 
 // The error for a name that is neither a model nor a role; its details list those that are.
 std::unexpected<Error> model_not_found(std::string_view asked, std::span<const llm::BackendView> backends);

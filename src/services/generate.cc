@@ -16,25 +16,11 @@ double milliseconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-bool is_workers_fault(Kind kind) { return kind == Kind::backend_failed || kind == Kind::unavailable; }
-
-std::unexpected<Error> failed_again(const Error& last) {
-  return fail(Kind::backend_failed, "backend_failed_again",
-              "The model's server broke down over this request more than once, so it is not tried again. Change the "
-              "request, or ask another model.",
-              last.message + " " + last.detail);
-}
-
 }  // namespace
 
 // How a request is put to a backend and its answer handed on: in the hub's words, or in the backend's own.
 class Generate::Speaker {
  public:
-  virtual ~Speaker() = default;
-  virtual void chosen(const llm::AnswerNotes& notes) = 0;
-  virtual bool start_over() = 0;
-  virtual Task<Result<llm::Completion>> speak(net::IoThread& io, const llm::Request& request,
-                                              backends::Backend& backend) = 0;
   // When the first of this attempt's answer came.
   std::optional<SteadyTime> first_at() const { return first_at_; }
   void begin_attempt() { first_at_.reset(); }
@@ -51,12 +37,14 @@ class Generate::Speaker {
 class Generate::Speaking final : public Speaker, private llm::Sink {
  public:
   Speaking(AnswerSink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
-  void chosen(const llm::AnswerNotes& notes) override { sink_.chosen(notes); }
-  bool start_over() override { return sink_.start_over(); }
-  Task<Result<llm::Completion>> speak(net::IoThread& io, const llm::Request& request,
-                                      backends::Backend& backend) override {
-    return backend.generate(io, request, *this);
+  void chosen(const llm::AnswerNotes& notes) { sink_.chosen(notes); }
+  bool start_over() { return sink_.start_over(); }
+  Task<Result<void>> speak(net::IoThread& io, const llm::Request& request, backends::Backend& backend) {
+    completion_ = co_await backend.generate(io, request, *this);
+    if (!completion_) co_return std::unexpected(completion_.error());
+    co_return Result<void>{};
   }
+  Result<llm::Completion> end() { return std::move(completion_); }
 
  private:
   Task<Result<void>> delta(const llm::Delta& piece) override {
@@ -66,30 +54,31 @@ class Generate::Speaking final : public Speaker, private llm::Sink {
 
   AnswerSink& sink_;
   const Clock& clock_;
+  Result<llm::Completion> completion_;
 };
 
 class Generate::Relaying final : public Speaker, private backends::ByteSink {
  public:
   Relaying(RelaySink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
-  void chosen(const llm::AnswerNotes& notes) override { sink_.chosen(notes); }
-  bool start_over() override { return sink_.start_over(); }
-  Task<Result<llm::Completion>> speak(net::IoThread& io, const llm::Request& request,
-                                      backends::Backend& backend) override {
-    backends::Post post = sink_.post();
-    post.deadline = request.deadline;
-    auto posted = co_await backend.post(io, post, *this);
-    if (!posted) co_return std::unexpected(std::move(posted.error()));
-    co_return sink_.end();
+  void chosen(const llm::AnswerNotes& notes) { sink_.chosen(notes); }
+  bool start_over() { return sink_.start_over(); }
+  Task<Result<void>> speak(net::IoThread& io, const llm::Request& request, backends::Backend& backend) {
+    post_ = sink_.post();
+    post_.deadline = request.deadline;
+    return backend.post(io, post_, *this);
   }
+  Result<llm::Completion> end() { return sink_.end(); }
 
  private:
-  Task<Result<void>> bytes(std::string_view piece) override {
+  Result<bool> bytes(std::string_view piece) override {
     something_came(clock_);
     return sink_.bytes(piece);
   }
+  Task<Result<void>> drain() override { return sink_.drain(); }
 
   RelaySink& sink_;
   const Clock& clock_;
+  backends::Post post_;
 };
 
 struct Generate::Chosen {
@@ -99,7 +88,6 @@ struct Generate::Chosen {
 
 // A request that has a slot, and what is known of its answer by then.
 struct Generate::Placed {
-  SteadyTime arrived;
   SteadyTime leased;
   fleet::Lease lease;
   llm::Answer answer = {};
@@ -125,14 +113,14 @@ Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
   if (!decision) return std::unexpected(std::move(decision.error()));
   Chosen chosen;
   chosen.notes = {.request_id = request.id,
-                  .role = decision->role,
-                  .model = decision->model,
-                  .backend = decision->backend,
+                  .role = std::move(decision->role),
+                  .model = std::move(decision->model),
+                  .backend = std::move(decision->backend),
                   .device = "unknown",
                   .complexity = decision->complexity,
-                  .reason = decision->reason,
+                  .reason = std::move(decision->reason),
                   .ignored_options = request.ignored_options};
-  const auto view = std::ranges::find(*backends, decision->backend, &llm::BackendView::id);
+  const auto view = std::ranges::find(*backends, chosen.notes.backend, &llm::BackendView::id);
   if (view != backends->end()) {
     chosen.notes.device = view->placement.device;
     chosen.was_ready = view->state == llm::BackendState::ready;
@@ -145,87 +133,85 @@ std::chrono::milliseconds Generate::allowed_for(const llm::Request& request) con
 }
 
 Task<Result<llm::Answer>> Generate::answer(net::IoThread& io, llm::Request request, AnswerSink& sink) {
-  Speaking speaking(sink, clock_);
-  co_return co_await run(io, std::move(request), speaking);
+  co_return co_await run(io, request, Speaking(sink, clock_));
 }
 
-Task<Result<llm::Answer>> Generate::relay(net::IoThread& io, llm::Request request, RelaySink& sink) {
-  Relaying relaying(sink, clock_);
-  co_return co_await run(io, std::move(request), relaying);
+Task<Result<llm::Answer>> Generate::relay(net::IoThread& io, llm::Request& request, RelaySink& sink) {
+  return run(io, request, Relaying(sink, clock_));
 }
 
-Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request request, Speaker& speaker) {
+// One coroutine on purpose, where functions would read better: its frame is what an answer costs as long as it takes.
+template <class Speaks>
+Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request, Speaks speaker) {
   const SteadyTime arrived = clock_.steady();
   request.deadline = arrived + allowed_for(request);
 
-  int failures = 0;
-  for (int attempts = 1;; ++attempts) {
+  Attempts attempts(options_.attempts, clock_, request.deadline);
+  for (;;) {
     // What routing and the fleet say is final: they have waited for whatever can be waited for.
-    auto placed = co_await place(request, arrived, attempts == 1 ? fleet::Attempt::first : fleet::Attempt::retry);
-    if (!placed) co_return std::unexpected(std::move(placed.error()));
-    auto answer = co_await attempt(io, request, *placed, speaker);
-    if (answer) co_return answer;
-
-    const Error& error = answer.error();
-    // A deadline that passed says something about the request, and nothing about the worker.
-    const bool is_late = clock_.steady() >= request.deadline;
-    if (is_workers_fault(error.kind) || (error.kind == Kind::timed_out && !is_late)) {
-      if (attempts == 1) placed->lease.report_failure();
-      if (attempts > 1) placed->lease.report_repeated_failure();
+    auto chosen = choose(request);
+    if (!chosen) co_return std::unexpected(std::move(chosen.error()));
+    // Not since it arrived: what an earlier attempt took was neither waiting nor loading.
+    const SteadyTime asked = clock_.steady();
+    const fleet::Attempt which = attempts.begin();
+    auto lease = which == fleet::Attempt::first ? fleet_.try_lease(chosen->notes.backend) : std::nullopt;
+    if (!lease) {
+      auto waited =
+          co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, which, request.caller);
+      if (!waited) co_return std::unexpected(std::move(waited.error()));
+      lease.emplace(std::move(*waited));
     }
-    if (!is_workers_fault(error.kind) || is_late || !speaker.start_over()) co_return answer;
-    if (error.kind == Kind::backend_failed && ++failures >= options_.failures_max) co_return failed_again(error);
-    if (attempts >= options_.attempts_max) co_return answer;
+    Placed placed = place(std::move(*chosen), std::move(*lease), asked, clock_.steady());
+
+    speaker.begin_attempt();
+    speaker.chosen(placed.answer.notes);
+    auto spoken = co_await speaker.speak(io, request, placed.lease.backend());
+    auto completion = spoken ? speaker.end() : std::unexpected(std::move(spoken.error()));
+    if (completion) co_return told(io, placed, arrived, speaker, *completion);
+
+    Error& error = completion.error();
+    if (!attempts.failed(error, placed.lease) || !speaker.start_over()) co_return std::unexpected(std::move(error));
+    if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
     retries_.add(io.index());
     spdlog::warn("request {}: {} ({}); trying again", request.id, error.message, error.detail);
   }
 }
 
-Task<Result<Generate::Placed>> Generate::place(const llm::Request& request, SteadyTime arrived,
-                                               fleet::Attempt attempt) {
-  auto chosen = choose(request);
-  if (!chosen) co_return std::unexpected(std::move(chosen.error()));
-  // Not since it arrived: what an earlier attempt took was neither waiting nor loading.
-  const SteadyTime asked = clock_.steady();
-  auto lease =
-      co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, attempt, request.caller);
-  if (!lease) co_return std::unexpected(std::move(lease.error()));
-  const SteadyTime leased = clock_.steady();
-  Placed placed{.arrived = arrived, .leased = leased, .lease = std::move(*lease)};
-  placed.answer.notes = std::move(chosen->notes);
+Generate::Placed Generate::place(Chosen chosen, fleet::Lease lease, SteadyTime asked, SteadyTime leased) {
+  Placed placed{.leased = leased, .lease = std::move(lease)};
+  placed.answer.notes = std::move(chosen.notes);
   placed.answer.notes.queue_ms = milliseconds(asked, leased);
-  if (!chosen->was_ready) placed.answer.load = leased - asked;
-  co_return placed;
+  if (!chosen.was_ready) placed.answer.load = leased - asked;
+  return placed;
 }
 
-Task<Result<llm::Answer>> Generate::attempt(net::IoThread& io, const llm::Request& request, Placed& placed,
-                                            Speaker& speaker) {
+// The answer is whole: what is to be said of it, to the client, to the fleet and in the figures.
+llm::Answer Generate::told(net::IoThread& io, Placed& placed, SteadyTime arrived, const Speaker& speaker,
+                           const llm::Completion& completion) {
   llm::Answer answer = std::move(placed.answer);
-  speaker.begin_attempt();
-  speaker.chosen(answer.notes);
-  auto completion = co_await speaker.speak(io, request, placed.lease.backend());
-  if (!completion) co_return std::unexpected(std::move(completion.error()));
-
   const SteadyTime ended = clock_.steady();
   const SteadyTime first_at = speaker.first_at().value_or(ended);
-  answer.completion = *completion;
-  answer.notes.ttft_ms = milliseconds(placed.arrived, first_at);
-  answer.notes.total_ms = milliseconds(placed.arrived, ended);
-  answer.notes.kept_tokens = completion->usage.prompt_tokens;
+  answer.completion = completion;
+  answer.notes.ttft_ms = milliseconds(arrived, first_at);
+  answer.notes.total_ms = milliseconds(arrived, ended);
+  answer.notes.kept_tokens = completion.usage.prompt_tokens;
   const fleet::TimesTaken times{.slot_ms = milliseconds(placed.leased, ended), .total_ms = answer.notes.total_ms};
-  placed.lease.report_success(completion->usage, times);
-  prompt_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion->usage.prompt_tokens)));
-  completion_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion->usage.completion_tokens)));
+  placed.lease.report_success(completion.usage, times);
+  prompt_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion.usage.prompt_tokens)));
+  completion_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion.usage.completion_tokens)));
   first_token_.observe(io.index(), answer.notes.ttft_ms / 1000);
-  co_return answer;
+  return answer;
 }
 
 Task<Result<int>> Generate::count_tokens(net::IoThread& io, llm::Request request) {
   const SteadyTime arrived = clock_.steady();
   request.deadline = arrived + allowed_for(request);
-  auto placed = co_await place(request, arrived, fleet::Attempt::first);
-  if (!placed) co_return std::unexpected(std::move(placed.error()));
-  co_return co_await placed->lease.backend().count_tokens(io, request);
+  auto chosen = choose(request);
+  if (!chosen) co_return std::unexpected(std::move(chosen.error()));
+  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, fleet::Attempt::first,
+                                     request.caller);
+  if (!lease) co_return std::unexpected(std::move(lease.error()));
+  co_return co_await lease->backend().count_tokens(io, request);
 }
 
 Task<Result<llm::Answer>> Generate::load(llm::Request request) {

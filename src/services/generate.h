@@ -11,13 +11,12 @@
 #include "llm/decision.h"
 #include "llm/llm.h"
 #include "metrics/metrics.h"
+#include "services/attempts.h"
 
 namespace gbgreg::services {
 
 struct GenerateOptions {
-  int attempts_max = 3;  // A request that no reader has seen a byte of is given to a worker so many times …
-  // … unless so many took it and died or answered garbage: then it is its own doing, for it was the only retry there.
-  int failures_max = 2;
+  AttemptLimits attempts = {};
   std::chrono::milliseconds request_timeout{600'000};  // When the client sets no deadline of its own.
 };
 
@@ -47,14 +46,14 @@ class Generate {
  public:
   Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock& clock, const GenerateOptions& options = {});
 
-  // Answers `request` into `sink`. Cancelling the calling task gives the slot back and stops the model.
-  // Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say; of these only the backend's
-  // are tried again.
+  // Answers `request`, whose deadline is set here, into `sink`. Cancelling the calling task gives the slot back and
+  // stops the model. Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say; of these
+  // only the backend's are tried again.
   Task<Result<llm::Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink);
 
-  // The same in the backend's own dialect: of `request` only what routing looks at, its priority and its deadline
-  // count.
-  Task<Result<llm::Answer>> relay(net::IoThread& io, llm::Request request, RelaySink& sink);
+  // The same in the backend's own dialect: of `request`, which must outlive the call, only what routing looks at, its
+  // priority and its deadline count.
+  Task<Result<llm::Answer>> relay(net::IoThread& io, llm::Request& request, RelaySink& sink);
 
   // How many tokens the request's prompt has for the model that would answer it. Errors: as answer().
   Task<Result<int>> count_tokens(net::IoThread& io, llm::Request request);
@@ -73,9 +72,11 @@ class Generate {
   class Speaker;
   class Speaking;
   class Relaying;
-  Task<Result<llm::Answer>> run(net::IoThread& io, llm::Request request, Speaker& speaker);
-  Task<Result<Placed>> place(const llm::Request& request, SteadyTime arrived, fleet::Attempt attempt);
-  Task<Result<llm::Answer>> attempt(net::IoThread& io, const llm::Request& request, Placed& placed, Speaker& speaker);
+  template <class Speaks>
+  Task<Result<llm::Answer>> run(net::IoThread& io, llm::Request& request, Speaks speaker);
+  static Placed place(Chosen chosen, fleet::Lease lease, SteadyTime asked, SteadyTime leased);
+  llm::Answer told(net::IoThread& io, Placed& placed, SteadyTime arrived, const Speaker& speaker,
+                   const llm::Completion& completion);
 
   fleet::Fleet& fleet_;
   const Clock& clock_;

@@ -4,14 +4,10 @@
 
 #include <gmock/gmock.h>
 
-#include <algorithm>
 #include <deque>
-#include <fstream>
 #include <optional>
-#include <thread>
 
-#include "net/io_thread.h"
-#include "storage/failing_disk.h"
+#include "services/test_fleet.h"
 
 namespace gbgreg::services {
 namespace {
@@ -19,27 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using testing::HasSubstr;
-
-constexpr const char* kEngine = R"(#!/bin/sh
-printf 'cmd_child_to_router:state:{"state":"ready","payload":{}}\n'
-while read -r line; do
-  [ "$line" = cmd_router_to_child:exit ] && exit 0
-done
-exit 1
-)";
-
-// The time of day, and what a test adds to it.
-class JumpingClock final : public Clock {
- public:
-  SteadyTime steady() const override { return clock_.steady() + jumped_; }
-  WallTime wall() const override { return clock_.wall(); }
-  void jump(SteadyTime::duration duration) { jumped_ += duration; }
-  void jump_to(SteadyTime time) { jump(std::max(SteadyTime::duration{0}, time - steady())); }
-
- private:
-  SystemClock clock_;
-  SteadyTime::duration jumped_{0};
-};
 
 // What happens to the next requests, one after another; those after the last are answered.
 struct Script {
@@ -64,6 +39,12 @@ class ScriptedBackend final : public backends::Backend {
     co_return std::unexpected(failure);
   }
   Task<Result<int>> count_tokens(net::IoThread&, const llm::Request&) override { co_return 0; }
+  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime) override {
+    co_return llm::EmbedBatch{};
+  }
+  Task<Result<llm::TokenIds>> tokens(net::IoThread&, std::string_view, SteadyTime) override {
+    co_return llm::TokenIds{};
+  }
   Task<Result<void>> post(net::IoThread&, const backends::Post&, backends::ByteSink&) override {
     co_return Result<void>{};
   }
@@ -81,36 +62,15 @@ class ForgetfulSink final : public AnswerSink {
   bool start_over() override { return true; }
 };
 
-class GenerateTest : public testing::Test {
+class GenerateTest : public FleetTest {
  protected:
-  GenerateTest() {
-    options_.engine = folder_.path() / "engine.sh";
-    std::ofstream(options_.engine) << kEngine;
-    fs::permissions(options_.engine, fs::perms::owner_all);
-    options_.run_folder = folder_.path() / "run";
-    options_.workers = {{.role = "technical", .model = "demo", .model_file = folder_.path() / "demo.gguf"}};
-    std::ofstream(options_.workers[0].model_file) << "model";
-  }
-
-  // It starts when it is first needed.
-  fleet::Fleet& start_fleet() {
-    if (fleet_) return *fleet_;
-    auto make_backend = [this](const std::string& address, const std::string&) {
-      return std::make_shared<ScriptedBackend>(script_, address);
-    };
-    fleet_ = std::make_unique<fleet::Fleet>(options_, clock_, make_backend);
-    generate_ = std::make_unique<Generate>(*fleet_, registry_, jumping_clock_);
-    fleet_->start();
-    return *fleet_;
-  }
-
-  void become_ready() {
-    start_fleet();
-    while (fleet_->snapshot()->front().state != llm::BackendState::ready) std::this_thread::yield();
-  }
+  GenerateTest() { add_worker("technical", "demo"); }
+  // Before what it is used by.
+  ~GenerateTest() override { fleet_.reset(); }
 
   Result<llm::Answer> answer(std::optional<int> deadline_ms = {}) {
-    start_fleet();
+    fleet::Fleet& fleet = start_fleet();
+    if (!generate_) generate_ = std::make_unique<Generate>(fleet, registry_, jumping_clock_);
     llm::Request request;
     request.model = "technical";
     request.deadline_ms = deadline_ms;
@@ -135,18 +95,8 @@ class GenerateTest : public testing::Test {
     spawn(io_.executor(), "test", story(start_fleet(), out));
   }
 
-  template <class T>
-  T wait_for(std::optional<T>& result) {
-    io_.context().restart();
-    auto guard = asio::make_work_guard(io_.context());
-    while (!result) io_.context().run_one();
-    return std::move(*result);
-  }
-
-  std::string retries() {
-    const std::string text = registry_.prometheus_text();
-    const std::size_t at = text.find("\ngbgreg_retries_total ") + 1;
-    return text.substr(at, text.find('\n', at) - at);
+  std::shared_ptr<backends::Backend> make_backend(const std::string& address) override {
+    return std::make_shared<ScriptedBackend>(script_, address);
   }
   // Of the worker's first life, and of its second.
   std::string first() { return "unix:" + (options_.run_folder / "w0-1.sock").string(); }
@@ -159,15 +109,7 @@ class GenerateTest : public testing::Test {
   static Error silent() { return {.kind = Kind::timed_out, .code = "backend_silent", .message = "It hangs."}; }
   static Error late() { return {.kind = Kind::timed_out, .code = "deadline_passed", .message = "Too late."}; }
 
-  storage::TestFolder folder_;
-  SystemClock clock_;  // The fleet's, whose timers follow it.
-  JumpingClock jumping_clock_;
-  net::Options net_options_;
-  net::IoThread io_{0, net_options_};
-  metrics::Registry registry_{1};
-  fleet::Options options_;
   Script script_{.clock = jumping_clock_};
-  std::unique_ptr<fleet::Fleet> fleet_;
   std::unique_ptr<Generate> generate_;
 };
 
@@ -195,7 +137,7 @@ TEST_F(GenerateTest, TriesAgainAfterAWorkerBrokeDown) {
   script_.failures = {failed()};
   EXPECT_TRUE(answer());
   EXPECT_EQ(script_.asked.size(), 2U);
-  EXPECT_EQ(retries(), "gbgreg_retries_total 1");
+  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 1");
 }
 
 TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
@@ -206,7 +148,7 @@ TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
   EXPECT_EQ(refused.error().code, "backend_failed_again");
   EXPECT_THAT(refused.error().message, HasSubstr("not tried again"));
   EXPECT_EQ(script_.asked.size(), 2U);
-  EXPECT_EQ(retries(), "gbgreg_retries_total 1");
+  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 1");
 }
 
 TEST_F(GenerateTest, TriesAgainHoweverFullTheQueueIs) {
@@ -261,7 +203,7 @@ TEST_F(GenerateTest, DoesNotTryAgainWhatTheFleetRefuses) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, Kind::unavailable);
   EXPECT_TRUE(script_.asked.empty());
-  EXPECT_EQ(retries(), "gbgreg_retries_total 0");
+  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 0");
 }
 
 }  // namespace

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { importClient } from '../support/clients.mjs';
-import { startReal, startScripted } from '../support/gateway.mjs';
+import { kEmbedding, startReal, startScripted } from '../support/gateway.mjs';
 import { exchange, openStream, request } from '../support/http.mjs';
 import { contentType, fileBody, multipart } from '../support/multipart.mjs';
 import { Contract } from '../support/openapi.mjs';
@@ -87,7 +87,7 @@ const kAskers = {
 // Nothing of these can be brought about in a test: a fault of ours, a client that is slow for half a minute, a deadline in
 // a dialect that has no word for one, an upload that finds all places taken, a database that is away.
 const kNeverExercised = [
-  / (500|408)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent) 503$/, /^showModel 503$/, /^route 503$/,
+  / (500|408)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent) 503$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/,
 ];
 
 let document;
@@ -280,6 +280,39 @@ test('uploads', async () => {
     await checked(method, one + suffix, { status: 403, headers: kStranger });
   }
   await checked('DELETE', one, { status: 200 });
+});
+
+test('embeddings', async () => {
+  const embedder = await startScripted({ roles: { embedding: kEmbedding } });
+  const at = { at: embedder };
+  const model = 'demo-embedding';
+  try {
+    await checked('GET', '/health', { status: 200, ...at });
+    await post('/api/show', { model }, 200, at);
+    for (const [target, key, good, bad] of [
+      ['/v1/embeddings', 'input', [{ input: 'x' }, { input: ['x', 'y'], encoding_format: 'base64' }, { input: [1, 2] }, { input: [[1], [2, 3]] }], [{ input: '' }, { input: [] }, { input: 'x', encoding_format: 'hex' }, {}]],
+      ['/api/embed', 'input', [{ input: 'x' }, { input: ['x', 'y'], truncate: false }, { input: '' }], [{ input: 5 }, { input: 'x', dimensions: 0 }]],
+      ['/api/embeddings', 'prompt', [{ prompt: 'x' }, { prompt: '' }], [{ prompt: ['x'] }]],
+    ]) {
+      for (const body of good) {
+        assert.ok(contract.takesRequest('POST', target, { model, ...body }), JSON.stringify(body));
+        await post(target, { model, ...body }, 200, at);
+      }
+      for (const body of bad) {
+        assert.ok(!contract.takesRequest('POST', target, { model, ...body }), `the document allows ${JSON.stringify(body)}`);
+        await post(target, { model, ...body }, 400, at);
+      }
+      await post(target, { model: 'unknown', [key]: 'x' }, 404, at);
+      await post(target, { model: 'coordinator', [key]: 'x' }, 400, at);
+      if (target !== '/v1/embeddings') await post(target, { model, [key]: '', keep_alive: 0 }, 422, at);
+      await post(target, { model, [key]: 'x' }, 403, { headers: kStranger, ...at });
+      await post(target, { model, [key]: '[[status=500]]' }, 502, at);
+      await post(target, { model, [key]: '[[head_delay_ms=60000]]', deadline_ms: 100 }, 504, at);
+      await isTooLarge(target);
+    }
+  } finally {
+    await embedder.dispose();
+  }
 });
 
 test('how it goes', async () => {

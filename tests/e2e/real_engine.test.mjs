@@ -18,10 +18,10 @@ before(async () => {
 });
 after(() => gateway?.dispose());
 
-test('without a configuration the four demo models answer, each its own', async () => {
+test('without a configuration the demo models answer, each its own', async () => {
   const other = await startUnconfigured();
   try {
-    await waitUntil('the greeting', () => other.output.some((line) => line.includes('4 of 4 models are ready')));
+    await waitUntil('the greeting', () => other.output.some((line) => line.includes('5 of 5 models are ready')));
     const answer = await other.generate({ prompt: 'Hello', options: { num_predict: 4 } });
     assert.equal(answer.status, 200, answer.text);
     assert.equal(answer.json().model, 'demo-coordinator');

@@ -17,14 +17,14 @@ const kKey = 'a-test-key';
 class Engine {
   static started = [];
 
-  static async start(program, folder, name, { environment = {}, ready = true } = {}) {
+  static async start(program, folder, name, { environment = {}, ready = true, model = 'coordinator', more = [] } = {}) {
     const engine = new Engine();
     engine.socket = path.join(folder, `${name}.sock`);
     engine.words = [];
     engine.log = new EngineLog(path.join(folder, `${name}.log`));
     engine.process = spawn(program, [
-      '-m', path.join(kDemoModels, 'demo-coordinator.gguf'), '--alias', 'demo-x', '--host', engine.socket, '-c', '2048', '-np', '2', '-t', '1',
-      '-cram', '0', '-lv', '4', '--log-jsonl', '--no-ui', '--offline', '--api-key', kKey,
+      '-m', path.join(kDemoModels, `demo-${model}.gguf`), '--alias', 'demo-x', '--host', engine.socket, '-c', '2048', '-np', '2', '-t', '1',
+      '-cram', '0', '-lv', '4', '--log-jsonl', '--no-ui', '--offline', '--api-key', kKey, ...more,
     ], { env: { ...process.env, LLAMA_SERVER_ROUTER_PORT: '1', SCRIPTED_ENGINE_LOG: engine.log.file, ...environment }, stdio: ['pipe', 'pipe', 'pipe'] });
     Engine.started.push(engine);
     engine.exited = new Promise((resolve) => engine.process.once('exit', (code, signal) => resolve({ code, signal })));
@@ -181,6 +181,28 @@ describe('the scripted engine answers in the shape of the real one', () => {
     const [wanted, got] = await both('POST', '/completion', { prompt: 'Hello', n_predict: 3, stream: true });
     assert.deepEqual(head(got), head(wanted));
     assert.deepEqual(eventShapes(got.text), eventShapes(wanted.text));
+  });
+
+  test('texts that become vectors, and what is refused', async () => {
+    const options = { model: 'embedding', more: ['--embeddings', '--pooling', 'mean', '-b', '64', '-ub', '64'] };
+    const engines = await Promise.all([Engine.start(kRealEngine, folder, 'embedding-real', options), Engine.start(kScriptedEngine, folder, 'embedding-scripted', options)]);
+    const requests = [
+      ['/v1/embeddings', { input: ['Hello', 'Hello there'] }],
+      ['/v1/embeddings', { input: ['Hello', [1, 99, 2]], encoding_format: 'base64' }],
+      ['/v1/embeddings', { input: ['Hello', 'Hello '.repeat(100)] }],
+      ['/v1/embeddings', { input: [[1, 2_000_000]] }],
+      ['/v1/embeddings', { input: [[]] }],
+      ['/tokenize', { content: 'Hello there', add_special: true }],
+      ['/tokenize', { content: '', add_special: true }],
+    ];
+    for (const [target, body] of requests) {
+      const [wanted, got] = await Promise.all(engines.map((engine) => engine.ask('POST', target, body)));
+      assert.deepEqual(head(got), head(wanted), JSON.stringify(body));
+      assert.deepEqual(shape(got.json()), shape(wanted.json()), JSON.stringify(body));
+    }
+    const none = await both('POST', '/v1/embeddings', { input: ['Hello'] });
+    assert.deepEqual(none.map((answer) => answer.status), [501, 501]);
+    await Promise.all(engines.map((engine) => engine.end()));
   });
 
   test('a model file that is not there ends it with status 1', async () => {

@@ -17,10 +17,13 @@ export const kCache = process.env.GBGREG_CACHE ?? path.join(process.env.XDG_CACH
 
 export const kGateway = process.env.GBGREG_BIN ?? path.join(root, 'build/release/bin/gbgreg');
 export const kScriptedEngine = process.env.SCRIPTED_ENGINE ?? path.join(root, 'build/release/bin/scripted_engine');
+export const kServiceLauncher = process.env.SERVICE_LAUNCHER ?? path.join(root, 'build/release/bin/service_launcher');
 export const kRealEngine = process.env.GBGREG_ENGINE ?? path.join(kCache, 'engine/v0.5.0/bin/llama-server');
 export const kDemoModels = process.env.GBGREG_MODELS ?? path.join(kCache, 'models');
 
+// The roles that answer, which every gateway of a test has; one for embeddings is added by { embedding: kEmbedding }.
 export const kRoles = ['coordinator', 'technical', 'documentation', 'vision'];
+export const kEmbedding = { embeddings: true };
 
 const kOutputLinesMax = 400;
 const kStopDeadlineMs = 20_000;
@@ -63,7 +66,7 @@ function scriptedRoles(folder, roles) {
 
 function realRoles(roles) {
   const all = {};
-  for (const role of kRoles) {
+  for (const role of new Set([...kRoles, ...Object.keys(roles)])) {
     if (roles[role] === null) continue;
     all[role] = { model: `demo-${role}`, file: path.join(kDemoModels, `demo-${role}.gguf`), context: 2048, slots: 4, threads: 1, objective_ms: 5000 };
     if (role === 'vision') all[role].mmproj = path.join(kDemoModels, 'demo-vision-mmproj.gguf');
@@ -97,32 +100,39 @@ export class Gateway {
     return this.process.pid;
   }
 
-  // Begins the process and returns when it says that it listens. `under` is a command that becomes the one behind it.
-  async launch({ flags = [], environment = {}, under = [], configured = true } = {}) {
+  // Begins the process and returns when it says where it listens, with the port of the first address as `port` and all of
+  // them as `addresses`. `under` is a command that becomes the one behind it; `inherited` is how many sockets it brings.
+  async launch({ flags = [], environment = {}, under = [], configured = true, listen = ['127.0.0.1:0'], inherited = 0 } = {}) {
     assert.ok(fs.existsSync(kGateway), `${kGateway} is missing. Run ./test, which builds it first.`);
     const clean = { ...process.env };
     for (const name of Object.keys(clean)) if (name.startsWith('GBGREG_')) delete clean[name];
     // A test that is ended by its timeout cannot tidy up, so the kernel ends the gateway with it. setpriv becomes the
     // gateway, which so has the process id that we know.
-    const command = [...under, 'setpriv', '--pdeathsig', 'KILL', kGateway, 'serve', ...(configured ? ['--config', this.configFile] : []), '--data', this.data, '--listen', '127.0.0.1:0', ...flags];
+    const command = [...under, 'setpriv', '--pdeathsig', 'KILL', kGateway, 'serve', ...(configured ? ['--config', this.configFile] : []), '--data', this.data, '--listen', listen.join(','), ...flags];
     this.process = spawn(command[0], command.slice(1), {
       env: { ...clean, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.exited = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })));
+    const wanted = inherited || listen.length;
+    this.addresses = [];
     const listening = new Promise((resolve, reject) => {
       const take = (line) => {
         this.output.push(line);
         if (this.output.length > kOutputLinesMax) this.output.shift();
-        const found = /^gbgreg (\S+) is listening on http:\/\/127\.0\.0\.1:(\d+)$/.exec(line);
-        if (found) resolve({ version: found[1], port: Number(found[2]) });
+        const found = /^(?:gbgreg (\S+) is listening|and) on (\S+)$/.exec(line);
+        if (!found) return;
+        this.version ??= found[1];
+        this.addresses.push(found[2]);
+        if (this.addresses.length === wanted) resolve();
       };
       eachLine(this.process.stdout, take);
       eachLine(this.process.stderr, take);
       this.process.once('error', reject);
       this.exited.then((end) => reject(new Error(`the gateway ended at its start: ${JSON.stringify(end)}\n${this.tail()}`)));
     });
-    Object.assign(this, await within('the line that says where the gateway listens', listening, 20_000));
+    await within('the lines that say where the gateway listens', listening, 20_000);
+    this.port = portOf(this.addresses[0]);
     this.url = `http://127.0.0.1:${this.port}`;
     return this;
   }
@@ -237,6 +247,9 @@ export class Gateway {
   }
 }
 
+// Of "http://127.0.0.1:3333" or "https://[::1]:3333"; a Unix socket has none.
+export const portOf = (address) => Number(/:(\d+)$/.exec(address)?.[1]);
+
 export async function childrenGone(children, deadlineMs = 2_000) {
   await waitUntil('no child is left', () => !children.some(isAlive), { deadlineMs });
 }
@@ -258,15 +271,16 @@ function write(gateway, { engine, roles, limits, more = {} }) {
   fs.writeFileSync(gateway.configFile, JSON.stringify({ engine, roles, ...(limits ? { limits } : {}), ...more }, null, 2));
 }
 
-// A gateway before the scripted engine. `start` is SCRIPTED_ENGINE_START; `ready: false` does not wait for the models.
-export async function startScripted({ roles = {}, limits, start, ready = true, engine, more, environment, under, prepare } = {}) {
+// A gateway before the scripted engine. `start` is SCRIPTED_ENGINE_START; `ready: false` does not wait for the models. What is
+// left goes to launch().
+export async function startScripted({ roles = {}, limits, start, ready = true, engine, more, environment, under, prepare, ...launch } = {}) {
   const folder = temporaryFolder();
   const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
   try {
     gateway.engineStarts(start);
     write(gateway, { engine: engine ?? gateway.engineScript, roles: scriptedRoles(folder, roles), limits, more });
     prepare?.(gateway);
-    await gateway.launch({ environment, under: under?.(gateway) });
+    await gateway.launch({ environment, under: under?.(gateway), ...launch });
     return ready ? await gateway.allReady() : gateway;
   } catch (error) {
     await gateway.dispose().catch(() => {});
@@ -295,7 +309,8 @@ export async function startReal({ roles = {}, limits, ready = true } = {}) {
   const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
   try {
     write(gateway, { engine: kRealEngine, roles: realRoles(roles), limits });
-    await gateway.launch();
+    // It knows its demo models by where they lie.
+    await gateway.launch({ environment: { GBGREG_CACHE: kCache } });
     return ready ? await gateway.allReady() : gateway;
   } catch (error) {
     await gateway.dispose().catch(() => {});

@@ -1,16 +1,19 @@
 // Two clients: request() for what a well-behaved client does, RawConnection for everything else.
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
+import tls from 'node:tls';
 
 import { within } from './wait.mjs';
 
 const kResponseDeadlineMs = 60_000;
 
 // Sends one request on a connection of its own. `body` may be a Buffer, a string, an object (sent as JSON) or an async
-// iterable of Buffers. Returns { status, headers, body, text, json() } when the whole answer is there.
-export function request(port, method, path, { body, headers = {}, deadlineMs = kResponseDeadlineMs } = {}) {
+// iterable of Buffers. `to` may name another host or a socketPath, and a `ca` for TLS. Returns { status, headers, body, text,
+// json() } when the whole answer is there.
+export function request(port, method, path, { body, headers = {}, to, deadlineMs = kResponseDeadlineMs } = {}) {
   const answer = new Promise((resolve, reject) => {
-    const sent = start(port, method, path, { body, headers }, (response) => {
+    const sent = start(port, method, path, { body, headers, to }, (response) => {
       const pieces = [];
       response.on('data', (piece) => pieces.push(piece));
       response.on('error', reject);
@@ -32,9 +35,9 @@ export function request(port, method, path, { body, headers = {}, deadlineMs = k
 }
 
 // Resolves when the head of the answer is there: { status, headers, lines(), cut() }. lines() yields NDJSON objects.
-export function openStream(port, path, body, { headers = {} } = {}) {
+export function openStream(port, path, body, { headers = {}, to } = {}) {
   const opened = new Promise((resolve, reject) => {
-    const sent = start(port, 'POST', path, { body, headers }, (response) => {
+    const sent = start(port, 'POST', path, { body, headers, to }, (response) => {
       resolve({
         status: response.statusCode,
         headers: response.headers,
@@ -47,14 +50,15 @@ export function openStream(port, path, body, { headers = {} } = {}) {
   return within(`the head of the answer to POST ${path}`, opened, kResponseDeadlineMs);
 }
 
-function start(port, method, path, { body, headers }, onResponse) {
+function start(port, method, path, { body, headers, to = {} }, onResponse) {
   const isStream = body !== null && typeof body === 'object' && !Buffer.isBuffer(body) && Symbol.asyncIterator in body;
   const isObject = body !== null && typeof body === 'object' && !Buffer.isBuffer(body) && !isStream;
   const bytes = isObject ? JSON.stringify(body) : body;
   const fields = { ...headers };
   if (isObject && !('content-type' in fields)) fields['content-type'] = 'application/json';
   if (bytes !== undefined && !isStream) fields['content-length'] = Buffer.byteLength(bytes);
-  const sent = http.request({ host: '127.0.0.1', port, method, path, headers: fields, agent: false }, onResponse);
+  const { request: ask } = to.ca ? https : http;
+  const sent = ask({ host: '127.0.0.1', port, method, path, headers: fields, agent: false, ...to }, onResponse);
   if (isStream) {
     (async () => {
       for await (const piece of body) {
@@ -89,20 +93,26 @@ export function parseLines(text) {
 // A socket on which anything may be sent, and from which answers are read one by one.
 export class RawConnection {
   #socket;
+  #plain;  // What is below TLS, or the same.
   #pieces = [];
   #ended = false;
   #failed = null;
   #wake = () => {};
 
-  static async open(port) {
-    const socket = net.connect({ host: '127.0.0.1', port, noDelay: true });
-    await within('a connection', new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject)));
-    return new RawConnection(socket);
+  // `secure` holds the options of tls.connect, for TLS.
+  static async open(port, { secure } = {}) {
+    const plain = net.connect({ host: '127.0.0.1', port, noDelay: true });
+    const socket = secure ? tls.connect({ host: '127.0.0.1', socket: plain, ...secure }) : plain;
+    const opened = secure ? 'secureConnect' : 'connect';
+    await within('a connection', new Promise((resolve, reject) => socket.once(opened, resolve).once('error', reject)));
+    return new RawConnection(socket, plain);
   }
 
-  constructor(socket) {
+  constructor(socket, plain) {
     this.#socket = socket;
-    socket.removeAllListeners('error');
+    this.#plain = plain;
+    for (const each of [socket, plain]) each.removeAllListeners('error');
+    if (plain !== socket) plain.on('error', () => {});  // TLS says it, too.
     socket.on('data', (piece) => {
       this.#pieces.push(piece);
       this.#wake();
@@ -142,11 +152,15 @@ export class RawConnection {
   }
   // Sends a reset instead of an orderly end.
   reset() {
-    this.#socket.resetAndDestroy();
+    this.#plain.resetAndDestroy();
+    this.#socket.destroy();
   }
   // Stops reading, so that what the peer sends piles up on its side.
   pause() {
     this.#socket.pause();
+  }
+  resume() {
+    this.#socket.resume();
   }
   // Says that nothing more will be sent, and goes on reading.
   halfClose() {
@@ -229,8 +243,8 @@ export class RawConnection {
 }
 
 // Opens, sends, reads one answer, closes.
-export async function exchange(port, bytes, options = {}) {
-  const connection = await RawConnection.open(port);
+export async function exchange(port, bytes, { secure, ...options } = {}) {
+  const connection = await RawConnection.open(port, { secure });
   try {
     connection.send(bytes);
     return await connection.readResponse(options);

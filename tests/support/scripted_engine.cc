@@ -44,6 +44,8 @@
 #include <variant>
 #include <vector>
 
+#include "scripted_embeddings.h"
+
 namespace {
 
 namespace json = boost::json;
@@ -77,6 +79,8 @@ struct Options {
   std::string model_file;
   std::string alias = "scripted";
   int context = 4096;
+  int batch = 512;
+  bool embeds = false;
   bool child_mode = false;
   std::string start;  // SCRIPTED_ENGINE_START, when it is meant for this alias.
 };
@@ -92,6 +96,8 @@ Options read_options(int argc, char** argv) {
     if (flag == "--api-key") options.api_key = value;
     if (flag == "-m" || flag == "--model") options.model_file = value;
     if (flag == "-a" || flag == "--alias") options.alias = value;
+    if (flag == "-ub" || flag == "--ubatch-size") options.batch = number_or(value, options.batch);
+    if (flag == "--embeddings" || flag == "--embedding") options.embeds = true;
     if (flag == "-c" || flag == "--ctx-size") options.context = number_or(value, options.context);
   }
   options.child_mode = std::getenv("LLAMA_SERVER_ROUTER_PORT") != nullptr;
@@ -174,6 +180,9 @@ struct Directives {
   std::string tool_args;             // … with these arguments, '{"city":"Oslo"};{}', cut into pieces when streamed.
   int cached = 0;                    // So many of the prompt's tokens are said to have been in the cache.
   bool restamp = false;              // Each event of a stream is a second younger than the one before.
+  int numbers = 8;                   // In each vector.
+  std::string vector;                // What is wrong with the last vector: nan, inf, zero, short, missing, twice.
+  bool backwards = false;            // The vectors come in the other order, with their right numbers.
   std::string tag;                   // Comes back in the event log, so that a test finds its own request.
   std::string record;                // The request's body goes into the event log under this name.
 };
@@ -236,6 +245,9 @@ const std::map<std::string, Field, std::less<>> kFields = {
     {"tool_args", &Directives::tool_args},
     {"cached", &Directives::cached},
     {"restamp", &Directives::restamp},
+    {"numbers", &Directives::numbers},
+    {"vector", &Directives::vector},
+    {"backwards", &Directives::backwards},
     {"tag", &Directives::tag},
     {"record", &Directives::record},
 };
@@ -452,6 +464,14 @@ std::string too_long_body(int prompt_tokens, int context) {
          ",\"n_ctx\":" + room + "}}";
 }
 
+// Of a text that is embedded, which must fit into one batch. The real one has nothing better to say of it than 500.
+std::string too_large_body(int tokens, int batch) {
+  return error_body(500,
+                    "input (" + std::to_string(tokens) +
+                        " tokens) is too large to process. increase the physical batch size (current batch size: " +
+                        std::to_string(batch) + ")");
+}
+
 // The text cut into tokens, each a word with the blank before it, as a llama tokenizer cuts. Never inside a character.
 std::vector<std::string> tokens_of(std::string_view text) {
   std::vector<std::string> tokens;
@@ -563,6 +583,7 @@ struct Job {
   bool verbose = false;
   std::optional<int> top_logprobs;  // Probabilities are wanted, and so many others beside each token's own.
   std::vector<Piece> pieces;
+  std::string embeddings;     // The whole answer, when texts were to become vectors.
   bool cut_short = false;     // tokens_max ended the answer.
   std::string stopping_word;  // The one of `stops` that ended it.
 
@@ -728,6 +749,8 @@ class Engine {
     if (request.method == "POST" && request.path == "/v1/chat/completions/input_tokens") {
       return count_tokens(connection, request);
     }
+    if (request.method == "POST" && request.path == "/tokenize") return tokenize(connection, request);
+    if (request.method == "POST" && request.path == "/v1/embeddings") return embed(connection, request);
     const auto form = forms.find(request.path);
     if (request.method != "POST" || form == forms.end()) {
       return send_json(connection, 404,
@@ -759,6 +782,105 @@ class Engine {
     return send_json(
         connection, 200,
         "{\"input_tokens\":" + std::to_string(job.prompt_tokens) + R"(,"object":"response.input_tokens"})");
+  }
+
+  static bool tokenize(Connection& connection, const HttpRequest& request) {
+    json::error_code failed;
+    const json::value parsed = json::parse(request.body, failed);
+    const json::value* content = parsed.is_object() ? parsed.as_object().if_contains("content") : nullptr;
+    if (!content || !content->is_string()) return refuse_request(connection, "'content' is required");
+    std::string tokens;
+    for (const int token : scripted::tokens_around(tokens_of(content->as_string()))) {
+      tokens += (tokens.empty() ? "" : ",") + std::to_string(token);
+    }
+    return send_json(connection, 200, "{\"tokens\":[" + tokens + "]}");
+  }
+
+  // --- texts to vectors ---
+
+  bool embed(Connection& connection, const HttpRequest& request) {
+    if (!options_.embeds) {
+      return send_json(connection, 501, error_body(501, "This server does not support embeddings."));
+    }
+    Job job;
+    job.id = ++requests_;
+    std::vector<scripted::Tokens> inputs;
+    bool as_base64 = false;
+    if (const auto wrong = read_inputs(request, job, inputs, as_base64)) return refuse_request(connection, *wrong);
+    const int context = options_.context / options_.slots;
+    for (const auto& tokens : inputs) {
+      const int count = static_cast<int>(tokens.size());
+      if (count > options_.batch) return send_json(connection, 500, too_large_body(count, options_.batch));
+      if (count > context) return send_json(connection, 400, too_long_body(count, context));
+      job.prompt_tokens += count;
+    }
+    const auto note = [&](std::string_view event) {
+      log_.write(event,
+                 {{"request", job.id}, {"path", request.path}, {"tag", job.directives.tag}, {"inputs", inputs.size()}});
+    };
+    note("request_begin");
+    if (!slots_.take(connection)) {
+      note("peer_closed");
+      return false;
+    }
+    job.embeddings = embeddings_body(job, inputs, as_base64);
+    int tokens = 0;
+    const Ending ending = perform(connection, job, tokens);
+    slots_.give_back();
+    note(ending == Ending::peer_closed ? "peer_closed" : "request_end");
+    return ending == Ending::kept_open;
+  }
+
+  // Texts, or arrays of tokens. The directives of all texts together count.
+  std::optional<std::string> read_inputs(const HttpRequest& request, Job& job, std::vector<scripted::Tokens>& inputs,
+                                         bool& as_base64) const {
+    json::error_code failed;
+    const json::value parsed = json::parse(request.body, failed);
+    if (failed || !parsed.is_object()) return "[json.exception.parse_error.101] parse error: " + failed.message();
+    const json::object& body = parsed.as_object();
+    const json::value* input = body.if_contains("input");
+    if (!input || !input->is_array()) return "'input' is required";
+    for (const json::value& one : input->as_array()) {
+      if (one.is_string()) {
+        inputs.push_back(scripted::tokens_around(tokens_of(one.as_string())));
+        job.prompt += one.as_string();
+        continue;
+      }
+      if (!one.is_array()) return "'input' elements must be strings or lists of tokens";
+      scripted::Tokens tokens;
+      for (const json::value& token : one.as_array()) {
+        if (!token.is_int64() || token.as_int64() >= scripted::kTokensKnown) return "Prompt contains invalid tokens";
+        tokens.push_back(static_cast<int>(token.as_int64()));
+      }
+      if (tokens.empty()) return "Input content cannot be empty";
+      inputs.push_back(std::move(tokens));
+    }
+    const json::value* format = body.if_contains("encoding_format");
+    as_base64 = format && format->is_string() && format->as_string() == "base64";
+    if (const auto unknown = read_directives(job.prompt, job.directives)) return "unknown directive: " + *unknown;
+    if (!job.directives.record.empty()) {
+      log_.write("request_body", {{"record", job.directives.record}, {"path", request.path}, {"body", parsed}});
+    }
+    return std::nullopt;
+  }
+
+  std::string embeddings_body(const Job& job, const std::vector<scripted::Tokens>& inputs, bool as_base64) const {
+    const Directives& told = job.directives;
+    std::vector<std::string> elements;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const bool is_last = i + 1 == inputs.size();
+      const std::string fault = is_last ? told.vector : "";
+      if (fault == "missing") continue;
+      const int numbers = fault == "short" ? told.numbers - 1 : told.numbers;
+      elements.push_back(scripted::element(i, scripted::vector_of(inputs[i], numbers, fault), as_base64));
+      if (fault == "twice") elements.push_back(elements.back());
+    }
+    if (told.backwards) std::ranges::reverse(elements);
+    std::string data;
+    for (const std::string& element : elements) data += (data.empty() ? "" : ",") + element;
+    const std::string tokens = std::to_string(job.prompt_tokens);
+    return "{\"model\":" + quoted(options_.alias) + ",\"object\":\"list\",\"usage\":{\"prompt_tokens\":" + tokens +
+           ",\"total_tokens\":" + tokens + "},\"data\":[" + data + "]}";
   }
 
   bool generate(Connection& connection, const HttpRequest& request, Form form) {
@@ -1234,6 +1356,7 @@ class Engine {
   }
 
   std::string whole_body(const Job& job, const Timer& timer) const {
+    if (!job.embeddings.empty()) return job.embeddings;
     if (job.form == Form::chat) return whole_chat(job, timer);
     if (job.form == Form::text) return whole_text(job, timer);
     return completion_end(job, all_text(job, Piece::Kind::text), timer);

@@ -304,8 +304,7 @@ Task<Result<void>> UploadHandlers::content(net::Exchange& exchange, std::string 
       {.name = "Content-Disposition", .value = content_disposition(file.upload().filename, type.may_be_shown)});
   // Should a browser render it all the same, it may neither run nor load anything.
   fields.push_back({.name = "Content-Security-Policy", .value = "default-src 'none'; sandbox"});
-  auto begun = co_await exchange.begin_sized(is_part ? 206 : 200, type.content_type, range.size, std::move(fields));
-  if (!begun) co_return begun;
+  exchange.begin_sized(is_part ? 206 : 200, type.content_type, range.size, std::move(fields));
   if (head.method == "HEAD") co_return co_await exchange.finish();
   co_return co_await send(exchange, file, range);
 }
