@@ -6,6 +6,7 @@
 //
 //   ollama.h       POST /api/generate and /api/chat, in and out; lists of models
 //   openai.h       POST /v1/chat/completions and /v1/completions in; openai_relay.h passes their answers through
+//   openai_responses.h, openai_files.h   POST /v1/responses, and what /v1/files says, in and out
 //   anthropic.h    POST /v1/messages, in and out
 //   native.h       our own shapes: errors, the `gbgreg` block, /api/route, /health
 //   engine_wire.h  what a llama-server worker is asked, and what it answers
@@ -17,5 +18,7 @@
 #include "protocols/native.h"
 #include "protocols/ollama.h"
 #include "protocols/openai.h"
+#include "protocols/openai_files.h"
 #include "protocols/openai_relay.h"
+#include "protocols/openai_responses.h"
 #include "protocols/options.h"
