@@ -12,9 +12,11 @@ namespace gbgreg::http {
 
 class AnthropicHandlers;
 class AskHandlers;
+class FileHandlers;
 class HealthHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
+class ResponseHandlers;
 class UploadHandlers;
 
 struct Route {
@@ -29,9 +31,11 @@ struct Route {
 struct Handlers {
   AnthropicHandlers& anthropic;
   AskHandlers& ask;
+  FileHandlers& files;
   HealthHandlers& health;
   ModelHandlers& models;
   OpenAiHandlers& openai;
+  ResponseHandlers& responses;
   UploadHandlers& uploads;
 };
 
