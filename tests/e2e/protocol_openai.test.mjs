@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { parseEvents } from '../support/events.mjs';
 import { startReal, startScripted } from '../support/gateway.mjs';
-import { assertIsText, bodiesThatAreNone, kCallsWeather, kCityArguments, kPng, kWeatherTool, recorded } from '../support/protocols.mjs';
+import { assertIsText, assertOpenAiError, bodiesThatAreNone, kCallsWeather, kCityArguments, kPng, kWeatherTool, recorded } from '../support/protocols.mjs';
 
 let gateway;
 before(async () => {
@@ -35,19 +35,6 @@ async function whole(answering) {
   const answer = await answering;
   assert.equal(answer.status, 200, answer.text);
   return answer.json();
-}
-
-function assertOpenAiError(answer, status, { param, code } = {}) {
-  assert.equal(answer.status, status, answer.text);
-  assert.match(answer.headers['content-type'], /^application\/json/);
-  assert.ok(answer.headers['x-request-id']);
-  const { error } = answer.json();
-  for (const key of ['message', 'type', 'param', 'code']) assert.ok(key in error, `${key} in ${answer.text}`);
-  assert.equal(typeof error.message, 'string');
-  assert.equal(typeof error.type, 'string');
-  if (param) assert.equal(error.param, param, answer.text);
-  if (code) assert.equal(error.code, code);
-  return error;
 }
 
 describe('a stream', () => {
