@@ -123,8 +123,10 @@ Task<Result<void>> relay_stream(Call& call, services::Generate& generate, llm::R
 Task<Result<void>> relay(Call& call, services::Generate& generate, const Clock& clock, openai::Asked asked,
                          Relayed what) {
   const auto created = std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch()).count();
-  const openai::RelayOptions options{
-      .include_usage = asked.include_usage, .is_chat = what == Relayed::chat, .created = created};
+  const openai::RelayOptions options{.include_usage = asked.include_usage,
+                                     .is_chat = what == Relayed::chat,
+                                     .logprobs = asked.logprobs,
+                                     .created = created};
   if (asked.stream) {
     StreamRelaySink sink(call, asked.fields, what, options);
     co_return co_await relay_stream(call, generate, std::move(asked.request), sink);

@@ -5,6 +5,7 @@
 // a worker answers mistakes wrongly. Fields that nobody knows stay here. Pure; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,9 +20,9 @@ namespace gbgreg::protocols::openai {
 struct Asked {
   llm::Request request;  // In the hub's words: for routing, and for backends of another dialect.
   bool stream = false;
-  bool include_usage = false;  // The stream is to end with the figures.
-  bool wants_logprobs = false;
-  std::string fields;  // `"messages":[…],"temperature":0.5`: what is sent on, without the model.
+  bool include_usage = false;        // The stream is to end with the figures.
+  std::optional<int> logprobs = {};  // Of a completion: how many of the likeliest tokens to tell.
+  std::string fields;                // `"messages":[…],"temperature":0.5`: what is sent on, without the model.
 };
 
 // Errors, each naming the field at fault: malformed (invalid_json, invalid_field), too_large, refused

@@ -22,6 +22,7 @@ constexpr std::string_view kNoChoices = "\"choices\":[]";
 constexpr std::string_view kError = "\"error\":";
 constexpr std::string_view kUsage = ",\"usage\":{";
 constexpr std::string_view kVerbose = "\"__verbose\":";
+constexpr std::string_view kChatId = "\"id\":\"chatcmpl-";
 
 Error garbled(std::string_view what, std::string_view seen) {
   constexpr std::size_t kBytesShown = 200;
@@ -69,6 +70,17 @@ std::string_view finish_reason(std::string_view json) {
   if (!value.starts_with('"')) return {};
   value.remove_prefix(1);
   return value.substr(0, std::min(value.find('"'), value.size()));
+}
+
+// Takes the text as far as into its id and what a worker puts before that, which it does to completions' ids too: they
+// begin with cmpl-.
+void append_until_own_id(std::string_view& json, std::string& out) {
+  const std::size_t id = json.find(kChatId);
+  if (id == std::string_view::npos) return;
+  constexpr std::string_view kChat = "chat";
+  const std::size_t chat = id + kChatId.find(kChat);
+  out.append(json.substr(0, chat));
+  json.remove_prefix(chat + kChat.size());
 }
 
 }  // namespace
@@ -141,6 +153,16 @@ Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
     if (options_.include_usage) append_chunk(json, out);
     return {};
   }
+  if (!options_.logprobs || options_.is_chat) return take_chunk(json, out);
+  std::string older;
+  if (auto rewritten = logprobs_.rewrite(json, older); !rewritten) {
+    return std::unexpected(garbled("log probabilities of unknown shape", json));
+  }
+  return take_chunk(older, out);
+}
+
+// An event with a choice in it.
+Result<void> StreamRelay::take_chunk(std::string_view json, std::string& out) {
   if (const std::string_view reason = finish_reason(json); !reason.empty()) {
     if (finished_) return std::unexpected(garbled("a second finish reason", json));
     finished_ = true;
@@ -190,6 +212,7 @@ void StreamRelay::append_chunk(std::string_view json, std::string& out) const {
     out.append(text.data(), static_cast<std::size_t>(end - text.data()));
     json.remove_prefix(behind_digits(json, digits));
   }
+  if (!options_.is_chat) append_until_own_id(json, out);
   out.append(json).append("\n\n");
 }
 
@@ -206,6 +229,13 @@ Result<llm::Completion> relay_whole(std::string_view body, const RelayOptions& o
   if (!answer) return std::unexpected(std::move(answer.error()));
   if (body.find(kVerbose) != std::string_view::npos) return std::unexpected(garbled("more than was asked for", body));
 
+  std::string older;
+  if (!options.is_chat && options.logprobs) {
+    if (!OlderLogprobs(*options.logprobs).rewrite(body, older)) {
+      return std::unexpected(garbled("log probabilities of unknown shape", body));
+    }
+    body = older;
+  }
   out.reserve(out.size() + body.size() + 64);
   constexpr std::string_view kMessage = "\"message\":{";
   // In the order in which a worker writes them: index, then message.
@@ -222,6 +252,7 @@ Result<llm::Completion> relay_whole(std::string_view body, const RelayOptions& o
         .append(body.substr(behind).starts_with('}') ? "\"refusal\":null" : "\"refusal\":null,");
     body.remove_prefix(behind);
   }
+  if (!options.is_chat) append_until_own_id(body, out);
   out.append(body);
   return answer->completion;
 }

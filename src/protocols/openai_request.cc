@@ -256,8 +256,7 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
     return fail(Kind::malformed, "invalid_field", "\"top_logprobs\" must come with \"logprobs\": true.");
   }
   if (effort) request.think = *effort != "none";
-  asked.wants_logprobs = logprobs.value_or(false);
-  if (asked.wants_logprobs) {
+  if (logprobs.value_or(false)) {
     reader.add("logprobs").append("true");
     reader.add("top_logprobs").append(std::to_string(workers_logprobs(top_logprobs)));
   }
@@ -308,7 +307,7 @@ Result<Asked> parse_completion(std::string_view body, const Limits& limits) {
   append_json_text(reader.add("prompt"), prompt);
   request.messages.push_back({.speaker = llm::Speaker::user, .text = std::move(prompt)});
   if (logprobs) {
-    asked.wants_logprobs = true;
+    asked.logprobs = logprobs;
     reader.add("logprobs").append(std::to_string(workers_logprobs(logprobs)));
   }
   if (auto done = reader.finish(tokens_max); !done) return std::unexpected(std::move(done.error()));
