@@ -43,7 +43,13 @@ class Verbatim {
  public:
   Verbatim(std::string_view body, JsonValue& value) : body_(body), value_(value), begin_(value.begin_offset()) {}
 
-  // Once the value has been read.
+  // Once the value has been read. Errors: malformed when it is longer, since an answer says it again.
+  Result<void> take(std::string& out, std::size_t bytes_max) const {
+    std::string json = text();
+    if (json.size() > bytes_max) return value_.must_be("at most " + std::to_string(bytes_max) + " bytes long");
+    out = std::move(json);
+    return {};
+  }
   std::string text() const {
     std::string json(body_.substr(begin_, value_.end_offset() - begin_));
     std::ranges::replace_if(json, [](char c) { return c == '\n' || c == '\r'; }, ' ');
@@ -176,8 +182,7 @@ class Reader {
   Result<void> read_choice(JsonValue& value) {
     const Verbatim verbatim(body_, value);
     auto read = read_tool_choice(value, limits_, asked_.request);
-    if (read) asked_.echo.tool_choice_json = verbatim.text();
-    return read;
+    return read ? verbatim.take(asked_.echo.tool_choice_json, limits_.echo_bytes_max) : read;
   }
 
   Result<void> read_text(JsonValue& value) {
@@ -185,8 +190,7 @@ class Reader {
       if (name != "format" || field.type() == JsonType::null) return {};
       const Verbatim verbatim(body_, field);
       auto read = read_text_format(field, limits_, asked_.request);
-      if (read) asked_.echo.format_json = verbatim.text();
-      return read;
+      return read ? verbatim.take(asked_.echo.format_json, limits_.schema_bytes_max + limits_.echo_bytes_max) : read;
     });
   }
 

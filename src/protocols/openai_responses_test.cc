@@ -293,6 +293,14 @@ TEST(ParseResponse, LongInstructionsAndToolsAreNotSaidAgain) {
   EXPECT_EQ(got->request.tools[0].description, text);
 }
 
+TEST(ParseResponse, WhatAnAnswerSaysAgainMayNotBeMadeLongByWhatNobodyKnows) {
+  const std::string junk = R"("junk":")" + std::string(400'000, 'x') + R"("})";
+  const std::string tool = R"("tools":[{"type":"function","name":"a"}],)";
+  EXPECT_EQ(param_of(with_field(tool + R"("tool_choice":{"type":"function","name":"a",)" + junk).error()),
+            "tool_choice");
+  EXPECT_EQ(param_of(with_field(R"("text":{"format":{"type":"json_object",)" + junk + "}").error()), "text.format");
+}
+
 // ---- Answers
 
 const WallTime kCreated{std::chrono::seconds{1'700'000'000}};
