@@ -20,7 +20,8 @@ bool is_target(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
-// A registered name or an IPv4 address, perhaps empty (RFC 3986, 3.2.2). Without commas, which would be a list of hosts.
+// A registered name or an IPv4 address, perhaps empty (RFC 3986, 3.2.2). Without commas, which would be a list of
+// hosts.
 bool is_host(std::string_view text) {
   return std::ranges::all_of(text, [](char c) {
     const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');

@@ -309,6 +309,7 @@ export const corpus = [
   response('to HEAD with nothing', answer(''), 'HEAD'),
   response('an interim answer first', `HTTP/1.1 100 Continue\r\n\r\n${answer('Content-Length: 2\r\n', 'hi')}`),
   response('early hints first', `HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n${answer('Content-Length: 2\r\n', 'hi')}`),
+  response('an interim answer with a length', answer('Content-Length: 2\r\n', '', 'HTTP/1.1 104 Soon') + answer('Content-Length: 0\r\n')),
   response('another protocol from here on', 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nx'),
   response('101 and on with HTTP', `HTTP/1.1 101 Switching Protocols\r\n\r\n${answer('Content-Length: 0\r\n')}`),
   response('CR CR CR LF', 'HTTP/1.1 204 OK\r\r\r\n'),

@@ -1,5 +1,5 @@
 // Where our codec and llhttp read the same bytes differently, and why ours is right. An entry fits a difference of
-// compare.mjs ({ kind, text, what, ours, theirs }) as narrowly as it can. "9112" and "9110" are RFCs.
+// compare.mjs ({ kind, asked, text, what, ours, theirs, method }) as narrowly as it can. "9112" and "9110" are RFCs.
 import { kKnownMethods } from '../support/llhttp.mjs';
 
 const kNotRefused = /^(accepted|accepted as an upgrade|waits|in_body)$/;
@@ -53,7 +53,7 @@ export const disagreements = [
   weRefuse('a coding that is empty beside a length', '9112 6.1: the two together are to be handled as an error', 'Content-Length and Transfer-Encoding must not be sent together.', /transfer-encoding:[ \t]*\r\n/i),
   theyRefuse('a tab behind the coding of a request', 'as above', 'HPE_INVALID_TRANSFER_ENCODING: Request has invalid `Transfer-Encoding`', has(/transfer-encoding:[ \t]*chunked *\t/i)),
   theyRefuse('blanks behind a length', '9110 5.5: blanks around a field value are no part of it', 'HPE_INVALID_CONTENT_LENGTH: Invalid character in Content-Length', has(/content-length:[ \t]*\d+[ \t]+(\r|$)/i)),
-  { name: 'a head without a length for HEAD', why: '9112 6.3, 1: an answer to HEAD ends with its head, so the connection can go on', fits: (d) => d.what === 'keepAlive' && d.kind === 'response' && d.ours },
+  { name: 'a head without a length for HEAD', why: '9112 6.3, 1: an answer to HEAD ends with its head, so the connection can go on', fits: (d) => d.what === 'keepAlive' && d.kind === 'response' && d.asked === 'HEAD' && d.ours },
 
   // Chunks.
   weRefuse('more than 15 digits of a size', 'a bound of ours: 9112 7.1 asks recipients to foresee large numbers and to prevent errors by them', 'A chunk size has too many digits.', /[0-9a-f]{16}/i),
@@ -72,6 +72,7 @@ export const disagreements = [
 
   // Answers.
   { name: '101 without an upgrade', why: '9110 15.2: an interim answer that nobody expected is passed over', fits: (d) => d.kind === 'response' && d.what === 'end' && d.theirs === 'waits' && /HTTP\/1\.\d 101/.test(d.text) },
+  { name: 'an interim answer with a length', why: '9112 6.3, 1: an interim answer has no body, whatever its fields say', fits: (d) => d.kind === 'response' && (d.what === 'body' || d.what === 'end') && /HTTP\/1\.\d 1\d\d/.test(d.text) && /content-length:|transfer-encoding:/i.test(d.text) },
   { name: 'CR CR for a line end', why: '9112 2.2: a line ends with CR LF, and a bare CR makes a message invalid', fits: (d) => d.kind === 'response' && d.what === 'end' && d.ours !== 'accepted' && d.theirs === 'accepted' && /HTTP[^\n]*\r\r/.test(d.text) },
   weRefuse('no status line at all', '9112 4: an answer begins with its status line; only requests may have an empty line before', 'no status line'),
   weRefuse('a status line of another protocol or major version', '9112 4 and 9110 2.5: what was asked was HTTP/1, and the answer is', 'broken status line', /HTTP\/[02-9]\.\d|RTSP|ICE/),

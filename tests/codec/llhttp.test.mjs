@@ -53,7 +53,7 @@ function differences(cases) {
     const theirsCut = parse(one.kind, one.method, one.bytes, 1);
     const both = [theirs, theirsCut].map((their) => compare(whole[i], ended[i], their));
     for (const difference of JSON.stringify(both[0]) === JSON.stringify(both[1]) ? [both[0]] : both) {
-      if (difference) found.push({ one, difference: { ...difference, kind: one.kind, text: one.bytes.toString('latin1') } });
+      if (difference) found.push({ one, difference: { ...difference, kind: one.kind, asked: one.method, text: one.bytes.toString('latin1') } });
     }
   });
   return found;
