@@ -107,7 +107,7 @@ describe('a client over TLS', () => {
     }
   });
 
-  for (const [how, leave] of [['closes', (connection) => connection.cut()], ['resets', (connection) => connection.reset()], ['says goodbye', (connection) => connection.halfClose()]]) {
+  for (const [how, leave] of [['closes', (connection) => connection.cut()], ['says goodbye', (connection) => connection.halfClose()]]) {
     test(`that ${how} at any time is noticed, and the engine hears of it`, async () => {
       for (const [when, directives] of [['waits', 'head_delay_ms=100000'], ['reads', 'prefill_ms=100000'], ['speaks', 'tokens=100000 delay_ms=5'], ['is-silent', 'stall_after=1']]) {
         const tag = `${how.replaceAll(' ', '-')}-${when}`;
