@@ -10,6 +10,7 @@
 #include "protocols/json_reader.h"
 #include "protocols/ollama.h"
 #include "protocols/openai.h"
+#include "protocols/openai_responses.h"
 
 namespace {
 
@@ -41,6 +42,35 @@ void check_asked(const gbgreg::Result<Asked>& asked) {
   check_json(line);
 }
 
+// An answer says again what was asked, in each of its events: whatever that was, they are lines of JSON.
+void check_response(const protocols::openai_responses::Asked& asked) {
+  for (const auto& file : asked.files) {
+    check(file.message < asked.request.messages.size());
+    check(file.offset <= asked.request.messages[file.message].text.size());
+  }
+  const gbgreg::llm::Delta delta{
+      .text = "a", .thinking = "b", .tool_calls = {{.index = 0, .id = "c", .name = "d", .arguments = "e"}}};
+  const gbgreg::llm::Answer answer;
+  std::string whole;
+  protocols::openai_responses::ResponseWriter(asked.echo, {}).whole(whole, delta, answer, {});
+  check_json(whole);
+  std::string stream;
+  protocols::openai_responses::ResponseWriter writer(asked.echo, {});
+  writer.begin(stream, answer.notes, {});
+  writer.delta(stream, delta, {});
+  writer.end(stream, answer, {});
+  for (std::string_view rest = stream; !rest.empty();) {
+    constexpr std::string_view kData = "\ndata: ";
+    const std::size_t end = rest.find("\n\n");
+    check(rest.starts_with("event: ") && end != std::string_view::npos);
+    const std::string_view event = rest.substr(0, end);
+    const std::size_t data = event.find(kData);
+    check(data != std::string_view::npos && event.find('\n', data + 1) == std::string_view::npos);
+    check_json(event.substr(data + kData.size()));
+    rest.remove_prefix(end + 2);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -49,6 +79,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   limits.image_bytes_max = 4096;
   limits.stops_max = 4;
   limits.tools_max = 4;
+  limits.files_max = 2;
+  limits.echo_bytes_max = 1024;
   const auto chat = protocols::openai::parse_chat(body, limits);
   check_asked(chat);
   if (chat) check_json(whole(protocols::openai::engine_body("m", chat->fields)));
@@ -56,6 +88,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_asked(completion);
   if (completion) check_json(whole(protocols::openai::engine_body("m", completion->fields)));
   check_asked(protocols::anthropic::parse_messages(body, limits, protocols::anthropic::For::answer));
+  const auto response = protocols::openai_responses::parse_response(body, limits);
+  check_asked(response);
+  if (response) check_response(*response);
   check_asked(protocols::ollama::parse_chat(body, limits));
   return 0;
 }

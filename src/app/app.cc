@@ -19,9 +19,11 @@
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
 #include "http/handlers/embeddings.h"
+#include "http/handlers/files.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
+#include "http/handlers/responses.h"
 #include "http/handlers/uploads.h"
 #include "http/pipeline.h"
 #include "http/routes.h"
@@ -209,10 +211,13 @@ int serve(const config::Config& config, const std::string& version) {
   http::ModelHandlers model_handlers(fleet, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
+  http::ResponseHandlers response_handlers(generate, intake, clock, json_reading);
   http::UploadHandlers upload_handlers(intake, config.http);
-  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, embedding_handlers, health_handlers,
-                                             model_handlers, openai_handlers, upload_handlers}),
-                          config.http, registry, clock);
+  http::FileHandlers file_handlers(intake, upload_handlers, config.http);
+  http::Pipeline pipeline(
+      http::make_routes({anthropic_handlers, ask_handlers, embedding_handlers, file_handlers, health_handlers,
+                         model_handlers, openai_handlers, response_handlers, upload_handlers}),
+      config.http, registry, clock);
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);
 

@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace gbgreg {
 
@@ -26,6 +28,9 @@ class SystemClock final : public Clock {
 
 // "2026-01-31T09:05:07.123Z": RFC 3339 in UTC with milliseconds.
 std::string rfc3339(WallTime time);
+
+// What rfc3339() wrote, and nothing else.
+std::optional<WallTime> parse_rfc3339(std::string_view text);
 
 inline std::int64_t milliseconds_between(SteadyTime from, SteadyTime to) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(to - from).count();

@@ -26,6 +26,19 @@ TEST(Rfc3339, WritesUtcWithMilliseconds) {
   EXPECT_EQ(rfc3339(time), "2025-12-31T23:59:59.007Z");
 }
 
+TEST(Rfc3339, IsReadAsItWasWrittenAndInNoOtherForm) {
+  for (const std::int64_t milliseconds : {0LL, 1'767'225'599'007LL, 1'709'164'800'000LL}) {
+    const WallTime time{std::chrono::milliseconds{milliseconds}};
+    EXPECT_EQ(parse_rfc3339(rfc3339(time)), time);
+  }
+  for (const char* text :
+       {"", "2025-12-31", "2025-12-31T23:59:59Z", "2025-12-31T23:59:59.007", "2025-12-31 23:59:59.007Z",
+        "2025-13-31T23:59:59.007Z", "2025-02-29T23:59:59.007Z", "2025-12-31T24:00:00.000Z", "2025-12-31T23:60:59.007Z",
+        "2025-12-31T23:59:60.007Z", "2025-12-31T23:59:59.00xZ", "2025-12-31T23:59:59.007Z "}) {
+    EXPECT_EQ(parse_rfc3339(text), std::nullopt) << text;
+  }
+}
+
 TEST(NewUuid, IsAVersion7UuidThatSortsByTime) {
   const WallTime earlier{std::chrono::milliseconds{1'700'000'000'000}};
   const std::string first = new_uuid(earlier);

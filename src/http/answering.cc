@@ -14,6 +14,12 @@ std::string header_text(std::string_view text) {
   return clean;
 }
 
+std::size_t size_of(const llm::Delta& piece) {
+  std::size_t bytes = piece.text.size() + piece.thinking.size();
+  for (const auto& call : piece.tool_calls) bytes += call.arguments.size();
+  return bytes;
+}
+
 // Keeps the answer until it is whole.
 class WholeSink final : public services::AnswerSink {
  public:
@@ -23,8 +29,7 @@ class WholeSink final : public services::AnswerSink {
   void chosen(const llm::AnswerNotes& notes) override { note_choice(call_, notes); }
   Task<Result<void>> delta(const llm::Delta& piece) override {
     kept_.append(piece);
-    bytes_ += piece.text.size() + piece.thinking.size();
-    for (const auto& call : piece.tool_calls) bytes_ += call.arguments.size();
+    bytes_ += size_of(piece);
     if (bytes_ > kAnswerBytesMax) co_return answer_too_long();
     co_return Result<void>{};
   }
@@ -52,6 +57,8 @@ class StreamSink final : public services::AnswerSink {
   }
 
   Task<Result<void>> delta(const llm::Delta& piece) override {
+    bytes_ += size_of(piece);
+    if (bytes_ > kAnswerBytesMax) return too_long();
     begin_once();
     writer_.delta(out_, piece, clock_.wall());
     return send();
@@ -76,6 +83,8 @@ class StreamSink final : public services::AnswerSink {
     if (!std::exchange(has_begun_, true)) writer_.begin(out_, notes_, clock_.wall());
   }
 
+  static Task<Result<void>> too_long() { co_return answer_too_long(); }
+
   Task<Result<void>> send() {
     if (out_.empty()) co_return Result<void>{};
     if (!call_.exchange.begun()) {
@@ -99,6 +108,7 @@ class StreamSink final : public services::AnswerSink {
   protocols::AnswerWriter& writer_;
   llm::AnswerNotes notes_;
   std::string out_;
+  std::size_t bytes_ = 0;  // Some writers keep what they have said.
   bool has_begun_ = false;
 };
 

@@ -44,6 +44,11 @@ void JsonBody::drop_text() {
   std::string().swap(text);
 }
 
+Result<void> JsonBody::hold_more(std::uint64_t bytes) {
+  if (!share.resize(share.bytes() + bytes)) return budget_spent();
+  return {};
+}
+
 Task<Result<JsonBody>> read_json_body(net::Exchange& exchange, std::uint64_t bytes_max, BodyBudget& budget) {
   const net::RequestHead& head = exchange.head();
   if (head.framing == net::Framing::length && head.content_length > bytes_max) co_return over_limit(bytes_max);

@@ -1,6 +1,7 @@
 // One request on its way through the pipeline, and the shape of what answers it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,8 @@ struct JsonBody {
 
   // Once it is parsed. The share stays, as large as the text was: what was parsed from it is held on and is as large.
   void drop_text();
+  // For what a request brings in from elsewhere. Errors: unavailable (the budget is spent).
+  Result<void> hold_more(std::uint64_t bytes);
 };
 
 // The error for a body, or for what is made of it, that the budget has no room for.

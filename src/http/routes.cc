@@ -3,9 +3,11 @@
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
 #include "http/handlers/embeddings.h"
+#include "http/handlers/files.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
+#include "http/handlers/responses.h"
 #include "http/handlers/uploads.h"
 #include "http/openapi.h"
 
@@ -15,9 +17,11 @@ std::vector<Route> make_routes(const Handlers& handlers) {
   AnthropicHandlers& anthropic = handlers.anthropic;
   AskHandlers& ask = handlers.ask;
   EmbeddingHandlers& embeddings = handlers.embeddings;
+  FileHandlers& files = handlers.files;
   HealthHandlers& health = handlers.health;
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
+  ResponseHandlers& responses = handlers.responses;
   UploadHandlers& uploads = handlers.uploads;
   return {
       // Asking a model.
@@ -26,6 +30,12 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"POST", "/api/chat", [&ask](Call& call) { return ask.chat(call); }, Dialect::ollama},
       {"POST", "/v1/chat/completions", [&openai](Call& call) { return openai.chat(call); }, Dialect::openai},
       {"POST", "/v1/completions", [&openai](Call& call) { return openai.completion(call); }, Dialect::openai},
+      {"POST", "/v1/responses", [&responses](Call& call) { return responses.create(call); }, Dialect::openai},
+      {"GET", "/v1/responses/{id}", [&responses](Call& call) { return responses.none(call); }, Dialect::openai},
+      {"DELETE", "/v1/responses/{id}", [&responses](Call& call) { return responses.none(call); }, Dialect::openai},
+      {"GET", "/v1/responses/{id}/input_items", [&responses](Call& call) { return responses.none(call); },
+       Dialect::openai},
+      {"POST", "/v1/responses/{id}/cancel", [&responses](Call& call) { return responses.none(call); }, Dialect::openai},
       {"POST", "/v1/messages", [&anthropic](Call& call) { return anthropic.messages(call); }, Dialect::anthropic},
       {"POST", "/v1/messages/count_tokens", [&anthropic](Call& call) { return anthropic.count_tokens(call); },
        Dialect::anthropic},
@@ -47,6 +57,11 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"DELETE", "/api/uploads/{id}", [&uploads](Call& call) { return uploads.remove(call.exchange, call.parameter); }},
       {"GET", "/api/uploads/{id}/content",
        [&uploads](Call& call) { return uploads.content(call.exchange, call.parameter); }},
+      {"POST", "/v1/files", [&files](Call& call) { return files.create(call); }, Dialect::openai},
+      {"GET", "/v1/files", [&files](Call& call) { return files.list(call); }, Dialect::openai},
+      {"GET", "/v1/files/{id}", [&files](Call& call) { return files.find(call); }, Dialect::openai},
+      {"DELETE", "/v1/files/{id}", [&files](Call& call) { return files.remove(call); }, Dialect::openai},
+      {"GET", "/v1/files/{id}/content", [&files](Call& call) { return files.content(call); }, Dialect::openai},
       // How it goes.
       {"GET", "/health", [&health](Call& call) { return health.health(call); }},
       {"GET", "/health/live", [&health](Call& call) { return health.live(call); }},

@@ -13,9 +13,11 @@ namespace gbgreg::http {
 class AnthropicHandlers;
 class AskHandlers;
 class EmbeddingHandlers;
+class FileHandlers;
 class HealthHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
+class ResponseHandlers;
 class UploadHandlers;
 
 struct Route {
@@ -31,9 +33,11 @@ struct Handlers {
   AnthropicHandlers& anthropic;
   AskHandlers& ask;
   EmbeddingHandlers& embeddings;
+  FileHandlers& files;
   HealthHandlers& health;
   ModelHandlers& models;
   OpenAiHandlers& openai;
+  ResponseHandlers& responses;
   UploadHandlers& uploads;
 };
 

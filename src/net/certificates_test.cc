@@ -28,7 +28,7 @@ class CertificatesTest : public testing::Test {
 
 TEST_F(CertificatesTest, SaysWhichFileIsNoGoodAndWhy) {
   const CertificateFiles good = made_.make("one");
-  std::ofstream(made_.path("empty.pem"));
+  std::ofstream(made_.path("empty.pem")) << "";
   std::ofstream(made_.path("large.pem")) << std::string(1024 * 1024 + 1, 'x');
   std::ofstream(made_.path("broken.pem")) << "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
   ASSERT_TRUE(Certificates::load(good));

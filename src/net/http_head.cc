@@ -20,10 +20,13 @@ bool is_target(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
-// A registered name or an IPv4 address, perhaps empty (RFC 3986, 3.2.2). Nothing that could end it or begin a port.
+// A registered name or an IPv4 address, perhaps empty (RFC 3986, 3.2.2). Without commas, which would be a list of
+// hosts.
 bool is_host(std::string_view text) {
-  return std::ranges::all_of(
-      text, [](char c) { return c > 0x20 && c < 0x7f && !std::string_view("/?#@,\\:[]\"<>").contains(c); });
+  return std::ranges::all_of(text, [](char c) {
+    const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return is_letter || (c >= '0' && c <= '9') || std::string_view("-._~!$&'()*+;=%").contains(c);
+  });
 }
 
 char lower_case(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }

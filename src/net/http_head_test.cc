@@ -102,6 +102,7 @@ TEST(ParseRequestHead, RefusesWhatTwoParsersCouldReadDifferently) {
   const Case cases[] = {
       {"no host", "GET / HTTP/1.1\r\n\r\n"},
       {"two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"},
+      {"host with a mark that no name has", "GET / HTTP/1.1\r\nHost: a`b\r\n\r\n"},
       {"host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"},
       {"bare LF", "GET / HTTP/1.1\nHost: a\n\n"},
       {"bare CR", "GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n"},

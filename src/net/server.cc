@@ -341,7 +341,7 @@ Result<Endpoint> Server::listen_unix(const Endpoint& address, const Certificates
 }
 
 Result<Endpoint> Server::adopt(Descriptor listening, const Certificates* certificates) {
-  const Endpoint address = local_endpoint(listening.get());
+  Endpoint address = local_endpoint(listening.get());
   for (auto& lane : lanes_) {
     auto copy = listening.copy();
     if (!copy) return cannot_listen(address, last_error());

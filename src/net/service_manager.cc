@@ -75,6 +75,7 @@ void ServiceManager::notify(std::string_view state) const noexcept {
   if (address.sun_path[0] == '@') address.sun_path[0] = '\0';  // One of Linux's names that are no files.
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + notify_socket_->size());
   const Descriptor sending(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (sending.get() < 0) return;
   (void)sendto(sending.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
                reinterpret_cast<const sockaddr*>(&address), size);
 }

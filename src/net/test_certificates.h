@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -57,6 +58,7 @@ class TestCertificates {
   static void write(const std::filesystem::path& path, Write write_to) {
     const std::string made = path.string() + ".new";
     std::FILE* file = std::fopen(made.c_str(), "w");
+    if (file == nullptr) std::abort();
     write_to(file);
     (void)std::fclose(file);
     std::filesystem::rename(made, path);

@@ -132,6 +132,14 @@ JsonWriter& JsonWriter::key(std::string_view name) {
   return *this;
 }
 
+JsonWriter& JsonWriter::text_key(std::string_view name) {
+  begin_value();
+  append_json_text(out_, name);
+  out_ += ':';
+  comma_ = false;
+  return *this;
+}
+
 void JsonWriter::text(std::string_view value) {
   begin_value();
   append_json_text(out_, value);
@@ -171,6 +179,14 @@ void JsonWriter::null() {
 void JsonWriter::raw(std::string_view json) {
   begin_value();
   out_ += json;
+}
+
+void JsonWriter::number_or_null(const std::optional<double>& value) {
+  if (value) {
+    number(*value);
+  } else {
+    null();
+  }
 }
 
 void JsonWriter::rounded_or_null(const std::optional<double>& value) {

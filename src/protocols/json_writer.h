@@ -28,6 +28,8 @@ class JsonWriter {
   void close_array();
   // `name` is one of our own names: written as it is.
   JsonWriter& key(std::string_view name);
+  // `name` is foreign: escaped as any text.
+  JsonWriter& text_key(std::string_view name);
 
   void text(std::string_view value);
   void number(std::int64_t value);
@@ -43,6 +45,7 @@ class JsonWriter {
 
   // Null when absent.
   void rounded_or_null(const std::optional<double>& value);
+  void number_or_null(const std::optional<double>& value);
   template <class Integer>
   void number_or_null(const std::optional<Integer>& value) {
     if (value) {

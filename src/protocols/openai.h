@@ -5,6 +5,7 @@
 // a worker answers mistakes wrongly. Fields that nobody knows stay here. Pure; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,8 @@ struct SentOn {
 struct Asked {
   llm::Request request;  // In the hub's words: for routing, and for backends of another dialect.
   bool stream = false;
-  bool include_usage = false;  // The stream is to end with the figures.
-  bool wants_logprobs = false;
+  bool include_usage = false;        // The stream is to end with the figures.
+  std::optional<int> logprobs = {};  // Of a completion: how many of the likeliest tokens to tell.
   SentOn fields;
 };
 

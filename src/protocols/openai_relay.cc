@@ -16,6 +16,9 @@ constexpr std::string_view kCreated = "\"created\":";
 constexpr std::string_view kIndex = "\"index\":";
 constexpr std::string_view kNoChoices = "\"choices\":[]";
 constexpr std::string_view kUsage = ",\"usage\":{";
+constexpr std::string_view kChatId = "\"id\":\"chatcmpl-";
+
+}  // namespace
 
 // Where what we look for begins in the bytes of an event or an answer, each the first of its kind; npos when it is not
 // there. Inside a JSON string every quote has a backslash before it, so these can only be keys, and values are never
@@ -58,6 +61,8 @@ struct Places {
     if (place == npos && here.starts_with(key)) place = at;
   }
 };
+
+namespace {
 
 Error garbled(std::string_view what, std::string_view seen) {
   constexpr std::size_t kBytesShown = 200;
@@ -106,8 +111,19 @@ std::string_view finish_reason(std::string_view json, const Places& places) {
   return value.substr(0, std::min(value.find('"'), value.size()));
 }
 
+// Takes the text as far as into its id and what a worker puts before that, which it does to completions' ids too: they
+// begin with cmpl-.
+void append_until_own_id(std::string_view& json, std::string& out) {
+  const std::size_t id = json.find(kChatId);
+  if (id == std::string_view::npos) return;
+  constexpr std::string_view kChat = "chat";
+  const std::size_t chat = id + kChatId.find(kChat);
+  out.append(json.substr(0, chat));
+  json.remove_prefix(chat + kChat.size());
+}
+
 // The event with one and the same time, and with the keys that clients look for though they are null.
-void append_chunk(std::string_view json, const Places& places, std::int64_t created, std::string& out) {
+void append_chunk(std::string_view json, const Places& places, const RelayOptions& options, std::string& out) {
   out.append("data: ");
   std::size_t done = 0;
   const auto append_until = [&](std::size_t end) {
@@ -123,12 +139,14 @@ void append_chunk(std::string_view json, const Places& places, std::int64_t crea
   if (places.created != Places::npos) {
     append_until(places.created + kCreated.size());
     std::array<char, 24> text{};
-    const char* end = std::to_chars(text.data(), text.data() + text.size(), created).ptr;
+    const char* end = std::to_chars(text.data(), text.data() + text.size(), options.created).ptr;
     out.append(text.data(), static_cast<std::size_t>(end - text.data()));
     done = behind_digits(json, done);
   }
   append_null_logprobs();
-  out.append(json.substr(done)).append("\n\n");
+  std::string_view rest = json.substr(done);
+  if (!options.is_chat) append_until_own_id(rest, out);
+  out.append(rest).append("\n\n");
 }
 
 }  // namespace
@@ -198,9 +216,19 @@ Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
     auto read = engine_wire::read_figures(json, {}, completion_);
     completion_.reason = reason;
     if (!read) return read;
-    if (options_.include_usage) append_chunk(json, places, options_.created, out);
+    if (options_.include_usage) append_chunk(json, places, options_, out);
     return {};
   }
+  if (!options_.logprobs || options_.is_chat) return take_chunk(json, places, out);
+  std::string older;
+  if (auto rewritten = logprobs_.rewrite(json, older); !rewritten) {
+    return std::unexpected(garbled("log probabilities of unknown shape", json));
+  }
+  return take_chunk(older, Places(older), out);
+}
+
+// An event with a choice in it.
+Result<void> StreamRelay::take_chunk(std::string_view json, const Places& places, std::string& out) {
   if (const std::string_view reason = finish_reason(json, places); !reason.empty()) {
     if (finished_) return std::unexpected(garbled("a second finish reason", json));
     finished_ = true;
@@ -209,7 +237,7 @@ Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
                                                   : llm::StopReason::stop;
     if (!options_.is_chat) return take_last_text(json, out);
   }
-  append_chunk(json, places, options_.created, out);
+  append_chunk(json, places, options_, out);
   return {};
 }
 
@@ -217,7 +245,7 @@ Result<void> StreamRelay::take_event(std::string_view json, std::string& out) {
 // an event without choices, as the chat's are.
 Result<void> StreamRelay::take_last_text(std::string_view json, std::string& out) {
   const std::string_view usage = usage_of(json);
-  const auto append = [&](std::string_view event) { append_chunk(event, Places(event), options_.created, out); };
+  const auto append = [&](std::string_view event) { append_chunk(event, Places(event), options_, out); };
   if (usage.empty()) {
     append(json);
     return {};
@@ -243,9 +271,16 @@ Result<llm::Completion> StreamRelay::finish() {
 Result<llm::Completion> relay_whole(std::string_view body, const RelayOptions& options, std::string& out) {
   auto answer = engine_wire::read_answer(body, {.answer_bytes_max = options.answer_bytes_max});
   if (!answer) return std::unexpected(std::move(answer.error()));
-  const Places places(body);
-  if (places.verbose != Places::npos) return std::unexpected(garbled("more than was asked for", body));
+  if (Places(body).verbose != Places::npos) return std::unexpected(garbled("more than was asked for", body));
 
+  std::string older;
+  if (!options.is_chat && options.logprobs) {
+    if (!OlderLogprobs(*options.logprobs).rewrite(body, older)) {
+      return std::unexpected(garbled("log probabilities of unknown shape", body));
+    }
+    body = older;
+  }
+  const Places places(body);
   out.reserve(out.size() + body.size() + 64);
   std::size_t done = 0;
   // In the order in which a worker writes them: index, then message.
@@ -260,7 +295,9 @@ Result<llm::Completion> relay_whole(std::string_view body, const RelayOptions& o
     out.append(body.substr(behind).starts_with('}') ? "\"refusal\":null" : "\"refusal\":null,");
     done = behind;
   }
-  out.append(body.substr(done));
+  std::string_view rest = body.substr(done);
+  if (!options.is_chat) append_until_own_id(rest, out);
+  out.append(rest);
   return answer->completion;
 }
 

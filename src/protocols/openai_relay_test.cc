@@ -204,6 +204,47 @@ TEST(StreamRelay, AllocatesNothingForAToken) {
   EXPECT_EQ(allocations, before);
 }
 
+TEST(StreamRelay, TheOlderCompletionsHaveIdsAndProbabilitiesOfTheirOwn) {
+  const std::string token =
+      R"({"id":1,"token":"a","bytes":[97],"logprob":-1.5,"top_logprobs":[{"id":1,"token":"a","bytes":[97],"logprob":-1.5}]})";
+  const auto event = [&](std::string_view finish) {
+    return R"(data: {"choices":[{"text":"\"id\":\"chatcmpl-","index":0,"logprobs":{"content":[)" + token +
+           R"(]},"finish_reason":)" + std::string(finish) + R"(}],"created":1,"id":"chatcmpl-9"})" + "\n\n";
+  };
+  const auto older = [](int offset, std::string_view finish) {
+    return R"(data: {"choices":[{"text":"\"id\":\"chatcmpl-","index":0,"logprobs":{"tokens":["a"],"token_logprobs":[-1.5],)"
+           R"("top_logprobs":[{"a":-1.5}],"text_offset":[)" +
+           std::to_string(offset) + R"(]},"finish_reason":)" + std::string(finish) +
+           R"(}],"created":42,"id":"cmpl-9"})" + "\n\n";
+  };
+  const std::string body = event("null") + event("null") + event(R"("stop")") + std::string(kDone);
+  for (const std::size_t size : {std::size_t{1}, std::size_t{7}, body.size()}) {
+    const auto [out, completion] = relay(body, {.is_chat = false, .logprobs = 1, .created = 42}, size);
+    ASSERT_TRUE(completion) << completion.error().detail;
+    EXPECT_EQ(out, older(0, "null") + older(1, "null") + older(2, R"("stop")") + std::string(kDone));
+  }
+  const std::string broken =
+      R"(data: {"choices":[{"text":"a","index":0,"logprobs":{"content":7},"finish_reason":null}],"created":1})"
+      "\n\n";
+  const auto [out, completion] = relay(broken, {.is_chat = false, .logprobs = 1}, broken.size());
+  EXPECT_EQ(completion.error().kind, Kind::backend_failed);
+}
+
+TEST(RelayWhole, TheOlderCompletionsHaveIdsAndProbabilitiesOfTheirOwn) {
+  const std::string body =
+      R"({"choices":[{"text":"a","index":0,"logprobs":{"content":[{"id":1,"token":"a","bytes":[97],"logprob":-1.5,)"
+      R"("top_logprobs":[]}]},"finish_reason":"stop"}],"created":1,"id":"chatcmpl-9","usage":{"completion_tokens":1,)"
+      R"("prompt_tokens":5,"total_tokens":6}})";
+  std::string out;
+  ASSERT_TRUE(relay_whole(body, {.is_chat = false, .logprobs = 0}, out));
+  const auto answer = boost::json::parse(out);
+  EXPECT_EQ(answer.at("id"), "cmpl-9");
+  EXPECT_EQ(boost::json::serialize(answer.at("choices").at(0).at("logprobs").at("tokens")), R"(["a"])");
+  out.clear();
+  ASSERT_TRUE(relay_whole(body, {}, out));
+  EXPECT_EQ(boost::json::parse(out).at("id"), "chatcmpl-9");
+}
+
 TEST(RelayWhole, AddsTheKeysThatClientsLookFor) {
   const std::string body =
       R"({"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"\"message\":{ hi"}}],)"

@@ -202,19 +202,6 @@ Result<void> read_response_format(JsonValue& value, const Limits& limits, llm::R
   return value.must_be("of type \"text\", \"json_object\", or \"json_schema\" with a schema in \"json_schema\"");
 }
 
-// How hard to think; none at all is the one level that a worker can be told of.
-Result<void> read_effort(JsonValue& value, llm::Request& request) {
-  std::string_view effort;
-  if (auto read = value.read_text(effort); !read) return read;
-  if (effort.data() == nullptr) return {};
-  for (const std::string_view known : {"none", "minimal", "low", "medium", "high", "xhigh"}) {
-    if (effort != known) continue;
-    request.think = effort != "none";
-    return {};
-  }
-  return value.must_be("\"none\", \"minimal\", \"low\", \"medium\" or \"high\"");
-}
-
 // How many of the likeliest tokens to ask for: a worker that is asked for none leaves out the token's own probability.
 int workers_logprobs(std::optional<int> asked) { return std::max(1, asked.value_or(0)); }
 
@@ -237,6 +224,7 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
   Reader reader(body, limits, asked);
   std::optional<int> tokens_max, completion_tokens_max, top_logprobs;
   std::optional<bool> logprobs;
+  std::optional<std::string> effort;
   bool has_messages = false;
 
   auto read_field = [&](std::string_view name, JsonValue& value) -> Result<void> {
@@ -258,7 +246,7 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
     if (name == "tools") return read_tools(value, limits, request.tools);
     if (name == "tool_choice") return read_tool_choice(value, limits, request);
     if (name == "parallel_tool_calls") return value.read_boolean(request.parallel_tool_calls);
-    if (name == "reasoning_effort") return read_effort(value, request);
+    if (name == "reasoning_effort") return read_effort(value, effort);
     if (name == "modalities") return read_modalities(value);
     if (name == "response_format") {
       auto read = reader.passed_on(name, value, is_set, [&] { return read_response_format(value, limits, request); });
@@ -284,8 +272,8 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
   if (top_logprobs && !logprobs.value_or(false)) {
     return fail(Kind::malformed, "invalid_field", "\"top_logprobs\" must come with \"logprobs\": true.");
   }
-  asked.wants_logprobs = logprobs.value_or(false);
-  if (asked.wants_logprobs) {
+  if (effort) request.think = *effort != "none";
+  if (logprobs.value_or(false)) {
     reader.add("logprobs").append("true");
     reader.add("top_logprobs").append(std::to_string(workers_logprobs(top_logprobs)));
   }
@@ -338,7 +326,7 @@ Result<Asked> parse_completion(std::string_view body, const Limits& limits) {
   append_json_text(reader.add("prompt"), prompt);
   request.messages.push_back({.speaker = llm::Speaker::user, .text = std::move(prompt)});
   if (logprobs) {
-    asked.wants_logprobs = true;
+    asked.logprobs = logprobs;
     reader.add("logprobs").append(std::to_string(workers_logprobs(logprobs)));
   }
   if (auto done = reader.finish(tokens_max); !done) return std::unexpected(std::move(done.error()));

@@ -20,6 +20,13 @@ struct Limits {
   std::size_t tools_max = 128;
   std::size_t tool_name_bytes_max = 256;
   std::size_t tool_calls_max = 128;  // Of one message.
+  // Of OpenAI's responses.
+  std::size_t files_max = 16;  // Uploaded files that a conversation names.
+  std::size_t file_id_bytes_max = 64;
+  std::size_t echo_bytes_max = 64 * 1024;  // Longer instructions or tools are not said again in the answer.
+  std::size_t metadata_pairs_max = 16;
+  std::size_t metadata_key_characters_max = 64;
+  std::size_t metadata_value_characters_max = 512;
   int deadline_ms_max = 3'600'000;
   std::size_t inputs_max = 2048;               // Texts of one request for embeddings; OpenAI's own bound.
   std::size_t input_bytes_max = 1024 * 1024;   // Of one of them: far more than any model takes.

@@ -6,6 +6,7 @@
 //
 //   ollama.h       POST /api/generate and /api/chat, in and out; lists of models
 //   openai.h       POST /v1/chat/completions and /v1/completions in; openai_relay.h passes their answers through
+//   openai_responses.h, openai_files.h   POST /v1/responses, and what /v1/files says, in and out
 //   anthropic.h    POST /v1/messages, in and out
 //   native.h       our own shapes: errors, the `gbgreg` block, /api/route, /health
 //   openai_embeddings.h, ollama_embeddings.h   texts to vectors, in and out
@@ -21,5 +22,7 @@
 #include "protocols/ollama_embeddings.h"
 #include "protocols/openai.h"
 #include "protocols/openai_embeddings.h"
+#include "protocols/openai_files.h"
 #include "protocols/openai_relay.h"
+#include "protocols/openai_responses.h"
 #include "protocols/options.h"

@@ -251,6 +251,18 @@ Result<void> read_format(JsonValue& value, const Limits& limits, llm::Request& r
   return value.must_be("\"json\" or a JSON schema");
 }
 
+Result<void> read_effort(JsonValue& value, std::optional<std::string>& effort) {
+  constexpr std::array<std::string_view, 7> kEfforts{"none", "minimal", "low", "medium", "high", "xhigh", "max"};
+  std::string_view name;
+  if (auto read = value.read_text(name); !read) return read;
+  if (name.data() == nullptr) return {};
+  if (std::ranges::find(kEfforts, name) == kEfforts.end()) {
+    return value.must_be("\"none\", \"minimal\", \"low\", \"medium\" or \"high\"");
+  }
+  effort = name;
+  return {};
+}
+
 Result<void> read_priority(JsonValue& value, llm::Priority& priority) {
   std::string_view name;
   if (auto read = value.read_text(name); !read) return read;

@@ -2,6 +2,8 @@
 // messages, and our own additions. Used by the dialects' files only.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "core/core.h"
@@ -28,6 +30,9 @@ Result<void> read_format(JsonValue& value, const Limits& limits, llm::Request& r
 
 // Stop sequences: one string or a few.
 Result<void> read_stops(JsonValue& value, const Limits& limits, std::vector<std::string>& stops);
+
+// "none", "minimal" … "max": how hard to think. None at all is the one level that a worker can be told of.
+Result<void> read_effort(JsonValue& value, std::optional<std::string>& effort);
 
 // "interactive" or "batch".
 Result<void> read_priority(JsonValue& value, llm::Priority& priority);

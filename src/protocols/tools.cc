@@ -52,6 +52,13 @@ Result<void> read_call(JsonValue& value, const Limits& limits, llm::ToolCall& ca
   return {};
 }
 
+std::unexpected<Error> wrong(std::string_view field, std::string_view sentence) {
+  return std::unexpected(Error{.kind = Kind::malformed,
+                               .code = "invalid_field",
+                               .message = std::string(sentence),
+                               .details_json = R"({"field":")" + std::string(field) + R"("})"});
+}
+
 }  // namespace
 
 Result<void> read_tools(JsonValue& value, const Limits& limits, std::vector<llm::Tool>& tools) {
@@ -66,8 +73,7 @@ Result<void> read_tools(JsonValue& value, const Limits& limits, std::vector<llm:
 }
 
 Result<void> read_tool_choice(JsonValue& value, const Limits& limits, llm::Request& request) {
-  constexpr std::string_view kWanted =
-      "\"auto\", \"none\", \"required\" or {\"type\":\"function\",\"function\":{\"name\":…}}";
+  constexpr std::string_view kWanted = "\"auto\", \"none\", \"required\", or an object that names a function";
   request.tool_use = llm::ToolUse::automatic;
   request.tool_named.clear();
   if (value.type() == JsonType::null) return value.skip();
@@ -114,14 +120,14 @@ Result<void> check_tools(const llm::Request& request) {
         tools.end()) {
       continue;
     }
-    return fail(Kind::malformed, "invalid_field", "\"tools\" must not hold two tools of one name.");
+    return wrong("tools", "\"tools\" must not hold two tools of one name.");
   }
   const bool is_known = request.tool_use != llm::ToolUse::named ||
                         std::ranges::find(tools, request.tool_named, &llm::Tool::name) != tools.end();
   const bool has_tools =
       !tools.empty() || request.tool_use == llm::ToolUse::automatic || request.tool_use == llm::ToolUse::none;
   if (is_known && has_tools) return {};
-  return fail(Kind::malformed, "invalid_field", "\"tool_choice\" must name one of \"tools\".");
+  return wrong("tool_choice", "\"tool_choice\" must name one of \"tools\".");
 }
 
 std::string arguments_object(std::string_view arguments) {

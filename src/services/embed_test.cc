@@ -85,14 +85,14 @@ class ScriptedEmbedder final : public backends::Backend {
 };
 
 class EmbedTest : public FleetTest {
- protected:
+ public:
   EmbedTest() {
     add_worker("technical", "coder");
     add_worker("embedding", "embedder").embeds = true;
   }
-  // Before what it is used by.
-  ~EmbedTest() override { fleet_.reset(); }
+  ~EmbedTest() override { fleet_.reset(); }  // Its backends use the script.
 
+ protected:
   fleet::WorkerOptions& embedder() { return options_.workers[1]; }
 
   Result<llm::Embeddings> embed(llm::EmbedRequest request) {

@@ -63,11 +63,11 @@ class ForgetfulSink final : public AnswerSink {
 };
 
 class GenerateTest : public FleetTest {
- protected:
+ public:
   GenerateTest() { add_worker("technical", "demo"); }
-  // Before what it is used by.
-  ~GenerateTest() override { fleet_.reset(); }
+  ~GenerateTest() override { fleet_.reset(); }  // Its backends use the script.
 
+ protected:
   Result<llm::Answer> answer(std::optional<int> deadline_ms = {}) {
     fleet::Fleet& fleet = start_fleet();
     if (!generate_) generate_ = std::make_unique<Generate>(fleet, registry_, jumping_clock_);

@@ -32,6 +32,7 @@ storage::Upload describe(std::string id, WallTime now, std::string_view sample, 
   upload.filename = intake::safe_filename(facts.client_filename);
   upload.original_filename = intake::original_filename(facts.client_filename);
   upload.description = facts.description;
+  if (facts.purpose) upload.purpose = *facts.purpose;
   upload.size_bytes = size_bytes;
   upload.created_at = rfc3339(now);
 

@@ -34,6 +34,7 @@ inline constexpr int kOutgoingMax = 256;
 struct FileFacts {
   std::string client_filename;  // As it came: any bytes.
   std::optional<std::string> description = {};
+  std::optional<std::string> purpose = {};  // What an OpenAI client says that it is for.
 };
 
 class Intake;
@@ -105,6 +106,8 @@ class Intake {
   // When this succeeds, the file is durable and listed. Errors: unavailable.
   Task<Result<storage::Upload>> finish(std::unique_ptr<Incoming> incoming, FileFacts facts);
 
+  // The most uploads that a page may have.
+  int list_limit_max() const { return uploads_.list_limit_max(); }
   // Errors: those of storage::UploadStore.
   Task<Result<storage::UploadPage>> list(storage::UploadQuery query);
   Task<Result<storage::Upload>> find(std::string id);

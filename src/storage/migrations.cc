@@ -24,8 +24,15 @@ constexpr std::string_view kUploads[] = {
     "CREATE INDEX gbgreg_uploads_by_kind ON gbgreg_uploads (kind, id)",
 };
 
+// What OpenAI's clients say that a file is for. Uploads from elsewhere are of no special purpose.
+constexpr std::string_view kPurposes[] = {
+    "ALTER TABLE gbgreg_uploads ADD COLUMN purpose text NOT NULL DEFAULT 'user_data'",
+    "CREATE INDEX gbgreg_uploads_by_purpose ON gbgreg_uploads (purpose, id)",
+};
+
 constexpr Migration kMigrations[] = {
     {.version = 1, .name = "uploads", .statements = kUploads},
+    {.version = 2, .name = "purposes of uploads", .statements = kPurposes},
 };
 
 int applied_version(soci::session& session) {

@@ -46,6 +46,16 @@ TEST_F(MigrationsTest, MakesTheTablesOfThisProgramAndRemembersWhen) {
   EXPECT_EQ(text("SELECT applied_at FROM gbgreg_schema_migrations WHERE version = 1"), "2025-12-31T23:59:59.007Z");
 }
 
+TEST_F(MigrationsTest, UploadsFromBeforeThereWerePurposesGetOne) {
+  ASSERT_TRUE(migrate(*database_, kClock, known_migrations().first(1)));
+  ASSERT_TRUE(database_->with_connection([](soci::session& session) -> Result<void> {
+    session << "INSERT INTO gbgreg_uploads VALUES ('i', 'f', 'o', 'text', 'm', NULL, 1, 's', NULL, NULL, NULL, 'c')";
+    return {};
+  }));
+  ASSERT_TRUE(migrate(*database_, kClock));
+  EXPECT_EQ(text("SELECT purpose FROM gbgreg_uploads WHERE id = 'i'"), "user_data");
+}
+
 TEST_F(MigrationsTest, DoesNothingTheSecondTime) {
   ASSERT_TRUE(migrate(*database_, kClock));
   ASSERT_TRUE(migrate(*database_, kClock));

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kColumns =
     "id, filename, original_filename, kind, media_type, language, size_bytes, sha256, description, duplicate_of, "
-    "text_preview, created_at";
+    "text_preview, created_at, purpose";
 
 std::unexpected<Error> no_such_upload() {
   return fail(Kind::not_found, "upload_not_found", "No upload has this id. GET /api/uploads lists those that exist.");
@@ -40,7 +40,8 @@ Upload from_row(const soci::row& row) {
           .description = optional_text(row, "description"),
           .duplicate_of = optional_text(row, "duplicate_of"),
           .text_preview = optional_text(row, "text_preview"),
-          .created_at = row.get<std::string>("created_at")};
+          .created_at = row.get<std::string>("created_at"),
+          .purpose = row.get<std::string>("purpose")};
 }
 
 // The oldest upload that has these bytes: the one that all later ones are duplicates of.
@@ -107,7 +108,7 @@ Result<Upload> UploadStore::insert(Upload upload) {
     const auto size_bytes = static_cast<long long>(upload.size_bytes);
     session << "INSERT INTO gbgreg_uploads (" << kColumns
             << ") VALUES (:id, :filename, :original_filename, :kind, :media_type, :language, :size_bytes, :sha256, "
-               ":description, :duplicate_of, :text_preview, :created_at)",
+               ":description, :duplicate_of, :text_preview, :created_at, :purpose)",
         soci::use(upload.id, "id"), soci::use(upload.filename, "filename"),
         soci::use(upload.original_filename, "original_filename"), soci::use(upload.kind, "kind"),
         soci::use(upload.media_type, "media_type"), soci::use(language.value, language.indicator, "language"),
@@ -115,7 +116,7 @@ Result<Upload> UploadStore::insert(Upload upload) {
         soci::use(description.value, description.indicator, "description"),
         soci::use(duplicate_of.value, duplicate_of.indicator, "duplicate_of"),
         soci::use(text_preview.value, text_preview.indicator, "text_preview"),
-        soci::use(upload.created_at, "created_at");
+        soci::use(upload.created_at, "created_at"), soci::use(upload.purpose, "purpose");
     return upload;
   });
 }
@@ -135,28 +136,34 @@ Result<UploadPage> UploadStore::list(const UploadQuery& query) {
     return fail(Kind::malformed, "limit_out_of_bounds",
                 "limit must be between 1 and " + std::to_string(list_limit_max_) + ".");
   }
-  // Every id sorts below 'g', so the first page needs no statement of its own.
-  std::optional<std::string> before = query.cursor.empty() ? "g" : id_in(query.cursor);
-  if (!before) {
+  const bool newest_first = query.order == UploadOrder::newest_first;
+  // Every id sorts below 'g' and above nothing, so the first page needs no statement of its own.
+  const std::string first_page = newest_first ? "g" : "";
+  std::optional<std::string> bound = query.after.empty() ? first_page : query.after;
+  if (!query.cursor.empty()) bound = id_in(query.cursor);
+  if (!bound) {
     return fail(Kind::malformed, "cursor_malformed", "cursor must be the next_cursor of a page before this one.");
   }
   const std::string pattern = containing(query.q);
   const int rows_wanted = query.limit + 1;  // One more tells whether there is a next page.
 
-  std::string sql = "SELECT " + std::string(kColumns) + " FROM gbgreg_uploads WHERE id < :before";
+  std::string sql = "SELECT " + std::string(kColumns) + " FROM gbgreg_uploads WHERE id ";
+  sql += newest_first ? "< :bound" : "> :bound";
+  if (!query.purpose.empty()) sql += " AND purpose = :purpose";
   if (!query.kind.empty()) sql += " AND kind = :kind";
   if (!query.q.empty()) {
     sql +=
         " AND (lower(filename) LIKE lower(:q) ESCAPE '!' OR lower(original_filename) LIKE lower(:q) ESCAPE '!'"
         " OR lower(description) LIKE lower(:q) ESCAPE '!')";
   }
-  sql += " ORDER BY id DESC LIMIT :rows";
+  sql += newest_first ? " ORDER BY id DESC LIMIT :rows" : " ORDER BY id LIMIT :rows";
 
   return database_.with_connection([&](soci::session& session) -> Result<UploadPage> {
     soci::row row;
     soci::statement statement(session);
     statement.exchange(soci::into(row));
-    statement.exchange(soci::use(*before, "before"));
+    statement.exchange(soci::use(*bound, "bound"));
+    if (!query.purpose.empty()) statement.exchange(soci::use(query.purpose, "purpose"));
     if (!query.kind.empty()) statement.exchange(soci::use(query.kind, "kind"));
     if (!query.q.empty()) statement.exchange(soci::use(pattern, "q"));
     statement.exchange(soci::use(rows_wanted, "rows"));

@@ -28,20 +28,26 @@ struct Upload {
   std::optional<std::string> description = {};
   std::optional<std::string> duplicate_of = {};  // The first upload of the same bytes that is still there.
   std::optional<std::string> text_preview = {};
-  std::string created_at;  // RFC 3339.
+  std::string created_at;             // RFC 3339.
+  std::string purpose = "user_data";  // What OpenAI's clients say that it is for.
 
   bool operator==(const Upload&) const = default;
 };
 
+enum class UploadOrder : std::uint8_t { newest_first, oldest_first };
+
 struct UploadQuery {
   int limit = 50;
-  std::string cursor = {};  // From a page before, or empty.
-  std::string kind = {};    // Only this kind, or empty.
-  std::string q = {};       // Only where a name or the description contains it (ASCII case ignored), or empty.
+  std::string cursor = {};  // From a page before, or empty …
+  std::string after = {};   // … or the last id of that page, when there is no cursor; it may have been removed since.
+  UploadOrder order = UploadOrder::newest_first;
+  std::string purpose = {};  // Only of this purpose, or empty.
+  std::string kind = {};     // Only this kind, or empty.
+  std::string q = {};        // Only where a name or the description contains it (ASCII case ignored), or empty.
 };
 
 struct UploadPage {
-  std::vector<Upload> uploads;  // Newest first.
+  std::vector<Upload> uploads;  // In the order that was asked for.
   std::optional<std::string> next_cursor;
 };
 
@@ -62,6 +68,9 @@ class UploadStore {
 
   // Errors: malformed (a cursor that we did not make, a limit out of bounds).
   Result<UploadPage> list(const UploadQuery& query);
+
+  // The most that a page may have.
+  int list_limit_max() const { return list_limit_max_; }
 
   // Forgets the row. When it was the first of its bytes, the next one takes its place. Errors: not_found.
   Result<RemovedUpload> remove(std::string_view id);

@@ -49,6 +49,7 @@ TEST_F(UploadStoreTest, GivesBackEveryColumnAsItCame) {
   full.description = "für \xF0\x9F\x98\x80";
   full.text_preview = "line one\nline two\t\x01";
   full.size_bytes = 5'000'000'000;
+  full.purpose = "batch";
   EXPECT_EQ(store_->insert(full).value(), full);
   EXPECT_EQ(store_->find(full.id).value(), full);
 
@@ -121,6 +122,29 @@ TEST_F(UploadStoreTest, PagesNewestFirstAndEachRowOnce) {
   EXPECT_EQ(seen, newest_first);
 }
 
+TEST_F(UploadStoreTest, PagesOldestFirstToo) {
+  std::vector<std::string> oldest_first;
+  for (int i = 0; i < 5; ++i) oldest_first.push_back(store_->insert(upload(i)).value().id);
+  std::vector<std::string> seen;
+  UploadQuery query{.limit = 2, .order = UploadOrder::oldest_first};
+  for (;;) {
+    const auto page = store_->list(query).value();
+    for (const Upload& found : page.uploads) seen.push_back(found.id);
+    if (!page.next_cursor) break;
+    query.cursor = *page.next_cursor;
+  }
+  EXPECT_EQ(seen, oldest_first);
+}
+
+TEST_F(UploadStoreTest, APageMayFollowAnIdThatHasGoneMeanwhile) {
+  std::vector<std::string> all;
+  for (int i = 0; i < 4; ++i) all.push_back(store_->insert(upload(i)).value().id);
+  ASSERT_TRUE(store_->remove(all[2]));
+  EXPECT_EQ(ids({.after = all[2]}), (std::vector{all[1], all[0]}));
+  EXPECT_EQ(ids({.after = all[2], .order = UploadOrder::oldest_first}), std::vector{all[3]});
+  EXPECT_EQ(ids({.limit = 1, .after = all[2]}), std::vector{all[1]});
+}
+
 TEST_F(UploadStoreTest, AFullLastPageHasNoNext) {
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(store_->insert(upload(i)));
   EXPECT_EQ(store_->list({.limit = 3}).value().next_cursor, std::nullopt);
@@ -144,9 +168,13 @@ TEST_F(UploadStoreTest, FiltersByKindAndByWords) {
   Upload note = upload(2);
   note.description = "from the holiday";
   Upload other = upload(3);
+  other.purpose = "vision";
   for (const Upload& each : {picture, note, other}) ASSERT_TRUE(store_->insert(each));
 
   EXPECT_EQ(ids({.kind = "image"}), std::vector{picture.id});
+  EXPECT_EQ(ids({.purpose = "vision"}), std::vector{other.id});
+  EXPECT_EQ(ids({.purpose = "user_data"}), (std::vector{note.id, picture.id}));
+  EXPECT_EQ(ids({.purpose = "user_data", .kind = "image"}), std::vector{picture.id});
   EXPECT_EQ(ids({.q = "HOLIDAY"}), (std::vector{note.id, picture.id}));
   EXPECT_EQ(ids({.kind = "text", .q = "holiday"}), std::vector{note.id});
   EXPECT_EQ(ids({.q = "y_1"}), std::vector{picture.id});

@@ -14,8 +14,8 @@ function differenceOf(our, their) {
   return undefined;
 }
 
-// The first difference as { what, ours, theirs }, or undefined. `ended` is our reading with an empty line added, which makes
-// every head whole.
+// The first difference as { what, ours, theirs, method }, or undefined. `ended` is our reading with an empty line added, which
+// makes every head whole. `method` is that of the request in which the readings part, as we read it.
 export function compare(ours, ended, theirs) {
   for (let i = 0; i < Math.min(ours.messages.length, theirs.messages.length); ++i) {
     if (theirs.messages[i].upgrade) return { what: 'upgrade', ours: 'reads on', theirs: 'stops' };
@@ -24,15 +24,12 @@ export function compare(ours, ended, theirs) {
     // What follows is nobody's.
     if (!ours.messages[i].keepAlive) return undefined;
   }
-  if (ours.messages.length === theirs.messages.length) {
-    if (endOf(ours) === endOf(theirs)) return undefined;
-    const willBeRefused = ours.state === 'in_head' && theirs.state === 'refused' && ended.state === 'refused';
-    if (willBeRefused && ended.messages.length === ours.messages.length) return undefined;
-    return { what: 'end', ours: said(ours), theirs: said(theirs) };
-  }
-  const whoReadOn = ours.messages.length > theirs.messages.length ? 'ours' : 'theirs';
-  const accepted = 'accepted';
-  return whoReadOn === 'ours'
-    ? { what: 'end', ours: accepted, theirs: said(theirs) }
-    : { what: 'end', ours: said(ours), theirs: theirs.messages[ours.messages.length].upgrade ? 'accepted as an upgrade' : accepted };
+  const next = Math.min(ours.messages.length, theirs.messages.length);
+  const ourNext = ours.messages[next] ?? ours.underWay ?? ended.messages[next] ?? ended.underWay;
+  const end = (our, their) => ({ what: 'end', ours: our, theirs: their, method: ourNext?.method });
+  if (ours.messages.length > next) return end('accepted', said(theirs));
+  if (theirs.messages.length > next) return end(said(ours), theirs.messages[next].upgrade ? 'accepted as an upgrade' : 'accepted');
+  if (endOf(ours) === endOf(theirs)) return undefined;
+  const willBeRefused = ours.state === 'in_head' && theirs.state === 'refused' && ended.state === 'refused' && ended.messages.length === next;
+  return willBeRefused ? undefined : end(said(ours), said(theirs));
 }

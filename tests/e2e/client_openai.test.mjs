@@ -1,14 +1,16 @@
 // OpenAI's own client against the gateway: whole, streamed, with tools, with its helpers, with its errors.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { client } from '../support/clients.mjs';
 import { startReal, startScripted } from '../support/gateway.mjs';
-import { kCallsWeather, kCityArguments, kPng, kWeatherTool, recorded } from '../support/protocols.mjs';
+import { kCallsWeather, kCityArguments, kPng, kWeatherSchema, kWeatherTool, recorded } from '../support/protocols.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
-const { OpenAI } = client('openai');
-const { zodResponseFormat } = client('openai/helpers/zod');
+const { OpenAI, toFile } = client('openai');
+const { zodResponseFormat, zodResponsesFunction, zodTextFormat } = client('openai/helpers/zod');
 const { z } = client('zod');
 
 const connect = (to) => new OpenAI({ baseURL: `${to.url}/v1`, apiKey: 'none' });
@@ -138,6 +140,128 @@ describe('OpenAI’s client', () => {
   });
 });
 
+describe('OpenAI’s client, asking for responses,', () => {
+  const ask = (input, more = {}) => ({ model: 'coordinator', input, ...more });
+  const kTool = { type: 'function', name: 'get_weather', description: 'How the weather is.', strict: false, parameters: kWeatherSchema };
+
+  test('gets a whole one, its text and its id', async () => {
+    const { data, response, request_id } = await openai.responses.create(ask('[[text="one two"]]', { instructions: 'Be brief.' })).withResponse();
+    assert.equal(data.output_text, 'one two');
+    assert.equal(data.status, 'completed');
+    assert.equal(data._request_id, request_id);
+    assert.equal(response.headers.get('x-gbgreg-role'), 'coordinator');
+  });
+
+  test('gets a stream of events', async () => {
+    const events = await all(await openai.responses.create(ask('[[text="größe 🙂 ende" split_utf8=1]]', { stream: true })));
+    assert.equal(events.filter(({ type }) => type === 'response.output_text.delta').map(({ delta }) => delta).join(''), 'größe 🙂 ende');
+    assert.equal(events.at(-1).type, 'response.completed');
+    assert.ok(events.at(-1).response.usage.total_tokens > 0);
+  });
+
+  test('puts a stream together to what the whole one is', async () => {
+    for (const [input, more] of [['[[text="one two"]]', {}], ['[[tokens=9]]', { max_output_tokens: 2 }], ['[[thinking="well then" text="one two"]]', { reasoning: { effort: 'low' } }], ['[[thinking="well then" text="one two"]]', { reasoning: { effort: 'low', summary: 'auto' } }],
+      [`[[thinking="I ask" text="Let me see." tool=get_weather;get_weather tool_args='${kCityArguments};{}']]`, { tools: [kTool] }]]) {
+      const streamed = await openai.responses.stream(ask(input, more)).finalResponse();
+      const whole = await openai.responses.create(ask(input, more));
+      assert.equal(streamed.output_text, whole.output_text);
+      for (const key of ['status', 'incomplete_details', 'usage', 'model']) assert.deepEqual(streamed[key], whole[key], key);
+      const said = ({ output }) => output.map((item) => [item.type, item.status, item.arguments, item.summary, item.content?.map((part) => part.text)]);
+      assert.deepEqual(said(streamed), said(whole));
+    }
+  });
+
+  test('hears of each call as it grows', async () => {
+    const helper = openai.responses.stream(ask(kCallsWeather, { tools: [kTool] }));
+    const snapshots = [];
+    helper.on('response.function_call_arguments.delta', ({ snapshot }) => snapshots.push(snapshot));
+    await helper.done();
+    assert.ok(snapshots.length > 3);
+    assert.equal(snapshots.at(-1), kCityArguments);
+  });
+
+  for (const way of ['whole', 'streamed']) {
+    test(`runs tools until there is an answer, ${way}`, async () => {
+      const tool = zodResponsesFunction({ name: 'get_weather', parameters: z.object({ city: z.string(), days: z.array(z.number()) }) });
+      const parse = (params) => (way === 'whole' ? openai.responses.parse(params) : openai.responses.stream(params).finalResponse());
+      const input = [{ role: 'user', content: kCallsWeather }];
+      const asking = await parse(ask(input, { tools: [tool] }));
+      const [call] = asking.output;
+      assert.deepEqual(call.parsed_arguments, JSON.parse(kCityArguments));
+      input.push(...asking.output, { type: 'function_call_output', call_id: call.call_id, output: `It rains. [[text=Rain. record=responses-${way}]]` });
+      assert.equal((await parse(ask(input, { tools: [tool] }))).output_text, 'Rain.');
+      const { messages } = await recorded(gateway, `responses-${way}`);
+      assert.deepEqual(messages.map((message) => message.role), ['user', 'assistant', 'tool']);
+      assert.equal(messages[2].tool_call_id, messages[1].tool_calls[0].id);
+    });
+  }
+
+  test('parses what it asked for by a schema', async () => {
+    const format = zodTextFormat(z.object({ city: z.string(), days: z.array(z.number()) }), 'weather');
+    const params = ask(`[[text='${kCityArguments}' record=zod-text]]`, { text: { format } });
+    assert.deepEqual((await openai.responses.parse(params)).output_parsed, JSON.parse(kCityArguments));
+    assert.deepEqual((await openai.responses.stream(params).finalResponse()).output_parsed, JSON.parse(kCityArguments));
+    assert.equal((await recorded(gateway, 'zod-text')).response_format.type, 'json_schema');
+  });
+
+  test('gets each error as its own class, before the first token and behind it', async () => {
+    await assert.rejects(openai.responses.create(ask('x', { previous_response_id: 'resp_1' })), (error) => {
+      assert.ok(error instanceof OpenAI.BadRequestError);
+      assert.equal(error.param, 'previous_response_id');
+      return true;
+    });
+    await assert.rejects(openai.responses.create(ask('x', { model: 'gpt-5' })), OpenAI.NotFoundError);
+    await assert.rejects(openai.responses.retrieve('resp_1'), OpenAI.NotFoundError);
+    await assert.rejects(openai.responses.delete('resp_1'), OpenAI.NotFoundError);
+    await assert.rejects(openai.responses.create(ask('word '.repeat(3000), { stream: true })), OpenAI.BadRequestError);
+    await assert.rejects(async () => all(await openai.responses.create(ask('[[tokens=9 error_after=3]]', { stream: true }))), OpenAI.APIError);
+    await assert.rejects(openai.responses.stream(ask('[[tokens=9 error_after=3]]')).finalResponse(), OpenAI.APIError);
+  });
+
+  test('that leaves is noticed by the engine', async () => {
+    for await (const event of await openai.responses.create(ask('[[tokens=100000 delay_ms=5 tag=responses-leaves]]', { stream: true }))) {
+      if (event.type === 'response.output_text.delta') break;
+    }
+    await gateway.engineLog.waitFor('peer_closed', { tag: 'responses-leaves' });
+  });
+});
+
+describe('OpenAI’s client, with files,', () => {
+  test('gives one from a stream and from memory, gets it back, asks about it and deletes it', async () => {
+    const local = path.join(gateway.folder, 'notes.md');
+    fs.writeFileSync(local, '# Notes\n');
+    for (const file of [fs.createReadStream(local), await toFile(Buffer.from('# Notes\n'), 'notes.md')]) {
+      const made = await openai.files.create({ file, purpose: 'user_data' });
+      assert.deepEqual([made.object, made.bytes, made.filename, made.purpose, made.status], ['file', 8, 'notes.md', 'user_data', 'processed']);
+      assert.deepEqual(await openai.files.retrieve(made.id), made);
+      assert.equal(await (await openai.files.content(made.id)).text(), '# Notes\n');
+      assert.equal((await openai.files.waitForProcessing(made.id)).id, made.id);
+      const input = [{ role: 'user', content: [{ type: 'input_file', file_id: made.id }, { type: 'input_text', text: '[[text=ok record=file-of-client]]' }] }];
+      assert.equal((await openai.responses.create({ model: 'coordinator', input })).output_text, 'ok');
+      assert.match((await recorded(gateway, 'file-of-client')).messages[0].content, /# Notes/);
+      const gone = await openai.files.delete(made.id);
+      assert.deepEqual([gone.id, gone.object, gone.deleted], [made.id, 'file', true]);
+      await assert.rejects(openai.files.retrieve(made.id), OpenAI.NotFoundError);
+    }
+  });
+
+  test('turns the pages of the list, by purpose and in both orders', async () => {
+    const made = [];
+    for (let i = 0; i < 5; ++i) made.push((await openai.files.create({ file: await toFile(Buffer.from(`${i}`), `${i}.txt`), purpose: 'batch' })).id);
+    made.sort();  // Ids sort by their time, to the millisecond.
+    const ids = async (query) => (await all(openai.files.list({ purpose: 'batch', ...query }))).map(({ id }) => id);
+    assert.deepEqual(await ids({ limit: 2 }), made.toReversed());
+    assert.deepEqual(await ids({ limit: 2, order: 'asc' }), made);
+    assert.deepEqual(await ids({ after: made[2] }), [made[1], made[0]]);
+    assert.deepEqual(await ids({ purpose: 'evals' }), []);
+    for (const id of made) await openai.files.delete(id);
+  });
+
+  test('hears what was wrong with one', async () => {
+    await assert.rejects(openai.files.create({ file: await toFile(Buffer.from('x'), 'x'), purpose: 'fun' }), (error) => error instanceof OpenAI.BadRequestError && error.param === 'purpose');
+  });
+});
+
 describe('OpenAI’s client before the real engine', () => {
   let real, realOpenai;
   before(async () => {
@@ -154,6 +278,17 @@ describe('OpenAI’s client before the real engine', () => {
     assert.equal((await helper.totalUsage()).total_tokens, whole.usage.total_tokens);
     const seen = await realOpenai.chat.completions.create(asked([{ type: 'text', text: 'What is this?' }, { type: 'image_url', image_url: { url: `data:image/png;base64,${kPng}` } }], { model: 'auto', max_completion_tokens: 4 }));
     assert.equal(seen.model, 'demo-vision');
+  });
+
+  test('gets the same response whole and streamed, and parses one', async () => {
+    const ask = { model: 'coordinator', input: 'Hello', temperature: 0, max_output_tokens: 8 };
+    const whole = await realOpenai.responses.create(ask);
+    const streamed = await realOpenai.responses.stream(ask).finalResponse();
+    assert.equal(streamed.output_text, whole.output_text);
+    assert.equal(streamed.usage.total_tokens, whole.usage.total_tokens);
+    const format = zodTextFormat(z.object({ ok: z.boolean() }), 'answer');
+    const parsed = await realOpenai.responses.parse({ model: 'coordinator', input: 'JSON, please.', max_output_tokens: 100, text: { format } });
+    assert.equal(typeof parsed.output_parsed.ok, 'boolean');
   });
 
   test('parses what it asked for by a schema', async () => {

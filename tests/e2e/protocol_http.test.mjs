@@ -7,8 +7,10 @@ import { exchange, RawConnection } from '../support/http.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 let gateway;
+const kJsonLimit = 2 * 1024 * 1024;
+
 before(async () => {
-  gateway = await startScripted();
+  gateway = await startScripted({ limits: { json_bytes_max: kJsonLimit } });
 });
 after(() => gateway?.dispose());
 
@@ -65,6 +67,62 @@ for (const [target, ask, wanted] of kRoutes) {
       for (const expect of ['', 'Expect: 100-continue\r\n']) {
         const answer = await exchange(gateway.port, `POST ${target} HTTP/1.1\r\nHost: x\r\n${expect}Content-Length: 8589934592\r\n\r\n`);
         assert.equal(answer.status, 413);
+      }
+    });
+
+    test('cuts a chunked body that has no end off at the limit', async () => {
+      const connection = await RawConnection.open(gateway.port);
+      try {
+        connection.send(`POST ${target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`);
+        const chunk = Buffer.from(`10000\r\n${' '.repeat(0x10000)}\r\n`);
+        let sent = 0;
+        while (connection.bytes.length === 0 && !connection.ended && sent < 4 * kJsonLimit) {
+          await connection.sendAll(chunk);
+          sent += 0x10000;
+        }
+        assert.equal((await connection.readResponse()).status, 413);
+        await connection.closed();
+      } finally {
+        connection.cut();
+      }
+    });
+
+    test('takes its body for JSON whatever its content-type says', async () => {
+      for (const type of ['', 'Content-Type: application/x-www-form-urlencoded\r\n', 'Content-Type: text/plain; charset=latin-1\r\n', 'Content-Type: multipart/form-data; boundary=x\r\n', 'Content-Type: \r\n']) {
+        const answer = await exchange(gateway.port, bytes(target, ask('[[tokens=3]]'), type));
+        assert.equal(answer.status, 200, `${type} ${answer.text}`);
+        assert.match(answer.text, wanted);
+      }
+    });
+
+    test('refuses JSON that is nested 200,000 deep', async () => {
+      const whole = JSON.stringify(ask('[[tokens=3]]'));
+      for (const [open, close] of [['[', ']'], ['{"a":', '}']]) {
+        const nested = `${open.repeat(200_000)}1${close.repeat(200_000)}`;
+        for (const body of [nested, `${whole.slice(0, -1)},"more":${nested}}`]) {
+          assert.equal((await exchange(gateway.port, head(target, body) + body)).status, 400);
+        }
+      }
+    });
+
+    test('answers no 5xx to text that is not Unicode, and never echoes it', async () => {
+      const spoiled = (bad) => Buffer.from(JSON.stringify(ask('spoiled')).replace('spoiled', bad), 'latin1');
+      const elsewhere = (bad) => Buffer.from(`${JSON.stringify(ask('[[tokens=3]]')).slice(0, -1)},"more":"${bad}"}`, 'latin1');
+      for (const bad of ['\\ud800', '\\udc00\\ud800', 'x\\ud83d', '\xff\xfe', '\xc0\x80', '\xed\xa0\x80', '\xf4\x90\x80\x80', '\xe2\x82']) {
+        for (const body of [spoiled(bad), elsewhere(bad)]) {
+          const answer = await exchange(gateway.port, Buffer.concat([Buffer.from(head(target, body)), body]));
+          assert.equal(answer.status, 400, `${JSON.stringify(bad)}: ${answer.text}`);
+          assert.ok(Buffer.from(answer.text).equals(answer.body), 'the answer itself is Unicode');
+          assert.doesNotMatch(answer.text, /\\ud[89a-f]|\ufffd/i);
+        }
+      }
+    });
+
+    test('is 405 for other methods, and says which is right', async () => {
+      for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH']) {
+        const answer = await exchange(gateway.port, `${method} ${target} HTTP/1.1\r\nHost: x\r\n\r\n`, { head: method === 'HEAD' });
+        assert.equal(answer.status, 405);
+        assert.ok(answer.headers.allow.split(/, */).includes('POST'), answer.headers.allow);
       }
     });
 

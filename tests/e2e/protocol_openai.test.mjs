@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { parseEvents } from '../support/events.mjs';
 import { startReal, startScripted } from '../support/gateway.mjs';
-import { assertIsText, bodiesThatAreNone, kCallsWeather, kCityArguments, kPng, kWeatherTool, recorded } from '../support/protocols.mjs';
+import { assertIsText, assertOpenAiError, bodiesThatAreNone, kCallsWeather, kCityArguments, kPng, kWeatherTool, recorded } from '../support/protocols.mjs';
 
 let gateway;
 before(async () => {
@@ -35,19 +35,6 @@ async function whole(answering) {
   const answer = await answering;
   assert.equal(answer.status, 200, answer.text);
   return answer.json();
-}
-
-function assertOpenAiError(answer, status, { param, code } = {}) {
-  assert.equal(answer.status, status, answer.text);
-  assert.match(answer.headers['content-type'], /^application\/json/);
-  assert.ok(answer.headers['x-request-id']);
-  const { error } = answer.json();
-  for (const key of ['message', 'type', 'param', 'code']) assert.ok(key in error, `${key} in ${answer.text}`);
-  assert.equal(typeof error.message, 'string');
-  assert.equal(typeof error.type, 'string');
-  if (param) assert.equal(error.param, param, answer.text);
-  if (code) assert.equal(error.code, code);
-  return error;
 }
 
 describe('a stream', () => {
@@ -412,6 +399,27 @@ describe('the older completions', () => {
     assert.deepEqual(chunks.at(-1).usage, body.usage);
   });
 
+  test('have ids of their own', async () => {
+    assert.match((await whole(complete('[[tokens=1]]'))).id, /^cmpl-\w+$/);
+    for (const chunk of await streamed(complete('[[tokens=2]]', { stream: true, stream_options: { include_usage: true } }))) assert.match(chunk.id, /^cmpl-\w+$/);
+    assert.match((await whole(chat('[[tokens=1]]'))).id, /^chatcmpl-\w+$/);
+  });
+
+  test('have probabilities in a shape of their own, whole and streamed', async () => {
+    for (const [top, others] of [[0, 1], [1, 1], [3, 3]]) {
+      const { choices: [{ logprobs }] } = await whole(complete('[[text="one two"]]', { logprobs: top }));
+      assert.deepEqual([logprobs.tokens, logprobs.text_offset], [['one', ' two'], [0, 3]]);
+      for (const [i, token] of logprobs.tokens.entries()) {
+        assert.ok(logprobs.token_logprobs[i] <= 0);
+        assert.equal(logprobs.top_logprobs[i][token], logprobs.token_logprobs[i]);
+        assert.equal(Object.keys(logprobs.top_logprobs[i]).length, others);
+      }
+      const parts = (await streamed(complete('[[text="one two"]]', { logprobs: top, stream: true }))).map((chunk) => chunk.choices[0].logprobs).filter(Boolean);
+      const joined = Object.fromEntries(Object.keys(logprobs).map((key) => [key, parts.flatMap((part) => part[key])]));
+      assert.deepEqual(joined, logprobs);
+    }
+  });
+
   test('have no usage in a stream unless it was asked for', async () => {
     for (const chunk of await streamed(complete('[[tokens=3]]', { stream: true }))) {
       assert.ok(!chunk.usage && chunk.choices.length === 1, JSON.stringify(chunk));
@@ -505,6 +513,19 @@ describe('the real engine behind it', () => {
       const inStream = (await streamed(ask(asked('Hello', { ...more, stream: true })))).flatMap((chunk) => chunk.choices[0].logprobs?.content ?? []);
       assert.deepEqual(inStream.map((entry) => entry.token), content.map((entry) => entry.token));
     }
+  });
+
+  test('has the older completions’ probabilities, the same whole and streamed', async () => {
+    const more = { model: 'coordinator', prompt: 'Hello', max_tokens: 6, temperature: 0, logprobs: 2 };
+    const completion = await whole(real.request('POST', '/v1/completions', { body: more }));
+    assert.match(completion.id, /^cmpl-/);
+    const [{ text, logprobs }] = completion.choices;
+    // A random model may end in half a character, so the tokens need not join to the text.
+    for (const key of ['tokens', 'token_logprobs', 'top_logprobs', 'text_offset']) assert.equal(logprobs[key].length, 6, key);
+    assert.ok(text.startsWith(logprobs.tokens[0]) && logprobs.text_offset[0] === 0 && logprobs.text_offset[1] > 0);
+    const parts = (await streamed(real.request('POST', '/v1/completions', { body: { ...more, stream: true } }))).map((chunk) => chunk.choices[0].logprobs).filter(Boolean);
+    assert.deepEqual(parts.flatMap((part) => part.tokens), logprobs.tokens);
+    assert.deepEqual(parts.flatMap((part) => part.text_offset), logprobs.text_offset);
   });
 
   test('obeys a schema and stops where it is told to', async () => {

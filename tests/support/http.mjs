@@ -93,7 +93,6 @@ export function parseLines(text) {
 // A socket on which anything may be sent, and from which answers are read one by one.
 export class RawConnection {
   #socket;
-  #plain;  // What is below TLS, or the same.
   #pieces = [];
   #ended = false;
   #failed = null;
@@ -101,18 +100,16 @@ export class RawConnection {
 
   // `secure` holds the options of tls.connect, for TLS.
   static async open(port, { secure } = {}) {
-    const plain = net.connect({ host: '127.0.0.1', port, noDelay: true });
-    const socket = secure ? tls.connect({ host: '127.0.0.1', socket: plain, ...secure }) : plain;
+    const where = { host: '127.0.0.1', port, noDelay: true };
+    const socket = secure ? tls.connect({ ...where, ...secure }) : net.connect(where);
     const opened = secure ? 'secureConnect' : 'connect';
     await within('a connection', new Promise((resolve, reject) => socket.once(opened, resolve).once('error', reject)));
-    return new RawConnection(socket, plain);
+    return new RawConnection(socket);
   }
 
-  constructor(socket, plain) {
+  constructor(socket) {
     this.#socket = socket;
-    this.#plain = plain;
-    for (const each of [socket, plain]) each.removeAllListeners('error');
-    if (plain !== socket) plain.on('error', () => {});  // TLS says it, too.
+    socket.removeAllListeners('error');
     socket.on('data', (piece) => {
       this.#pieces.push(piece);
       this.#wake();
@@ -150,10 +147,9 @@ export class RawConnection {
   cut() {
     this.#socket.destroy();
   }
-  // Sends a reset instead of an orderly end.
+  // Sends a reset instead of an orderly end. Not over TLS, for which Node has no such thing.
   reset() {
-    this.#plain.resetAndDestroy();
-    this.#socket.destroy();
+    this.#socket.resetAndDestroy();
   }
   // Stops reading, so that what the peer sends piles up on its side.
   pause() {

@@ -3,7 +3,7 @@
 //
 //   {"kind": "request" | "response", "method": "GET", "bytes": "<hex>", "piece": 1}
 //   {"messages": [{"method" | "status", "target", "version", "fields": [[name, value], …], "body", "keep_alive"}, …],
-//    "state": "complete" | "refused" | "in_head" | "in_body", "why": "…"}
+//    "state": "complete" | "refused" | "in_head" | "in_body", "why": "…", "under_way": "<method>"}
 //
 // `piece` is how many bytes arrive at a time, 0 for all at once. `method` is that of the request that a response
 // answers. Texts that may hold any byte are in hex. Between two messages the state is complete; behind one after which
@@ -59,7 +59,8 @@ class Reading {
                         : in_body_                    ? "in_body"
                         : unread_.empty() || is_over_ ? "complete"
                                                       : "in_head";
-    return {{"messages", messages_}, {"state", state}, {"why", why_}};
+    const json::value* method = in_body_ ? message_.if_contains("method") : nullptr;
+    return {{"messages", messages_}, {"state", state}, {"why", why_}, {"under_way", method == nullptr ? "" : *method}};
   }
 
  private:

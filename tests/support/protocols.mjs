@@ -29,6 +29,20 @@ export function bodiesThatAreNone(rest) {
   ];
 }
 
+// An error as OpenAI's clients read it.
+export function assertOpenAiError(answer, status, { param, code } = {}) {
+  assert.equal(answer.status, status, answer.text);
+  assert.match(answer.headers['content-type'], /^application\/json/);
+  assert.ok(answer.headers['x-request-id']);
+  const { error } = answer.json();
+  for (const key of ['message', 'type', 'param', 'code']) assert.ok(key in error, `${key} in ${answer.text}`);
+  assert.equal(typeof error.message, 'string');
+  assert.equal(typeof error.type, 'string');
+  if (param) assert.equal(error.param, param, answer.text);
+  if (code) assert.equal(error.code, code, answer.text);
+  return error;
+}
+
 // No part of the answer repeats what no JSON may hold.
 export function assertIsText(answer) {
   assert.ok(!answer.text.includes('\ufffd') && !/\\ud8/i.test(answer.text), answer.text);

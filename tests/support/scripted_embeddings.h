@@ -28,6 +28,7 @@ inline std::uint32_t hash(std::string_view text, std::uint32_t seed = 2166136261
 
 inline Tokens tokens_around(const std::vector<std::string>& words) {
   Tokens tokens = {kFirstToken};
+  tokens.reserve(words.size() + 2);
   for (const std::string& word : words) tokens.push_back(static_cast<int>(hash(word) % (kTokensKnown - 10)) + 10);
   tokens.push_back(kLastToken);
   return tokens;
@@ -45,6 +46,7 @@ inline std::vector<float> vector_of(const Tokens& tokens, int numbers, std::stri
   double length = 0;
   for (const double number : sum) length += number * number;
   std::vector<float> vector;
+  vector.reserve(sum.size());
   for (const double number : sum) vector.push_back(static_cast<float>(number / std::sqrt(length)));
   if (fault == "nan") vector.back() = std::numeric_limits<float>::quiet_NaN();
   if (fault == "inf") vector.back() = std::numeric_limits<float>::infinity();

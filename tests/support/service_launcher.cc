@@ -40,6 +40,7 @@ int listen_tcp(const char* address) {
   if (inet_pton(is_six ? AF_INET6 : AF_INET, address, raw) != 1) give_up(address);
   const int made = socket(is_six ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
   const auto* where = is_six ? reinterpret_cast<const sockaddr*>(&six) : reinterpret_cast<const sockaddr*>(&four);
+  if (made < 0) give_up("socket");
   if (bind(made, where, is_six ? sizeof six : sizeof four) != 0 || listen(made, 128) != 0) give_up(address);
   return made;
 }
@@ -51,6 +52,7 @@ int bind_unix(int type, const std::string& path) {
   path.copy(static_cast<char*>(address.sun_path), path.size());
   if (path.starts_with('@')) address.sun_path[0] = '\0';
   const int made = socket(AF_UNIX, type, 0);
+  if (made < 0) give_up("socket");
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
   if (bind(made, reinterpret_cast<const sockaddr*>(&address), size) != 0) give_up(path.c_str());
   return made;

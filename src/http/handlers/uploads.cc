@@ -5,7 +5,7 @@
 #include <charconv>
 
 #include "http/call.h"
-#include "http/multipart.h"
+#include "http/upload_form.h"
 #include "intake/intake.h"
 #include "net/grammar.h"
 
@@ -14,24 +14,8 @@ namespace {
 
 namespace json = boost::json;
 
-// What the form around a file may add to it: heads of parts, other fields, boundaries.
-constexpr std::uint64_t kFormBytesMax = 1024 * 1024;
-constexpr std::size_t kDescriptionBytesMax = 16 * 1024;
+constexpr UploadForm::Field kFormFields[] = {{.name = "description", .bytes_max = 16 * 1024}};
 constexpr std::size_t kSearchBytesMax = 200;
-
-std::unexpected<Error> body_too_large(std::uint64_t upload_bytes_max) {
-  Error error{
-      .kind = Kind::too_large,
-      .code = "body_too_large",
-      .message = "An upload may have a file of at most " + std::to_string(upload_bytes_max) +
-                 " bytes (limits.upload_bytes_max) and 1 MB around it. Send a smaller file, or raise the limit.",
-      .details_json = R"({"limit":"limits.upload_bytes_max","limit_bytes":)" + std::to_string(upload_bytes_max) + "}"};
-  return std::unexpected(std::move(error));
-}
-
-std::unexpected<Error> bad_form(std::string code, std::string message) {
-  return fail(Kind::malformed, std::move(code), std::move(message));
-}
 
 void add_if_known(json::object& object, std::string_view name, const std::optional<std::string>& value) {
   if (value) object[name] = *value;
@@ -51,101 +35,6 @@ json::object to_json(const storage::Upload& upload) {
   add_if_known(object, "duplicate_of", upload.duplicate_of);
   add_if_known(object, "text_preview", upload.text_preview);
   return object;
-}
-
-// Reads one upload form: `file`, and perhaps a `description`. Fields of other names are passed over.
-class UploadForm {
- public:
-  UploadForm(net::Exchange& exchange, services::Intake& intake, std::uint64_t file_bytes_max)
-      : exchange_(exchange), intake_(intake), file_bytes_max_(file_bytes_max) {}
-
-  // The next of the parser's events.
-  Task<Result<void>> take(MultipartParser::Event event, const MultipartParser& parser) {
-    if (event == MultipartParser::Event::part_begin) co_return begin(parser.part());
-    if (event != MultipartParser::Event::data) co_return Result<void>{};
-    if (part_ == Part::file) co_return co_await file_->write(parser.data());
-    if (part_ == Part::description) co_return add_to_description(parser.data());
-    co_return Result<void>{};
-  }
-
-  // To be called when the form has ended well. Gives the file to the intake.
-  Task<Result<storage::Upload>> store() {
-    if (!file_)
-      co_return bad_form("file_missing", "The form must have a part named file. With curl: -F file=@the-file.");
-    if (facts_.description && !is_valid_utf8(*facts_.description)) {
-      co_return bad_form("description_not_utf8", "The description must be valid UTF-8.");
-    }
-    co_return co_await intake_.finish(std::move(file_), std::move(facts_));
-  }
-
- private:
-  enum class Part : std::uint8_t { other, file, description };
-
-  Result<void> begin(const PartHead& head) {
-    part_ = Part::other;
-    if (head.name == "file") return begin_file(head);
-    if (head.name == "description") {
-      if (facts_.description) return bad_form("two_descriptions", "The form may have one description.");
-      part_ = Part::description;
-      facts_.description.emplace();
-    }
-    return {};
-  }
-
-  Result<void> begin_file(const PartHead& head) {
-    if (file_) return bad_form("two_files", "This route takes one file. Send each in a request of its own.");
-    if (!head.filename || head.filename->empty()) {
-      return bad_form("file_without_name",
-                      "The part named file must be a file with a filename. With curl: -F file=@the-file.");
-    }
-    auto file = intake_.begin(file_bytes_max_);
-    if (!file) return std::unexpected(std::move(file.error()));
-    // Not before: the places of the intake bound this memory too.
-    exchange_.want_large_pieces();
-    part_ = Part::file;
-    file_ = std::move(*file);
-    facts_.client_filename = *head.filename;
-    return {};
-  }
-
-  Result<void> add_to_description(std::string_view piece) {
-    if (facts_.description->size() + piece.size() > kDescriptionBytesMax) {
-      return fail(Kind::too_large, "description_too_large",
-                  "A description may have at most " + std::to_string(kDescriptionBytesMax) + " bytes.");
-    }
-    if (piece.contains('\0')) return bad_form("description_not_utf8", "The description must be text without NUL.");
-    facts_.description->append(piece);
-    return {};
-  }
-
-  net::Exchange& exchange_;
-  services::Intake& intake_;
-  std::uint64_t file_bytes_max_;
-  Part part_ = Part::other;
-  std::unique_ptr<services::Incoming> file_;
-  services::FileFacts facts_;
-};
-
-// Feeds the whole body through the parser into the form.
-Task<Result<void>> read_form(net::Exchange& exchange, MultipartParser& parser, UploadForm& form,
-                             std::uint64_t upload_bytes_max) {
-  std::uint64_t body_bytes = 0;
-  while (true) {
-    auto piece = co_await exchange.read_body();
-    if (!piece) co_return std::unexpected(std::move(piece.error()));
-    if (piece->empty()) co_return parser.finish();
-    body_bytes += piece->size();
-    if (body_bytes > upload_bytes_max + kFormBytesMax) co_return body_too_large(upload_bytes_max);
-
-    parser.feed(*piece);
-    while (true) {
-      auto event = parser.next();
-      if (!event) co_return std::unexpected(std::move(event.error()));
-      if (*event == MultipartParser::Event::need_more) break;
-      auto taken = co_await form.take(*event, parser);
-      if (!taken) co_return taken;
-    }
-  }
 }
 
 Result<int> parse_limit(std::string_view text) {
@@ -224,20 +113,10 @@ Task<Result<void>> send(net::Exchange& exchange, services::Outgoing& file, ByteR
 }  // namespace
 
 Task<Result<void>> UploadHandlers::upload_file(net::Exchange& exchange) {
-  const net::RequestHead& head = exchange.head();
-  const auto boundary = multipart_boundary(head.field("content-type").value_or(""));
-  if (!boundary) co_return std::unexpected(boundary.error());
-  // Refused before a byte of it is asked for.
-  const bool is_declared = head.framing == net::Framing::length;
-  if (is_declared && head.content_length > options_.upload_bytes_max + kFormBytesMax) {
-    co_return body_too_large(options_.upload_bytes_max);
-  }
-
-  MultipartParser parser(*boundary);
-  UploadForm form(exchange, intake_, options_.upload_bytes_max);
-  auto read = co_await read_form(exchange, parser, form, options_.upload_bytes_max);
+  UploadForm form(exchange, intake_, options_.upload_bytes_max, kFormFields);
+  auto read = co_await form.read();
   if (!read) co_return read;
-  auto upload = co_await form.store();
+  auto upload = co_await form.store({.client_filename = {}, .description = form.field("description")});
   if (!upload) co_return std::unexpected(std::move(upload.error()));
 
   const std::string body = json::serialize(json::object{{"upload", to_json(*upload)}});
