@@ -10,6 +10,8 @@
 #include <set>
 #include <system_error>
 
+#include "http/web_origin.h"
+
 namespace gbgreg::config {
 namespace {
 
@@ -81,6 +83,19 @@ void read_number(const YAML::Node& map, const char* key, std::int64_t min, std::
                   std::to_string(max) + ".");
   }
   out = static_cast<Number>(value);
+}
+
+// A number of milliseconds from 1 on, or `off`.
+void read_bound(const YAML::Node& map, const char* key, std::optional<std::chrono::milliseconds>& out) {
+  const YAML::Node node = map[key];
+  if (!node) return;
+  if (node.IsScalar() && node.Scalar() == "off") {
+    out = fleet::Options::kNoBound;
+    return;
+  }
+  std::int64_t ms = 0;
+  read_number(map, key, 1, 86'400'000, ms);
+  out = std::chrono::milliseconds{ms};
 }
 
 void read_boolean(const YAML::Node& map, const char* key, bool& out) {
@@ -232,6 +247,15 @@ std::vector<fleet::WorkerOptions> demo_workers(const fs::path& models) {
   return workers;
 }
 
+// What stands before a page's path in the address line, and nothing more: a path there would seem to mean something.
+void check_origins(const std::vector<std::string>& origins) {
+  for (const std::string& origin : origins) {
+    if (http::read_origin(origin)) continue;
+    throw BadConfig{"`origins` has `" + origin +
+                    "`, which is not an origin: write scheme://host or scheme://host:port, with nothing behind it."};
+  }
+}
+
 // Not YAML::LoadFile: it has no bound, and leaks when it is given a folder.
 std::string read_text_file(const fs::path& path) {
   std::error_code unknown;
@@ -270,13 +294,15 @@ void check_tls(const Config& config) {
 
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
-  check_keys(root, "the configuration",
-             {"listen", "tls", "hosts", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
+  check_keys(
+      root, "the configuration",
+      {"listen", "tls", "hosts", "origins", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
     std::ranges::transform(host, host.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   }
+  read_list(root, "origins", config.http.origins);
   std::string data, engine, models;
   read_text(root, "data", data);
   read_text(root, "engine", engine);
@@ -287,11 +313,13 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
   if (!engine.empty()) config.fleet.engine = expand(engine, environment);
   if (!models.empty()) config.models = expand(models, environment);
   if (const YAML::Node limits = root["limits"]) {
-    check_keys(limits, "`limits`", {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max"});
+    check_keys(limits, "`limits`",
+               {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max", "queue_wait_ms_max"});
     read_number(limits, "upload_bytes_max", 1, std::int64_t{1} << 40, config.http.upload_bytes_max);
     read_number(limits, "json_bytes_max", 1024, std::int64_t{1} << 30, config.http.json_bytes_max);
     read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
     read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
+    read_bound(limits, "queue_wait_ms_max", config.fleet.queue_wait_max);
   }
   if (const YAML::Node tls = root["tls"]) read_tls(tls, environment, config);
   if (root["roles"]) roles = root["roles"];
@@ -326,6 +354,8 @@ Config read_all(const Flags& flags, const Environment& environment) {
   if (const auto set = over(flags.engine, "GBGREG_ENGINE")) config.fleet.engine = expand(*set, environment);
   if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
   if (const auto set = over(flags.log_level, "GBGREG_LOG_LEVEL")) config.log_level = *set;
+  if (const auto set = environment("GBGREG_ORIGINS")) config.http.origins = split_list(*set);
+  check_origins(config.http.origins);
   config.insecure = flags.insecure || environment("GBGREG_INSECURE") == "1";
   if (config.listen.empty()) throw BadConfig{"`listen` needs at least one address."};
   check_tls(config);

@@ -12,6 +12,7 @@
 //   engine: …/bin/llama-server      # the inference engine
 //   models: …/models                # where relative model files are looked for
 //   hosts: [ai.example.org]         # names under which browsers reach it, beside addresses and local names
+//   origins: [https://app.example.org]   # web pages that may use it, beside its own and those of this machine
 //   log_level: info                 # trace, debug, info, warn, error, off
 //   threads: 0                      # I/O threads; 0 is one a core
 //   limits:
@@ -19,6 +20,8 @@
 //     json_bytes_max: 33554432      # of one JSON body, images included
 //     connections_max: 10000        # fewer where the system allows too few open files
 //     queue_max: 64                 # requests waiting for one worker
+//     queue_wait_ms_max: 2000       # refused at once who would probably wait longer, or off; unless set, so long that
+//                                   # the answer is still there within the role's objective
 //   roles:                          # any names; the router knows these four
 //     technical:
 //       model: demo-technical       # the name clients see
@@ -35,7 +38,8 @@
 //       …                           # and the keys above; its context is at most what it was trained for
 //
 // Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_TLS_CERTIFICATE, GBGREG_TLS_KEY, GBGREG_DATA, GBGREG_ENGINE,
-// GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, and GBGREG_INSECURE=1, which as a flag is --insecure.
+// GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, GBGREG_ORIGINS (with commas) and GBGREG_INSECURE=1, which as a flag is
+// --insecure.
 #pragma once
 
 #include <filesystem>

@@ -49,18 +49,21 @@ TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
 TEST_F(ConfigTest, FlagsGoOverTheEnvironmentAndThatOverTheFile) {
   variables_["GBGREG_DATA"] = "/env";
   variables_["GBGREG_LISTEN"] = "127.0.0.1:1,127.0.0.1:2";
+  variables_["GBGREG_ORIGINS"] = "https://a.example, https://b.example:8443";
   flags_.data = "/flag";
   const auto config = load_text("data: /file\nlisten: 127.0.0.1:9\nengine: ~/engine\n");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->data, "/flag");
   EXPECT_EQ(config->listen, (std::vector<std::string>{"127.0.0.1:1", "127.0.0.1:2"}));
   EXPECT_EQ(config->fleet.engine, "/home/x/engine");
+  EXPECT_EQ(config->http.origins, (std::vector<std::string>{"https://a.example", "https://b.example:8443"}));
 }
 
 TEST_F(ConfigTest, ReadsRolesAndLimits) {
   const auto config = load_text(R"(
 models: /m
 hosts: [AI.example.org]
+origins: [https://app.example.org, "http://192.168.1.7:8080"]
 limits: { upload_bytes_max: 1000, queue_max: 3 }
 roles:
   technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900 }
@@ -69,7 +72,10 @@ roles:
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->http.upload_bytes_max, 1000U);
   EXPECT_EQ(config->fleet.queue_max, 3);
+  EXPECT_FALSE(config->fleet.queue_wait_max);
   EXPECT_EQ(config->http.hosts, std::vector<std::string>{"ai.example.org"});
+  EXPECT_EQ(config->http.origins, (std::vector<std::string>{"https://app.example.org", "http://192.168.1.7:8080"}));
+  EXPECT_FALSE(config->http.any_origin);
   ASSERT_EQ(config->fleet.workers.size(), 2U);
   const auto& technical = config->fleet.workers[0];
   EXPECT_EQ(technical.model_file, "/m/coder.gguf");
@@ -79,6 +85,11 @@ roles:
   EXPECT_FALSE(technical.is_demo);
   EXPECT_EQ(config->fleet.workers[1].model_file, "/abs/seer.gguf");
   EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");
+}
+
+TEST_F(ConfigTest, ReadsHowLongARequestMayWait) {
+  EXPECT_EQ(load_text("limits: { queue_wait_ms_max: 1500 }\n")->fleet.queue_wait_max, std::chrono::milliseconds{1500});
+  EXPECT_EQ(load_text("limits: { queue_wait_ms_max: off }\n")->fleet.queue_wait_max, fleet::Options::kNoBound);
 }
 
 TEST_F(ConfigTest, ReadsRolesForEmbeddings) {
@@ -121,6 +132,8 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"port: 1\n", "`port` is not a key"},
       {"limits: { upload_bytes_max: -1 }\n", "line 1: `upload_bytes_max` must be a whole number"},
       {"limits: { upload_bytes_max: 1.5 }\n", "must be a whole number"},
+      {"limits: { queue_wait_ms_max: 0 }\n", "`queue_wait_ms_max` must be a whole number from 1"},
+      {"limits: { queue_wait_ms_max: on }\n", "`queue_wait_ms_max` must be a whole number"},
       {"limits: 3\n", "must be a map"},
       {"roles: {}\n", "at least one role"},
       {"roles:\n  a: { file: x }\n", "needs `model`"},
@@ -143,6 +156,9 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"roles:\n  a: { model: x, file: y, embeddings: true, mmproj: z }\n", "it can have no `mmproj`"},
       {"roles:\n  a: { model: x, file: y, embeddings: true }\n  b: { model: x, file: y }\n", "give it another name"},
       {"hosts: { a: b }\n", "`hosts` must be a text or a list"},
+      {"origins: [https://app.example.org/chat]\n", "is not an origin"},
+      {"origins: app.example.org\n", "is not an origin"},
+      {"origins: ['*']\n", "is not an origin"},
       {"log_level: verbose\n", "`log_level` must be trace"},
       {"tls: { certificate: a }\n", "`tls` needs both"},
       {"tls: { key: a }\n", "`tls` needs both"},

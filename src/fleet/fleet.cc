@@ -227,12 +227,14 @@ std::vector<llm::BackendView> Fleet::views() const {
 //  - The withdrawal is posted after the request, so it finds it waiting, or answered.
 //  - An answer that is already on its way when the caller is cancelled meets `is_cancelled` on the caller's own thread,
 //    and the lease in it ends there, which gives the slot back.
-Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority, SteadyTime deadline, Attempt attempt) {
+Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority, SteadyTime deadline, Attempt attempt,
+                                 const llm::Caller* caller) {
   if (attempt == Attempt::first) {
     if (auto lease = try_lease(backend_id)) co_return std::move(*lease);
   }
   auto request = std::make_shared<LeaseRequest>();
   request->waiter = {.id = state_->next_waiter_id(),
+                     .caller = caller == nullptr ? llm::CallerId{} : caller->id(),
                      .priority = priority,
                      .deadline = deadline,
                      .is_retry = attempt == Attempt::retry};

@@ -90,13 +90,14 @@ class Fleet {
   // The same with the free slots as they are now: for people and gauges.
   std::vector<llm::BackendView> views() const;
 
-  // Waits until the backend is ready and has a free slot, starting it if it is down. First come, first served;
-  // interactive requests before batch ones, which also leave a full queue for them. Retries go before all others,
-  // however full the queue is, but one at a time (scheduler.h). Cancelling the caller leaves the queue at once.
-  // Errors: not_found, busy (the queue is full; 429), unavailable (it does not start; 503), timed_out (deadline; 504),
-  // cancelled (the caller was cancelled).
+  // Waits until the backend is ready and has a free slot, starting it if it is down. Callers take turns, and each one's
+  // requests are served in order; interactive requests before batch ones, which also leave a full queue for them.
+  // Retries go before all others, however full the queue is, but one at a time (scheduler.h). Cancelling the task
+  // leaves the queue at once. `caller` is asked who it is before the first wait.
+  // Errors: not_found, busy (the wait would be too long, or the queue is full; 429), unavailable (it does not start;
+  // 503), timed_out (deadline; 504), cancelled (the task was cancelled).
   Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline,
-                            Attempt attempt = Attempt::first);
+                            Attempt attempt = Attempt::first, const llm::Caller* caller = nullptr);
   // A lease when a slot is free at this moment and nobody waits for it; lease() begins with the same. Any thread.
   std::optional<Lease> try_lease(std::string_view backend_id);
 

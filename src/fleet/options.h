@@ -37,7 +37,11 @@ struct Options {
   // The soft limit of open files that a worker gets; 0 is the gateway's own.
   std::uint64_t worker_open_files_max = 0;
 
-  int queue_max = 64;                               // Requests waiting for one worker; past that, busy.
+  int queue_max = 64;  // `limits.queue_max`: requests waiting for one worker; past that, busy.
+  // `limits.queue_wait_ms_max`: how long an interactive request may have to wait, by what answers have taken so far;
+  // else busy, at once. Absent is what its role's objective leaves (admission.h), kNoBound anything.
+  static constexpr std::chrono::milliseconds kNoBound = std::chrono::milliseconds::max();
+  std::optional<std::chrono::milliseconds> queue_wait_max = {};
   int log_lines_max = 200;                          // The last lines of a worker's log that are kept.
   std::chrono::milliseconds load_timeout{120'000};  // Without a step forward: a slow disk is not a hang.
   std::chrono::milliseconds stop_timeout{3'000};    // To end when asked to; then to be gone when killed.

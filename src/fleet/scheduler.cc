@@ -1,17 +1,16 @@
 #include "fleet/scheduler.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 namespace gbgreg::fleet {
 namespace {
 
-constexpr int kRetryAfterSecondsMax = 60;
-constexpr double kNewestShare = 0.2;  // Of the newest figure in a smoothed one.
+constexpr int kRetryAfterSecondsMax = Admission::kRetryAfterSecondsMax;
 
-int retry_after_seconds(double milliseconds) {
-  return std::clamp(static_cast<int>(std::ceil(milliseconds / 1000)), 1, kRetryAfterSecondsMax);
+int retry_after_seconds(std::chrono::milliseconds wait) {
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
+  return static_cast<int>(std::clamp<std::int64_t>(seconds, 1, kRetryAfterSecondsMax));
 }
 
 void append(Actions& actions, Actions more) {
@@ -25,7 +24,9 @@ std::string in_seconds(std::chrono::milliseconds duration) {
 
 }  // namespace
 
-Scheduler::Scheduler(SchedulerOptions options) : options_(std::move(options)) {}
+Scheduler::Scheduler(SchedulerOptions options)
+    : options_(std::move(options)),
+      admission_({.slots = options_.slots, .objective = options_.objective, .wait_max = options_.queue_wait_max}) {}
 
 Actions Scheduler::start(SteadyTime now) {
   Actions actions;
@@ -138,20 +139,23 @@ Actions Scheduler::ask(SteadyTime now, Waiter waiter) {
     actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
     return actions;
   }
-  queue_of(waiter).push_back(waiter);
+  if (auto refused = refuse_to_wait(now, waiter)) {
+    actions.push_back(Refuse{.waiter = waiter.id, .error = std::move(*refused)});
+    return actions;
+  }
+  queue_of(waiter).push(waiter, now);
   if (phase_ == Phase::stopped) append(actions, start(now));
   hand_out_slots(now, actions);
-  // The newest one goes, and batch before interactive: work that can wait must not shut out people who wait.
-  if (std::ssize(interactive_) + std::ssize(batch_) > options_.queue_max) {
-    refuse_one_too_many(batch_.empty() ? interactive_ : batch_, actions);
+  // Batch before interactive: work that can wait must not shut out people who wait.
+  if (interactive_.size() + batch_.size() > options_.queue_max) {
+    refuse_one_too_many(now, batch_.empty() ? interactive_ : batch_, waiter.caller, actions);
   }
-  if (std::ssize(retries_) > kRetriesMax) refuse_one_too_many(retries_, actions);
+  if (retries_.size() > kRetriesMax) refuse_one_too_many(now, retries_, waiter.caller, actions);
   return actions;
 }
 
 void Scheduler::withdraw(WaiterId waiter) {
-  const auto is_it = [&](const Waiter& other) { return other.id == waiter; };
-  for (auto* queue : {&retries_, &interactive_, &batch_}) std::erase_if(*queue, is_it);
+  for (auto* queue : {&retries_, &interactive_, &batch_}) queue->withdraw(waiter);
 }
 
 Actions Scheduler::release(SteadyTime now, std::uint64_t generation, bool is_retry) {
@@ -164,7 +168,7 @@ Actions Scheduler::release(SteadyTime now, std::uint64_t generation, bool is_ret
 }
 
 void Scheduler::request_succeeded(std::uint64_t generation, double slot_ms) {
-  slot_ms_ = slot_ms_ == 0 ? slot_ms : slot_ms_ + kNewestShare * (slot_ms - slot_ms_);
+  admission_.measured(slot_ms);
   if (generation != generation_) return;
   failed_requests_ = 0;
   // A worker that answers is no crash loop: should it die, it is back at once for the next request.
@@ -254,9 +258,7 @@ Actions Scheduler::time_passed(SteadyTime now, int lent_free) {
 
 std::optional<SteadyTime> Scheduler::next_event() const {
   SteadyTime next = SteadyTime::max();
-  for (const auto* queue : {&retries_, &interactive_, &batch_}) {
-    for (const Waiter& waiter : *queue) next = std::min(next, waiter.deadline);
-  }
+  for (const auto* queue : {&retries_, &interactive_, &batch_}) next = std::min(next, queue->next_deadline());
   if (phase_ == Phase::delayed) next = std::min(next, start_at_);
   if (phase_ == Phase::loading && !killed_) next = std::min(next, last_progress_ + options_.load_timeout);
   if (waits_for_its_end()) next = std::min(next, killed_at_ + options_.stop_timeout);
@@ -337,13 +339,31 @@ void Scheduler::check_engine(SteadyTime now, int lent_free, Actions& actions) {
   actions.push_back(CheckEngine{});
 }
 
-std::deque<Waiter>& Scheduler::queue_of(const Waiter& waiter) {
+// What it would find before it, against how long it may wait.
+std::optional<Error> Scheduler::refuse_to_wait(SteadyTime now, const Waiter& waiter) {
+  if (waiter.is_retry) return std::nullopt;
+  const FairQueue& queue = queue_of(waiter);
+  const int others_first = retries_.size() + (&queue == &batch_ ? interactive_.size() : 0);
+  const auto wait = admission_.wait_behind(busy_ + others_first + queue.turns_before_next(waiter.caller, now));
+  const auto allowed = admission_.wait_allowed(waiter, now);
+  if (wait <= allowed) return std::nullopt;
+  Error error{.kind = Kind::busy,
+              .code = "wait_too_long",
+              .message = "A slot of the model " + options_.model + " would be free for this request in about " +
+                         std::to_string(std::chrono::ceil<std::chrono::seconds>(wait).count()) +
+                         " s, which is too late for it; try again when Retry-After says."};
+  error.retry_after_seconds =
+      admission_.retry_after_seconds(waiter.caller, wait - allowed, 1 + queue.others_lately(waiter.caller, now), now);
+  return error;
+}
+
+FairQueue& Scheduler::queue_of(const Waiter& waiter) {
   if (waiter.is_retry) return retries_;
   return waiter.priority == llm::Priority::interactive ? interactive_ : batch_;
 }
 
 // Whose front is served next; null when nobody may be.
-std::deque<Waiter>* Scheduler::next_queue() {
+FairQueue* Scheduler::next_queue() {
   if (!retries_.empty() && !retry_runs_) return &retries_;
   if (!interactive_.empty()) return &interactive_;
   return batch_.empty() ? nullptr : &batch_;
@@ -353,10 +373,9 @@ std::deque<Waiter>* Scheduler::next_queue() {
 void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
   if (phase_ != Phase::ready || suspect_until_ || killed_ || checks_missed_ > 0) return;
   while (busy_ + lent_ < options_.slots) {
-    auto* queue = next_queue();
+    FairQueue* queue = next_queue();
     if (queue == nullptr) return;
-    const Waiter waiter = queue->front();
-    queue->pop_front();
+    const Waiter waiter = queue->pop();
     if (waiter.deadline <= now) {
       actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
       continue;
@@ -368,25 +387,20 @@ void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
   }
 }
 
-void Scheduler::refuse_one_too_many(std::deque<Waiter>& queue, Actions& actions) {
-  const WaiterId newest = queue.back().id;
-  queue.pop_back();
-  actions.push_back(Refuse{.waiter = newest, .error = queue_full()});
+void Scheduler::refuse_one_too_many(SteadyTime now, FairQueue& queue, llm::CallerId newcomer, Actions& actions) {
+  const Waiter refused = queue.pop_one_too_many(newcomer);
+  actions.push_back(Refuse{.waiter = refused.id, .error = queue_full(now, queue, refused.caller)});
 }
 
-void Scheduler::expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions) {
-  for (const Waiter& waiter : queue) {
-    if (waiter.deadline <= now) actions.push_back(Refuse{.waiter = waiter.id, .error = too_late()});
-  }
-  std::erase_if(queue, [&](const Waiter& waiter) { return waiter.deadline <= now; });
+void Scheduler::expire(FairQueue& queue, SteadyTime now, Actions& actions) {
+  for (const WaiterId late : queue.pop_late(now)) actions.push_back(Refuse{.waiter = late, .error = too_late()});
 }
 
 void Scheduler::refuse_all(SteadyTime now, Actions& actions) {
   for (auto* queue : {&retries_, &interactive_, &batch_}) {
-    for (const Waiter& waiter : *queue) {
-      actions.push_back(Refuse{.waiter = waiter.id, .error = unavailable(now)});
+    for (const WaiterId waiter : queue->pop_all()) {
+      actions.push_back(Refuse{.waiter = waiter, .error = unavailable(now)});
     }
-    queue->clear();
   }
 }
 
@@ -433,15 +447,17 @@ Error Scheduler::unavailable(SteadyTime now) const {
                          : "The model " + options_.model + " cannot be started at present; GET /health says why.";
   error.detail = trouble_;
   const auto wait = phase_ == Phase::delayed ? milliseconds_between(now, start_at_) : 0;
-  error.retry_after_seconds = stuck_ ? kRetryAfterSecondsMax : retry_after_seconds(static_cast<double>(wait));
+  error.retry_after_seconds = stuck_ ? kRetryAfterSecondsMax : retry_after_seconds(std::chrono::milliseconds{wait});
   return error;
 }
 
-Error Scheduler::queue_full() const {
+// A place is free as soon as somebody who waits has a slot.
+Error Scheduler::queue_full(SteadyTime now, const FairQueue& queue, llm::CallerId caller) {
   Error error{.kind = Kind::busy,
               .code = "queue_full",
               .message = "Too many requests wait for the model " + options_.model + "; try again in a moment."};
-  error.retry_after_seconds = retry_after_seconds(slot_ms_ * queued() / std::max(1, options_.slots));
+  error.retry_after_seconds = admission_.retry_after_seconds(caller, admission_.wait_behind(options_.slots),
+                                                             1 + queue.others_lately(caller, now), now);
   return error;
 }
 

@@ -13,7 +13,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,20 +20,12 @@
 #include <vector>
 
 #include "core/core.h"
+#include "fleet/admission.h"
+#include "fleet/fair_queue.h"
 #include "fleet/options.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
-
-using WaiterId = std::uint64_t;
-
-// A request that wants a slot.
-struct Waiter {
-  WaiterId id = 0;
-  llm::Priority priority = llm::Priority::interactive;
-  SteadyTime deadline = SteadyTime::max();
-  bool is_retry = false;  // It had a slot before, and the worker broke down over it, or over one of its neighbours.
-};
 
 struct StartProcess {
 };  // Begin the life that generation() now names, then tell process_started or process_not_started.
@@ -58,6 +49,8 @@ struct SchedulerOptions {
   std::string model_file_name;  // Without its folder.
   int slots = 1;
   int queue_max = 64;
+  std::chrono::milliseconds objective{5'000};
+  std::optional<std::chrono::milliseconds> queue_wait_max = {};  // As in Options.
   std::chrono::milliseconds load_timeout{120'000};
   std::chrono::milliseconds stop_timeout{3'000};
   std::chrono::milliseconds restart_delay_min{250};
@@ -94,10 +87,11 @@ class Scheduler {
   // `how` is ProcessEnd::sentence(), `last_words` are the engine's own, or empty.
   Actions process_ended(SteadyTime now, std::string_view how, std::string_view last_words);
 
-  // When the queue is full, the newest batch request that waits is refused for an interactive one; else the newcomer. A
-  // retry goes before all who have not been served yet, and takes no place of the queue: its client has waited in it
-  // once. But one of them runs at a time, so that a prompt that kills its worker does not take those down a second time
-  // that were beside it.
+  // A request that would probably wait too long is refused at once (admission.h). When the queue is full, one is
+  // refused of the caller with the most that wait, its newest: a batch request where there is one, for an interactive
+  // one. A retry goes before all who have not been served yet, and takes no place of the queue: its client has waited
+  // in it once. But one of them runs at a time, so that a prompt that kills its worker does not take those down a
+  // second time that were beside it.
   Actions ask(SteadyTime now, Waiter waiter);
   // The request went away; it is told nothing.
   void withdraw(WaiterId waiter);
@@ -125,7 +119,7 @@ class Scheduler {
   // Without those that are lent.
   int slots_free() const;
   // All who wait, retries too.
-  int queued() const { return static_cast<int>(retries_.size() + interactive_.size() + batch_.size()); }
+  int queued() const { return retries_.size() + interactive_.size() + batch_.size(); }
   int restarts() const { return restarts_; }
   // A sentence for /health when there is something to say, else empty.
   std::string detail() const;
@@ -138,17 +132,18 @@ class Scheduler {
   void begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions);
   void check_engine(SteadyTime now, int lent_free, Actions& actions);
   void hand_out_slots(SteadyTime now, Actions& actions);
-  std::deque<Waiter>& queue_of(const Waiter& waiter);
-  std::deque<Waiter>* next_queue();
-  void refuse_one_too_many(std::deque<Waiter>& queue, Actions& actions);
-  void expire(std::deque<Waiter>& queue, SteadyTime now, Actions& actions);
+  std::optional<Error> refuse_to_wait(SteadyTime now, const Waiter& waiter);
+  FairQueue& queue_of(const Waiter& waiter);
+  FairQueue* next_queue();
+  void refuse_one_too_many(SteadyTime now, FairQueue& queue, llm::CallerId newcomer, Actions& actions);
+  void expire(FairQueue& queue, SteadyTime now, Actions& actions);
   void refuse_all(SteadyTime now, Actions& actions);
   void kill_once(SteadyTime now, Actions& actions, std::string why);
   bool waits_for_its_end() const;
   void give_up_for_now(SteadyTime now, Actions& actions);
   std::chrono::milliseconds restart_delay() const;
   Error unavailable(SteadyTime now) const;
-  Error queue_full() const;
+  Error queue_full(SteadyTime now, const FairQueue& queue, llm::CallerId caller);
   Error too_late() const;
 
   SchedulerOptions options_;
@@ -168,7 +163,6 @@ class Scheduler {
   int crashes_ = 0;          // For the delay: in a row, until a long life forgives them.
   int failed_loads_ = 0;     // In a row, until ready.
   int failed_requests_ = 0;  // In a row.
-  double slot_ms_ = 0;       // How long a request holds a slot, smoothed.
   std::optional<double> progress_;
   SteadyTime start_at_ = {};
   SteadyTime last_progress_ = {};
@@ -180,7 +174,8 @@ class Scheduler {
   SteadyTime checked_at_ = {};  // When the one under way, or the last one, began.
   int checks_missed_ = 0;       // In a row.
   std::optional<SteadyTime> suspect_until_;
-  std::deque<Waiter> retries_, interactive_, batch_;  // Each in the order of arrival.
+  Admission admission_;
+  FairQueue retries_, interactive_, batch_;
 };
 
 }  // namespace gbgreg::fleet

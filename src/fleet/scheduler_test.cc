@@ -41,6 +41,10 @@ class SchedulerTest : public testing::Test {
   Actions ask(WaiterId id, Priority priority = Priority::interactive, milliseconds patience = seconds(300)) {
     return scheduler_.ask(now_, {.id = id, .priority = priority, .deadline = now_ + patience});
   }
+  Actions ask_as(int caller, WaiterId id, Priority priority = Priority::interactive) {
+    const auto who = static_cast<llm::CallerId>(caller);
+    return scheduler_.ask(now_, {.id = id, .caller = who, .priority = priority, .deadline = now_ + seconds(300)});
+  }
   Actions ask_again(WaiterId id, milliseconds patience = seconds(300)) {
     return scheduler_.ask(now_, {.id = id, .deadline = now_ + patience, .is_retry = true});
   }
@@ -117,13 +121,92 @@ TEST_F(SchedulerTest, ServesInteractiveBeforeBatchAndEachInOrder) {
 }
 
 TEST_F(SchedulerTest, RefusesOneRequestTooManyAndSaysWhenToComeBack) {
+  SchedulerOptions unhurried = options();
+  unhurried.queue_wait_max = Options::kNoBound;
+  scheduler_ = Scheduler(unhurried);
   become_ready();
   scheduler_.request_succeeded(1, 4'000);
   for (WaiterId id = 1; id <= 5; ++id) ask(id);
   const Actions actions = ask(6);
   EXPECT_THAT(words(actions), ElementsAre("refuse 6 busy"));
-  EXPECT_EQ(error_of(actions).retry_after_seconds, 6);  // Three of 4 s wait for two slots.
+  EXPECT_EQ(error_of(actions).code, "queue_full");
+  EXPECT_EQ(error_of(actions).retry_after_seconds, 2);  // One of two slots is free each 2 s, and then a place is.
+  EXPECT_EQ(error_of(ask(7)).retry_after_seconds, 4);   // The one before will have taken that place.
   EXPECT_EQ(scheduler_.queued(), 3);
+}
+
+TEST_F(SchedulerTest, GivesCallersTurnsWithinAPriority) {
+  SchedulerOptions long_queue = options();
+  long_queue.queue_max = 10;
+  scheduler_ = Scheduler(long_queue);
+  become_ready();
+  for (WaiterId id = 1; id <= 5; ++id) ask_as(1, id);
+  ask_as(2, 6);
+  ask_as(2, 7, Priority::batch);
+  ask_as(3, 8);
+  EXPECT_THAT(words(release()), ElementsAre("grant 3"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 6"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 8"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 4"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 5"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 7"));
+}
+
+TEST_F(SchedulerTest, TakesAPlaceInAFullQueueFromTheCallerWithTheMost) {
+  become_ready();
+  for (WaiterId id = 1; id <= 5; ++id) ask_as(1, id);
+  EXPECT_THAT(words(ask_as(2, 6)), ElementsAre("refuse 5 busy"));
+  EXPECT_THAT(words(ask_as(2, 7)), ElementsAre("refuse 7 busy"));  // Now both have one more than the other would have.
+  EXPECT_THAT(words(ask_as(3, 8)), ElementsAre("refuse 4 busy"));
+  EXPECT_THAT(words(ask_as(4, 9)), ElementsAre("refuse 9 busy"));  // Nobody has more than one.
+  EXPECT_THAT(words(release()), ElementsAre("grant 3"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 6"));
+  EXPECT_THAT(words(release()), ElementsAre("grant 8"));
+}
+
+TEST_F(SchedulerTest, LetsNobodyWaitWhoseAnswerWouldBeLate) {
+  SchedulerOptions long_queue = options();
+  long_queue.queue_max = 100;
+  scheduler_ = Scheduler(long_queue);
+  become_ready();
+  ask(1);
+  ask(2);
+  for (WaiterId id = 3; id <= 20; ++id) EXPECT_THAT(words(ask(id)), IsEmpty()) << "nothing is measured yet";
+  for (WaiterId id = 3; id <= 20; ++id) scheduler_.withdraw(id);
+
+  // Of 5 s an answer takes one, and of the rest four fifths are given away: 3.2 s, in which six of two slots are free.
+  scheduler_.request_succeeded(1, 1'000);
+  for (WaiterId id = 21; id <= 26; ++id) EXPECT_THAT(words(ask(id)), IsEmpty()) << id;
+  const Actions actions = ask(27);
+  EXPECT_THAT(words(actions), ElementsAre("refuse 27 busy"));
+  EXPECT_EQ(error_of(actions).code, "wait_too_long");
+  EXPECT_THAT(error_of(actions).message, HasSubstr("in about 4 s"));
+  EXPECT_EQ(error_of(actions).retry_after_seconds, 1);
+  EXPECT_THAT(words(ask(28, Priority::batch)), IsEmpty()) << "it has no objective";
+  EXPECT_THAT(words(ask(29, Priority::batch, seconds(2))), ElementsAre("refuse 29 busy")) << "but may have a deadline";
+  EXPECT_THAT(words(ask_again(30)), IsEmpty()) << "it has waited before";
+}
+
+TEST_F(SchedulerTest, LeavesAnotherCallerItsTurnsWhenItLetsOneWait) {
+  SchedulerOptions long_queue = options();
+  long_queue.queue_max = 100;
+  scheduler_ = Scheduler(long_queue);
+  become_ready();
+  scheduler_.request_succeeded(1, 1'000);
+  for (WaiterId id = 1; id <= 2; ++id) ask_as(1, id);
+  ask_as(2, 3);
+  EXPECT_THAT(words(release()), ElementsAre("grant 3"));
+  // The other one has been served, and will come again: every turn of ours may mean one of its.
+  for (WaiterId id = 4; id <= 6; ++id) EXPECT_THAT(words(ask_as(1, id)), IsEmpty()) << id;
+  EXPECT_THAT(words(ask_as(1, 7)), ElementsAre("refuse 7 busy"));
+  EXPECT_THAT(words(ask_as(2, 8)), IsEmpty());
+  EXPECT_THAT(words(ask_as(3, 9)), IsEmpty());
+  // After a while without it there are turns for six again.
+  now_ += FairQueue::kRemembered;
+  scheduler_.withdraw(8);
+  scheduler_.withdraw(9);
+  for (WaiterId id = 10; id <= 12; ++id) EXPECT_THAT(words(ask_as(1, id)), IsEmpty()) << id;
+  EXPECT_THAT(words(ask_as(1, 13)), ElementsAre("refuse 13 busy"));
 }
 
 TEST_F(SchedulerTest, LetsAnInteractiveRequestTakeThePlaceOfTheNewestBatchOneInAFullQueue) {

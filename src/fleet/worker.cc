@@ -19,6 +19,8 @@ SchedulerOptions scheduler_options(const Options& fleet, const WorkerOptions& wo
           .model_file_name = worker.model_file.filename().string(),
           .slots = worker.slots,
           .queue_max = fleet.queue_max,
+          .objective = std::chrono::milliseconds{worker.objective_ms},
+          .queue_wait_max = fleet.queue_wait_max,
           .load_timeout = fleet.load_timeout,
           .stop_timeout = fleet.stop_timeout,
           .restart_delay_min = fleet.restart_delay_min,

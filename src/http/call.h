@@ -9,6 +9,7 @@
 
 #include "core/core.h"
 #include "http/body_budget.h"
+#include "http/caller.h"
 #include "http/dialect.h"
 #include "net/exchange.h"
 
@@ -21,6 +22,7 @@ struct Call {
   SteadyTime arrived;
   std::string parameter = {};         // What stood for {id} in the path, decoded; empty when the route has none.
   Dialect dialect = Dialect::native;  // In which errors are said; the route's, unless a handler knows better.
+  ExchangeCaller caller{exchange};
   // For the access log, set by handlers that ask a model.
   std::string role = {};
   std::string model = {};

@@ -28,6 +28,7 @@ class FakeExchange final : public net::Exchange {
 
   net::RequestHead& mutable_head() { return head_; }
   std::size_t piece_bytes = 50'000;
+  std::string peer_text = "test";
   std::map<std::string, std::string> answer_fields;
   std::string content_type;
   std::string answer;
@@ -41,7 +42,7 @@ class FakeExchange final : public net::Exchange {
     return *thread;
   }
   const net::RequestHead& head() const override { return head_; }
-  std::string_view peer() const override { return "test"; }
+  std::string_view peer() const override { return peer_text; }
   Task<Result<std::string_view>> read_body() override {
     const std::string_view piece = std::string_view(body_).substr(read_, piece_bytes);
     read_ += piece.size();

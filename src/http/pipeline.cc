@@ -7,14 +7,14 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
 
-#include "http/web_guard.h"
+#include "http/cors.h"
 #include "net/io_thread.h"
 
 namespace gbgreg::http {
 namespace {
 
-constexpr std::array kStatuses{200, 202, 206, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414,
-                               415, 416, 422, 429, 431, 499, 500, 501, 502, 503, 504, 505};
+constexpr std::array kStatuses{200, 202, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 413,
+                               414, 415, 416, 422, 429, 431, 499, 500, 501, 502, 503, 504, 505};
 
 // What escaped a handler, as an error. Cancellation arrives as an exception when a task went on after its client left.
 Error from_exception(const std::exception_ptr& escaped, const std::string& request_id) {
@@ -48,7 +48,7 @@ void add_common_fields(const Call& call) {
 
 Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::Registry& registry, const Clock& clock)
     : routes_(std::move(routes)),
-      options_(options),
+      guard_(options),
       clock_(clock),
       bytes_in_(registry.counter("gbgreg_http_request_body_bytes_total", "Bytes of request bodies read.")),
       bytes_out_(registry.counter("gbgreg_http_response_body_bytes_total", "Bytes of answers' bodies written.")),
@@ -59,14 +59,17 @@ Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::R
 
 // The concerns, in order:
 //   1. request id   first, so that everything after it, an error included, can name the request
-//   2. web guard    web pages of strangers are turned away before they learn anything, even which paths there are
-//   3. route        404 and 405 before anything is read
-//   4. limits       the handler's reader refuses a declared length over its bound before a byte of the body
-//   5. handler      the only step that differs between routes
-//   6. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
-//   7. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
-//   8. access log   last, with everything known
-// Keys and quotas will stand between 3 and 4: after the route, which says what they apply to; before the body is read.
+//   2. dialect      of the path, so that every refusal is one that its client understands
+//   3. web guard    web pages of strangers are turned away before they learn anything, even which paths there are;
+//                   for all others every answer from here on is one that their browser lets them read
+//   4. route        404 and 405 before anything is read; OPTIONS is answered here
+//   5. limits       the handler's reader refuses a declared length over its bound before a byte of the body
+//   6. handler      the only step that differs between routes
+//   7. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
+//   8. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
+//   9. access log   last, with everything known
+// Keys and quotas will stand between 4 and 5: after the route, which says what they apply to, and after OPTIONS, with
+// which a browser sends no key; before the body is read.
 Task<void> Pipeline::handle(net::Exchange& exchange) {
   const auto sent_id = exchange.head().field("x-request-id");
   const bool usable = sent_id && is_valid_request_id(*sent_id);
@@ -82,7 +85,7 @@ Task<void> Pipeline::handle(net::Exchange& exchange) {
     auto found = find(call);
     if (found) {
       route = *found;
-      outcome = co_await route->handle(call);
+      outcome = co_await (route != nullptr ? route->handle(call) : answer_options(call));
     } else {
       outcome = std::unexpected(std::move(found.error()));
     }
@@ -114,15 +117,28 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
 
 Result<const Route*> Pipeline::find(Call& call) const {
   const net::RequestHead& head = call.exchange.head();
-  if (auto allowed = check_web_caller(head, options_.hosts); !allowed) return std::unexpected(allowed.error());
   call.dialect = dialect_at(routes_, head.path);
   // Anthropic's own name for it, on refusals too: its client has no other id to show.
   if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
+  auto page = guard_.check(head);
+  if (!page) return std::unexpected(std::move(page.error()));
+  if (*page) add_cors_fields(call.exchange, **page);
   auto match = find_route(routes_, head.method, head.path);
-  if (!match) return std::unexpected(std::move(match.error()));
+  if (!match) {
+    // "*" is the gateway as a whole (RFC 9110, 9.3.7).
+    const bool is_there = match.error().kind == Kind::method_not_allowed || head.path == "*";
+    if (is_there && head.method == "OPTIONS") return nullptr;
+    return std::unexpected(std::move(match.error()));
+  }
   call.dialect = match->route->dialect;
   call.parameter = std::move(match->parameter);
   return match->route;
+}
+
+Task<Result<void>> Pipeline::answer_options(Call& call) {
+  const net::RequestHead& head = call.exchange.head();
+  auto fields = options_fields(head, allowed_methods(routes_, head.path));
+  co_return co_await call.exchange.respond(204, "", "", std::move(fields));
 }
 
 Task<void> Pipeline::write_error(Call& call, const Error& error) {

@@ -10,6 +10,7 @@
 #include "http/call.h"
 #include "http/options.h"
 #include "http/routes.h"
+#include "http/web_guard.h"
 #include "metrics/metrics.h"
 #include "net/exchange.h"
 
@@ -29,13 +30,14 @@ class Pipeline final : public net::Handler {
     metrics::Histogram* duration = nullptr;
   };
   RouteFigures make_figures(metrics::Registry& registry, std::string_view method, std::string_view pattern);
-  // Errors: forbidden, not_found, method_not_allowed, malformed.
+  // Null for OPTIONS at a path where there is something. Errors: forbidden, not_found, method_not_allowed, malformed.
   Result<const Route*> find(Call& call) const;
+  Task<Result<void>> answer_options(Call& call);
   Task<void> write_error(Call& call, const Error& error);
   void record(const Call& call, const Route* route, const Result<void>& outcome);
 
   std::vector<Route> routes_;
-  Options options_;
+  WebGuard guard_;
   const Clock& clock_;
   std::vector<RouteFigures> figures_;  // One for each route, and one more for requests of no route.
   metrics::Counter& bytes_in_;

@@ -37,14 +37,14 @@ class PipelineTest : public testing::Test {
   // Answers GET /x by `handle`.
   void handle(FakeExchange& exchange, Handle handle) {
     std::vector<Route> routes{{"GET", "/x", std::move(handle)}};
-    Pipeline pipeline(std::move(routes), {}, registry_, clock_);
+    metrics::Registry registry(1);
+    Pipeline pipeline(std::move(routes), {}, registry, clock_);
     run(pipeline.handle(exchange));
   }
 
   SystemClock clock_;
   net::Options net_options_;
   net::IoThread io_{0, net_options_};
-  metrics::Registry registry_{1};
 };
 
 Task<Result<void>> fail_at_once(Call&) { co_return fail(Kind::not_found, "no_x", "There is no x."); }
@@ -62,6 +62,35 @@ TEST_F(PipelineTest, AnErrorTakesThePlaceOfAnAnswerOfWhichNothingHasLeft) {
   EXPECT_THAT(exchange.answer, HasSubstr("\"x_away\""));
   EXPECT_FALSE(exchange.answer_fields.contains("ETag"));
   EXPECT_TRUE(is_uuid(exchange.answer_fields.at("X-Request-Id")));
+}
+
+TEST_F(PipelineTest, AnswersOptionsWhereThereIsSomethingAndNowhereElse) {
+  struct Case {
+    const char* path;
+    int status;
+    const char* allow;
+  };
+  const Case cases[] = {{"/x", 204, "GET, HEAD, OPTIONS"}, {"*", 204, "OPTIONS"}, {"/y", 404, ""}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.path);
+    FakeExchange exchange = get_x();
+    exchange.mutable_head().method = "OPTIONS";
+    exchange.mutable_head().path = c.path;
+    handle(exchange, fail_at_once);
+    EXPECT_EQ(exchange.status(), c.status);
+    EXPECT_EQ(exchange.answer_fields["Allow"], c.allow);
+    EXPECT_FALSE(exchange.answer_fields.contains("Access-Control-Allow-Origin"));
+  }
+}
+
+TEST_F(PipelineTest, LetsAPageThatMayAskReadItsErrorsToo) {
+  for (const bool may : {true, false}) {
+    FakeExchange exchange = get_x();
+    exchange.mutable_head().fields.push_back({"Origin", may ? "http://localhost:5173" : "https://evil.example"});
+    handle(exchange, fail_at_once);
+    EXPECT_EQ(exchange.status(), may ? 404 : 403);
+    EXPECT_EQ(exchange.answer_fields["Access-Control-Allow-Origin"], may ? "http://localhost:5173" : "");
+  }
 }
 
 TEST_F(PipelineTest, CountsAlsoWhatCouldNotBeAnswered) {

@@ -150,6 +150,7 @@ Task<Result<void>> relay(Call& call, JsonReading& json, services::Generate& gene
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   if (asked->fields.large.empty()) body->drop_text();
   asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
   call.exchange.cancel_when_client_leaves();
 
   const auto created = std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch()).count();

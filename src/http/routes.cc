@@ -9,6 +9,7 @@
 #include "http/handlers/openai.h"
 #include "http/handlers/responses.h"
 #include "http/handlers/uploads.h"
+#include "http/openapi.h"
 
 namespace gbgreg::http {
 
@@ -67,6 +68,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/health/ready", [&health](Call& call) { return health.ready(call); }},
       {"GET", "/metrics", [&health](Call& call) { return health.metrics(call); }},
       {"GET", "/api/version", [&health](Call& call) { return health.version(call); }},
+      {"GET", "/openapi.json", [](Call& call) { return call.exchange.respond(200, kJson, openapi_json()); }},
   };
 }
 

@@ -62,6 +62,16 @@ struct Sampling {
 
 enum class Priority : std::uint8_t { interactive, batch };
 
+// Whoever takes turns with others in a queue: all requests of one caller share its turns. Zero is nobody in particular.
+enum class CallerId : std::uint64_t {};
+
+// Who asks. Found out only for a request that has to wait.
+class Caller {
+ public:
+  virtual ~Caller() = default;
+  virtual CallerId id() const = 0;
+};
+
 struct Request {
   std::string id;              // The request id of this exchange.
   std::string model = "auto";  // "auto", a role, or a concrete model name.
@@ -76,6 +86,7 @@ struct Request {
   std::optional<bool> think = {};     // Whether to think aloud first, for models that can; absent is the model's way.
   bool stop_sequence_wanted = false;  // The answer has to say which stop sequence ended it.
   Priority priority = Priority::interactive;
+  const Caller* caller = nullptr;       // Outlives the request; null is nobody in particular.
   std::optional<int> deadline_ms = {};  // From the arrival of the request; the gateway's own bound applies when absent.
   SteadyTime deadline = SteadyTime::max();  // The same as a point in time; set by the service that takes the request.
   // Options the client sent that only a reload of the model could honour (num_ctx, num_gpu …). They are not applied.

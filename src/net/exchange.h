@@ -32,7 +32,7 @@ class Exchange {
 
   virtual IoThread& io() = 0;
   virtual const RequestHead& head() const = 0;
-  // "127.0.0.1:50312" or "unix".
+  // "127.0.0.1:50312", or "unix:1000" with the user's id.
   virtual std::string_view peer() const = 0;
 
   // The next piece of the decoded body; empty at its end. The view holds until the next call. A waiting

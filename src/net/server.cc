@@ -48,6 +48,15 @@ std::string no_place_answer(std::string_view date) {
   return answer;
 }
 
+// As Exchange::peer() says it.
+std::string peer_name(Socket& socket, const Endpoint& peer) {
+  if (peer.protocol().family() != AF_UNIX) return endpoint_text(peer).substr(std::string_view("http://").size());
+  ucred peer_process{};
+  socklen_t size = sizeof(peer_process);
+  const bool is_known = getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer_process, &size) == 0;
+  return "unix:" + (is_known ? std::to_string(peer_process.uid) : std::string("unknown"));
+}
+
 }  // namespace
 
 // How many connections there are, over all lanes, against the most that there may be. Any thread.
@@ -259,7 +268,7 @@ class Server::Lane {
 
   void serve(Socket socket, const Endpoint& peer, Places::Place place, const Certificates* certificates) {
     set_no_delay(socket);
-    std::string peer_text = peer.protocol().family() == AF_UNIX ? "unix" : endpoint_text(peer).substr(7);
+    std::string peer_text = peer_name(socket, peer);
     std::unique_ptr<TlsStream> tls;
     if (certificates != nullptr) tls = certificates->accept_on(socket.native_handle(), io_.options());
     auto session = std::make_shared<Session>(io_, std::move(socket), std::move(peer_text), handler_, drain_);

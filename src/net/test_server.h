@@ -62,6 +62,10 @@ class TestHandler final : public Handler {
       co_return;
     }
     if (path == "/short_of_memory") fail_allocation_after(std::stoi(std::string(exchange.head().query)));
+    if (path == "/peer") {
+      (void)co_await exchange.respond(200, "text/plain", exchange.peer());
+      co_return;
+    }
     if (path == "/lost") co_await begin_what_cannot_begin();
     if (path == "/flood_and_wait") {
       exchange.cancel_when_client_leaves();

@@ -22,16 +22,18 @@ class UnixSocketTest : public testing::Test {
     asio::local::stream_protocol::acceptor gone(context_, asio::local::stream_protocol::endpoint(path_));
   }
 
-  bool answers() {
+  // Empty when nobody answers.
+  std::string answer_to(const std::string& path) {
     asio::local::stream_protocol::socket socket(context_);
     boost::system::error_code error;
     socket.connect(asio::local::stream_protocol::endpoint(path_), error);
-    if (error) return false;
-    asio::write(socket, asio::buffer(std::string_view("GET /echo HTTP/1.0\r\n\r\n")));
+    if (error) return {};
+    asio::write(socket, asio::buffer("GET " + path + " HTTP/1.0\r\n\r\n"));
     std::string answer;
     asio::read(socket, asio::dynamic_buffer(answer), error);
-    return answer.starts_with("HTTP/1.0 200");
+    return answer;
   }
+  bool answers() { return answer_to("/echo").starts_with("HTTP/1.0 200"); }
 
   const std::string path_ = testing::TempDir() + "gbgreg_server_test_" + std::to_string(getpid()) + ".sock";
   const Endpoint address_ = *parse_endpoint("unix:" + path_);
@@ -61,6 +63,13 @@ TEST_F(UnixSocketTest, IsTakenOverWhenItsGatewayIsGone) {
   ASSERT_TRUE(server.listen(address_));
   server.start();
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(answers()) << i;
+}
+
+TEST_F(UnixSocketTest, KnowsWhoseProgramItsClientIs) {
+  Server server(options_, handler_);
+  ASSERT_TRUE(server.listen(address_));
+  server.start();
+  EXPECT_TRUE(answer_to("/peer").ends_with("\r\n\r\nunix:" + std::to_string(getuid())));
 }
 
 TEST_F(UnixSocketTest, TakesNoOtherFileAway) {

@@ -150,7 +150,7 @@ Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, Stead
   const llm::BackendView& view = *std::ranges::find(*backends, decision->backend, &llm::BackendView::id);
   const bool was_ready = view.state == llm::BackendState::ready;
   const SteadyTime asked = clock_.steady();
-  auto lease = co_await fleet_.lease(decision->backend, request.priority, deadline, attempt);
+  auto lease = co_await fleet_.lease(decision->backend, request.priority, deadline, attempt, request.caller);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
 
   const SteadyTime leased = clock_.steady();

@@ -156,7 +156,8 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
     const fleet::Attempt which = attempts.begin();
     auto lease = which == fleet::Attempt::first ? fleet_.try_lease(chosen->notes.backend) : std::nullopt;
     if (!lease) {
-      auto waited = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, which);
+      auto waited =
+          co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, which, request.caller);
       if (!waited) co_return std::unexpected(std::move(waited.error()));
       lease.emplace(std::move(*waited));
     }
@@ -207,7 +208,8 @@ Task<Result<int>> Generate::count_tokens(net::IoThread& io, llm::Request request
   request.deadline = arrived + allowed_for(request);
   auto chosen = choose(request);
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
-  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline);
+  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, fleet::Attempt::first,
+                                     request.caller);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   co_return co_await lease->backend().count_tokens(io, request);
 }
@@ -218,7 +220,8 @@ Task<Result<llm::Answer>> Generate::load(llm::Request request) {
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
   llm::Answer answer;
   answer.notes = std::move(chosen->notes);
-  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed_for(request));
+  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed_for(request),
+                                     fleet::Attempt::first, request.caller);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   answer.load = clock_.steady() - arrived;
   answer.notes.total_ms = milliseconds(arrived, clock_.steady());

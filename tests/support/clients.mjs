@@ -4,7 +4,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import { kCache } from './gateway.mjs';
 
@@ -14,6 +14,15 @@ export const kClients = process.env.GBGREG_CLIENTS ?? path.join(kCache, 'clients
 
 // The module of that name. The clients are part of what is tested, so their absence is a failure and not a reason to skip.
 export function client(name) {
+  return requireClient()(name);
+}
+
+// The same for one that can only be imported.
+export function importClient(name) {
+  return import(pathToFileURL(requireClient().resolve(name)));
+}
+
+function requireClient() {
   assert.ok(fs.existsSync(kClients), `${kClients} is missing. Run ./test, which installs the clients first.`);
-  return createRequire(path.join(kClients, 'package.json'))(name);
+  return createRequire(path.join(kClients, 'package.json'));
 }

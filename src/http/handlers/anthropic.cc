@@ -14,6 +14,7 @@ Task<Result<void>> AnthropicHandlers::messages(Call& call) {
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   body->drop_text();
   asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
   call.exchange.cancel_when_client_leaves();
   anthropic::MessageWriter writer;
   const Delivery delivery = asked->stream ? Delivery::stream : Delivery::whole;
@@ -27,6 +28,7 @@ Task<Result<void>> AnthropicHandlers::count_tokens(Call& call) {
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   body->drop_text();
   asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
   call.exchange.cancel_when_client_leaves();
   auto counted = co_await generate_.count_tokens(call.exchange.io(), std::move(asked->request));
   if (!counted) co_return std::unexpected(std::move(counted.error()));

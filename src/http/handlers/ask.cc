@@ -21,6 +21,7 @@ Task<Result<void>> AskHandlers::generate(Call& call) {
   }
   body->drop_text();  // It may be megabytes of images, and the answer takes a while.
   asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
   if (asked->model_named) call.dialect = Dialect::ollama;
 
   call.exchange.cancel_when_client_leaves();
@@ -37,6 +38,7 @@ Task<Result<void>> AskHandlers::chat(Call& call) {
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   body->drop_text();
   asked->request.id = call.request_id;
+  asked->request.caller = &call.caller;
 
   call.exchange.cancel_when_client_leaves();
   if (asked->load_only) co_return co_await load(call, *asked, ollama::Form::chat);

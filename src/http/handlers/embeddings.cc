@@ -65,6 +65,7 @@ Task<Result<void>> EmbeddingHandlers::answer(Call& call, JsonBody& body, llm::Em
                                              protocols::EmbeddingsWriter& writer) {
   body.drop_text();
   request.id = call.request_id;
+  request.caller = &call.caller;
   call.exchange.cancel_when_client_leaves();
   llm::AnswerNotes chosen;
   auto made = co_await embed_.embed(call.exchange.io(), std::move(request), chosen);

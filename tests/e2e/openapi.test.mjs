@@ -1,0 +1,350 @@
+// The OpenAPI document is true: what the gateway answers is validated against it, for every operation, well and badly asked.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { importClient } from '../support/clients.mjs';
+import { kEmbedding, startReal, startScripted } from '../support/gateway.mjs';
+import { exchange, openStream, request } from '../support/http.mjs';
+import { contentType, fileBody, multipart } from '../support/multipart.mjs';
+import { Contract } from '../support/openapi.mjs';
+import { kCallsWeather, kPng, kWeatherSchema, kWeatherTool } from '../support/protocols.mjs';
+
+const kStranger = { origin: 'https://evil.example' };
+const kNoImage = Buffer.from('this is no image of any kind').toString('base64');
+
+// How each route that asks a model is asked the same things. `bad` are bodies that the document forbids, too.
+const kAskers = {
+  '/api/generate': {
+    ask: (prompt, more = {}) => ({ prompt, ...more }),
+    model: 'coordinator',
+    image: (data) => ({ images: [data] }),
+    tools: { tools: [kWeatherTool] },
+    good: [
+      { prompt: 'Hello' }, { prompt: 'Hello', stream: true }, { prompt: 'Hello', model: 'auto' }, { prompt: '', model: 'coordinator' },
+      { prompt: 'Hello', model: 'coordinator', stream: false, system: 'Be brief.', format: kWeatherSchema, keep_alive: '5m', priority: 'batch', deadline_ms: 60_000,
+        options: { temperature: 0, seed: -1, num_predict: 4, num_ctx: 512, stop: ['x'], top_k: null } },
+      { prompt: 'Hello [[thinking=hm text=well]]', model: 'coordinator', think: true }, { prompt: '', model: 'coordinator', stream: false },
+    ],
+    bad: [{ prompt: 5 }, { prompt: 'x', options: { temperature: 9 } }, { prompt: 'x', priority: 'soon' }, { prompt: 'x', raw: true }, { prompt: 'x', model: 'coordinator', format: 'xml' }],
+  },
+  '/api/chat': {
+    ask: (content, more = {}) => ({ messages: [{ role: 'user', content }], ...more }),
+    model: 'coordinator',
+    image: (data) => ({ messages: [{ role: 'user', content: 'Look', images: [data] }] }),
+    tools: { tools: [kWeatherTool] },
+    good: [
+      { messages: [{ role: 'user', content: 'Hello' }] }, { messages: [{ role: 'user', content: 'Hello' }], stream: false }, { messages: [], model: 'coordinator' },
+      { messages: [{ role: 'user', content: 'Hello [[thinking=hm text=well]]' }], think: 'high', stream: false },
+      { messages: [{ role: 'assistant', content: '', tool_calls: [{ function: { name: 'get_weather', arguments: { city: 'Oslo' } } }] }, { role: 'tool', content: 'cold', tool_name: 'get_weather' }] },
+    ],
+    bad: [{ messages: [{ content: 'x' }] }, { messages: 'x' }, { messages: [{ role: 'robot', content: 'x' }] }, { messages: [{ role: 'user', content: 'x' }], think: 'harder' }],
+  },
+  '/v1/chat/completions': {
+    ask: (content, more = {}) => ({ model: 'auto', messages: [{ role: 'user', content }], ...more }),
+    model: 'coordinator',
+    image: (data) => ({ messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: `data:image/png;base64,${data}` } }] }] }),
+    tools: { tools: [kWeatherTool], tool_choice: 'auto' },
+    good: [
+      { messages: [{ role: 'user', content: 'Hello' }] },
+      { messages: [{ role: 'developer', content: [{ type: 'text', text: 'Be brief.' }] }, { role: 'user', content: 'Hello' }], stream: true, stream_options: { include_usage: true } },
+      { messages: [{ role: 'user', content: 'Hello' }], logprobs: true, top_logprobs: 2, max_completion_tokens: 4, n: 1, stop: 'x', temperature: null, seed: 3, response_format: { type: 'text' } },
+      { messages: [{ role: 'user', content: 'Hello' }], logprobs: true, stream: true, max_tokens: 4 },
+      { messages: [{ role: 'user', content: 'Hello [[thinking=hm text=well]]' }] }, { messages: [{ role: 'user', content: 'Hello [[thinking=hm text=well]]' }], stream: true },
+    ],
+    bad: [{ messages: [] }, { messages: [{ role: 'user', content: 'x' }], n: 2 }, { messages: [{ role: 'user', content: 'x' }], temperature: 3 }, { messages: [{ role: 'user', content: 'x' }], functions: [] },
+      { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'http://evil.example/x.png' } }] }] }],
+  },
+  '/v1/completions': {
+    ask: (prompt, more = {}) => ({ model: 'auto', prompt, ...more }),
+    model: 'coordinator',
+    good: [{ prompt: 'Hello' }, { prompt: ['Hello'], stream: true, stream_options: { include_usage: true } }, { prompt: 'Hello', logprobs: 1, max_tokens: 3 }, { prompt: 'Hello', logprobs: 1, stream: true, max_tokens: 3 }],
+    bad: [{}, { prompt: ['a', 'b'] }, { prompt: 'x', echo: true }, { prompt: 'x', best_of: 3 }],
+  },
+  '/v1/messages': {
+    ask: (content, more = {}) => ({ model: 'auto', max_tokens: 16, messages: [{ role: 'user', content }], ...more }),
+    model: 'coordinator',
+    image: (data) => ({ max_tokens: 8, messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'base64', media_type: 'image/png', data } }] }] }),
+    tools: { tools: [{ name: 'get_weather', input_schema: kWeatherSchema }] },
+    good: [
+      { max_tokens: 4, messages: [{ role: 'user', content: 'Hello' }] }, { max_tokens: 4, messages: [{ role: 'user', content: [{ type: 'text', text: 'Hello' }] }], stream: true, system: [{ type: 'text', text: 'Be brief.' }] },
+      { max_tokens: 9, messages: [{ role: 'user', content: 'Hello [[text="one two"]]' }], stop_sequences: ['two'] },
+      { max_tokens: 9, messages: [{ role: 'user', content: 'Hello [[thinking=hm text=well]]' }], thinking: { type: 'enabled', budget_tokens: 1024 } },
+      { max_tokens: 9, messages: [{ role: 'user', content: 'Hello [[thinking=hm text=well]]' }], stream: true },
+    ],
+    bad: [{ messages: [{ role: 'user', content: 'x' }] }, { max_tokens: 0, messages: [{ role: 'user', content: 'x' }] }, { max_tokens: 4, messages: [] }, { max_tokens: 4, messages: [{ role: 'user', content: 'x' }], temperature: 1.5 },
+      { max_tokens: 4, messages: [{ role: 'user', content: 'x' }], thread: 'th_1' }],
+  },
+  '/v1/messages/count_tokens': {
+    ask: (content, more = {}) => ({ model: 'auto', messages: [{ role: 'user', content }], ...more }),
+    model: 'coordinator',
+    image: (data) => ({ messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'base64', media_type: 'image/png', data } }] }] }),
+    good: [{ messages: [{ role: 'user', content: 'Hello' }] }],
+    bad: [{ messages: [] }, { messages: [{ role: 'robot', content: 'x' }] }],
+    isCounted: true,  // The engine answers nothing to the prompt.
+  },
+};
+
+// Nothing of these can be brought about in a test: a fault of ours, a client that is slow for half a minute, a deadline in
+// a dialect that has no word for one, an upload that finds all places taken, a database that is away.
+const kNeverExercised = [
+  / (500|408)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent) 503$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/,
+];
+
+let document;
+let contract;
+let gateway;
+
+before(async () => {
+  gateway = await startScripted();
+  document = (await gateway.get('/openapi.json')).json();
+  contract = new Contract(document);
+});
+after(() => gateway?.dispose());
+
+// Asks, and holds the answer to what the document says.
+async function checked(method, target, { status, at = gateway, ...options } = {}) {
+  const answer = await request(at.port, method, target, options);
+  contract.check(method, target, answer);
+  if (status) assert.equal(answer.status, status, `${method} ${target}: ${answer.text.slice(0, 500)}`);
+  return answer;
+}
+const post = (target, body, status, more = {}) => checked('POST', target, { body, status, ...more });
+
+async function isTooLarge(target, headers = '') {
+  const answer = await exchange(gateway.port, `POST ${target} HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: 99999999999\r\n\r\n`);
+  contract.check('POST', target, answer);
+  assert.equal(answer.status, 413);
+}
+
+test('the document is OpenAPI 3.1, as somebody else reads it', async () => {
+  const { Validator } = await importClient('@seriousme/openapi-schema-validator');
+  const result = await new Validator().validate(structuredClone(document));
+  assert.ok(result.valid, JSON.stringify(result.errors, null, 1));
+  assert.equal(document.openapi, '3.1.0');
+  assert.equal(document.info.version, gateway.version);
+});
+
+test('a judge that finds nothing wrong would be none', async () => {
+  const strange = new Contract(structuredClone(document));
+  const health = await gateway.get('/health');
+  const wrong = (change) => ({ ...health, json: () => change(health.json()) });
+  strange.check('GET', '/health', health);
+  for (const change of [
+    (body) => ({ ...body, more: 1 }),
+    ({ version, ...body }) => body,
+    (body) => ({ ...body, status: 'well' }),
+    (body) => ({ ...body, models: { ...body.models, roles: body.models.roles.map((role) => ({ ...role, mood: 'good' })) } }),
+  ]) assert.throws(() => strange.check('GET', '/health', wrong(change)), /is not as/);
+  assert.throws(() => strange.check('GET', '/health', { ...health, status: 418 }), /is not described/);
+  for (const [target, asked, from, to] of [
+    ['/api/generate', { prompt: 'Hello', stream: true }, '"done":false', '"done":false,"more":1'],
+    ['/api/generate', { prompt: 'Hello', stream: true }, '"done":true', '"done":1'],
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: 'Hello' }], stream: true }, '"delta":{', '"delta":{"more":1,'],
+    ['/v1/messages', { messages: [{ role: 'user', content: 'Hello' }], max_tokens: 4, stream: true }, '"text_delta",', '"text_delta","more":1,'],
+    ['/v1/messages', { messages: [{ role: 'user', content: 'Hello' }], max_tokens: 4, stream: true }, 'event: ping', 'event: pong'],
+  ]) {
+    const stream = await gateway.request('POST', target, { body: asked });
+    strange.check('POST', target, stream);
+    assert.ok(stream.text.includes(from), stream.text);
+    assert.throws(() => strange.check('POST', target, { ...stream, text: stream.text.replace(from, to) }), /is not as|is its type/);
+  }
+  assert.throws(() => strange.check('GET', '/health', { ...health, headers: { ...health.headers, 'x-strange': '1' } }), /x-strange/);
+  assert.throws(() => strange.check('GET', '/health', { ...health, headers: { ...health.headers, 'x-request-id': undefined } }), /./);
+});
+
+for (const [target, asker] of Object.entries(kAskers)) {
+  describe(`POST ${target}`, () => {
+    test('well asked', async () => {
+      for (const body of asker.good) {
+        assert.ok(contract.takesRequest('POST', target, body), `the document forbids ${JSON.stringify(body)}`);
+        await post(target, body, 200);
+      }
+      if (asker.tools) {
+        for (const stream of [false, true]) await post(target, { ...asker.ask(kCallsWeather), model: asker.model, ...asker.tools, stream }, 200);
+      }
+      if (asker.image) await post(target, asker.image(kPng), 200);
+    });
+
+    test('badly asked', async () => {
+      for (const body of asker.bad) {
+        assert.ok(!contract.takesRequest('POST', target, body), `the document allows ${JSON.stringify(body)}`);
+        const answer = await post(target, body);
+        assert.ok(answer.status === 400 || answer.status === 422, `${JSON.stringify(body)}: ${answer.status}`);
+      }
+      await post(target, '{', 400);
+      await post(target, asker.ask('Hello', { model: 'unknown' }), 404);
+      if (asker.image) await post(target, asker.image(kNoImage), 422);
+      await post(target, asker.ask('Hello'), 403, { headers: kStranger });
+      await isTooLarge(target);
+    });
+
+    if (asker.isCounted) return;
+    test('of a worker that does badly', async () => {
+      await post(target, asker.ask('Hello [[status=500]]', { model: asker.model, stream: false }), 502);
+      const broken = await post(target, asker.ask('Hello [[tokens=5 close_after=2]]', { model: asker.model, stream: true }), 200);
+      assert.match(broken.text, /error/);
+    });
+  });
+}
+
+test('POST /api/route', async () => {
+  for (const body of [{ prompt: 'Write a sort in C++' }, { messages: [{ role: 'user', content: 'Hello' }] }, { prompt: 'Look', images: [kPng] }]) {
+    assert.ok(contract.takesRequest('POST', '/api/route', body));
+    await post('/api/route', body, 200);
+  }
+  for (const body of [{ prompt: 5 }, { messages: [] }]) {
+    assert.ok(!contract.takesRequest('POST', '/api/route', body));
+    await post('/api/route', body, 400);
+  }
+  await post('/api/route', { prompt: 'x', model: 'unknown' }, 404);
+  await post('/api/route', { prompt: 'x', images: [kNoImage] }, 422);
+  await post('/api/route', { prompt: 'x' }, 403, { headers: kStranger });
+  await isTooLarge('/api/route');
+});
+
+test('a deadline that passes', async () => {
+  for (const target of ['/api/generate', '/api/chat', '/v1/chat/completions', '/v1/completions']) {
+    const { ask, model } = kAskers[target];
+    await post(target, ask('Hello [[head_delay_ms=60000]]', { model, stream: false, deadline_ms: 100 }), 504);
+  }
+});
+
+test('workers that are busy', async () => {
+  const busy = await startScripted({ roles: { technical: null, documentation: null, vision: null, coordinator: { slots: 1 } }, limits: { queue_max: 0 } });
+  try {
+    const held = await openStream(busy.port, '/api/generate', { prompt: 'Hello [[tokens=2 stall_after=1 tag=held]]', model: 'coordinator' });
+    await busy.engineLog.waitFor('request_begin', { tag: 'held' });
+    for (const [target, { ask, model }] of Object.entries(kAskers)) await post(target, ask('Hello', { model }), 429, { at: busy });
+    held.cut();
+  } finally {
+    await busy.dispose();
+  }
+});
+
+test('workers that cannot be started', async () => {
+  const down = await startScripted({ engine: '/nonexistent/engine', ready: false });
+  try {
+    for (const [target, { ask, model }] of Object.entries(kAskers)) await post(target, ask('Hello', { model }), 503, { at: down });
+    await checked('GET', '/health', { at: down, status: 200 });
+    await checked('GET', '/health/ready', { at: down, status: 503 });
+  } finally {
+    await down.dispose();
+  }
+});
+
+test('models', async () => {
+  for (const target of ['/v1/models', '/v1/models/auto', '/v1/models/demo-technical', '/api/tags', '/api/ps']) {
+    await checked('GET', target, { status: 200 });
+    await checked('GET', target, { status: 403, headers: kStranger });
+  }
+  await checked('GET', '/v1/models/some/model:latest', { status: 404 });
+  await checked('GET', '/v1/models/%zz', { status: 400 });
+  for (const body of [{ model: 'demo-vision' }, { name: 'coordinator' }]) {
+    assert.ok(contract.takesRequest('POST', '/api/show', body));
+    await post('/api/show', body, 200);
+  }
+  assert.ok(!contract.takesRequest('POST', '/api/show', {}));
+  await post('/api/show', {}, 400);
+  await post('/api/show', { model: 'unknown' }, 404);
+  await post('/api/show', { model: 'coordinator' }, 403, { headers: kStranger });
+  await isTooLarge('/api/show');
+});
+
+test('uploads', async () => {
+  const form = { headers: contentType() };
+  const code = (await post('/api/upload/file', fileBody('int main() {}\n', 'hello.cc', [{ name: 'description', content: 'A program.' }]), 200, form)).json().upload;
+  const again = (await post('/api/upload/file', fileBody('int main() {}\n', 'again.cc'), 200, form)).json().upload;
+  assert.equal(again.duplicate_of, code.id);
+  const binary = (await post('/api/upload/file', fileBody(Buffer.from([0, 1, 2, 255]), 'x.bin'), 200, form)).json().upload;
+  await post('/api/upload/file', multipart([{ name: 'other', content: 'x' }]), 400, form);
+  await post('/api/upload/file', '{}', 415, { headers: { 'content-type': 'application/json' } });
+  await post('/api/upload/file', fileBody('x'), 403, { headers: { ...contentType(), ...kStranger } });
+  await isTooLarge('/api/upload/file', `Content-Type: ${contentType()['content-type']}\r\n`);
+
+  await checked('GET', '/api/uploads', { status: 200 });
+  assert.ok((await checked('GET', '/api/uploads?limit=1&kind=code&q=.cc', { status: 200 })).json().next_cursor);
+  await checked('GET', '/api/uploads?limit=0', { status: 400 });
+  await checked('GET', '/api/uploads', { status: 403, headers: kStranger });
+
+  const one = `/api/uploads/${code.id}`;
+  const none = '/api/uploads/01890000-0000-7000-8000-000000000000';
+  await checked('GET', one, { status: 200 });
+  const whole = await checked('GET', `${one}/content`, { status: 200 });
+  await checked('GET', `/api/uploads/${binary.id}/content`, { status: 200 });
+  await checked('GET', `${one}/content`, { status: 206, headers: { range: 'bytes=1-3' } });
+  await checked('GET', `${one}/content`, { status: 304, headers: { 'if-none-match': whole.headers.etag } });
+  await checked('GET', `${one}/content`, { status: 416, headers: { range: 'bytes=1000-' } });
+  for (const [method, suffix] of [['GET', ''], ['DELETE', ''], ['GET', '/content']]) {
+    await checked(method, none + suffix, { status: 404 });
+    await checked(method, `/api/uploads/%zz${suffix}`, { status: 400 });
+    await checked(method, one + suffix, { status: 403, headers: kStranger });
+  }
+  await checked('DELETE', one, { status: 200 });
+});
+
+test('embeddings', async () => {
+  const embedder = await startScripted({ roles: { embedding: kEmbedding } });
+  const at = { at: embedder };
+  const model = 'demo-embedding';
+  try {
+    await checked('GET', '/health', { status: 200, ...at });
+    await post('/api/show', { model }, 200, at);
+    for (const [target, key, good, bad] of [
+      ['/v1/embeddings', 'input', [{ input: 'x' }, { input: ['x', 'y'], encoding_format: 'base64' }, { input: [1, 2] }, { input: [[1], [2, 3]] }], [{ input: '' }, { input: [] }, { input: 'x', encoding_format: 'hex' }, {}]],
+      ['/api/embed', 'input', [{ input: 'x' }, { input: ['x', 'y'], truncate: false }, { input: '' }], [{ input: 5 }, { input: 'x', dimensions: 0 }]],
+      ['/api/embeddings', 'prompt', [{ prompt: 'x' }, { prompt: '' }], [{ prompt: ['x'] }]],
+    ]) {
+      for (const body of good) {
+        assert.ok(contract.takesRequest('POST', target, { model, ...body }), JSON.stringify(body));
+        await post(target, { model, ...body }, 200, at);
+      }
+      for (const body of bad) {
+        assert.ok(!contract.takesRequest('POST', target, { model, ...body }), `the document allows ${JSON.stringify(body)}`);
+        await post(target, { model, ...body }, 400, at);
+      }
+      await post(target, { model: 'unknown', [key]: 'x' }, 404, at);
+      await post(target, { model: 'coordinator', [key]: 'x' }, 400, at);
+      if (target !== '/v1/embeddings') await post(target, { model, [key]: '', keep_alive: 0 }, 422, at);
+      await post(target, { model, [key]: 'x' }, 403, { headers: kStranger, ...at });
+      await post(target, { model, [key]: '[[status=500]]' }, 502, at);
+      await post(target, { model, [key]: '[[head_delay_ms=60000]]', deadline_ms: 100 }, 504, at);
+      await isTooLarge(target);
+    }
+  } finally {
+    await embedder.dispose();
+  }
+});
+
+test('how it goes', async () => {
+  for (const target of ['/', '/health', '/health/live', '/health/ready', '/metrics', '/api/version', '/openapi.json']) {
+    await checked('GET', target, { status: 200 });
+    await checked('GET', target, { status: 403, headers: kStranger });
+  }
+});
+
+test('the real engine answers as the document says, too', async () => {
+  const real = await startReal();
+  try {
+    for (const [target, asker] of Object.entries(kAskers)) {
+      for (const body of asker.good) await post(target, { ...body, ...(asker.ask('x').max_tokens ? { max_tokens: 8 } : {}) }, 200, { at: real });
+      if (asker.tools) await post(target, { ...asker.ask('Hello'), ...asker.tools, max_tokens: 8, options: { num_predict: 8 } }, 200, { at: real });
+      if (asker.image) await post(target, { ...asker.image(kPng), options: { num_predict: 8 } }, 200, { at: real });
+    }
+    for (const target of ['/health', '/v1/models', '/api/tags', '/api/ps']) await checked('GET', target, { status: 200, at: real });
+    await post('/api/show', { model: 'vision' }, 200, { at: real });
+  } finally {
+    await real.dispose();
+  }
+});
+
+test('every operation was called, well and badly, and so was nearly every status', () => {
+  const { described, exercised, never } = contract.coverage();
+  console.log(`exercised: ${contract.operations.length} operations, ${exercised} of their ${described} answers; never: ${never.join(', ')}`);
+  for (const { id } of contract.operations) {
+    const statuses = [...contract.seen.keys()].filter((key) => key.startsWith(`${id} `)).map((key) => Number(key.split(' ')[1]));
+    assert.ok(statuses.some((status) => status < 300), `${id} was never asked well`);
+    assert.ok(statuses.some((status) => status >= 400 && status < 500), `${id} was never asked badly`);
+  }
+  assert.deepEqual(never.filter((key) => !kNeverExercised.some((pattern) => pattern.test(key))), []);
+  assert.deepEqual(kNeverExercised.filter((pattern) => !never.some((key) => pattern.test(key))), [], 'these are exercised by now');
+});
