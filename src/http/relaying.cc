@@ -154,8 +154,10 @@ Task<Result<void>> relay(Call& call, JsonReading& json, services::Generate& gene
   call.exchange.cancel_when_client_leaves();
 
   const auto created = std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch()).count();
-  const openai::RelayOptions options{
-      .include_usage = asked->include_usage, .is_chat = what == Relayed::chat, .created = created};
+  const openai::RelayOptions options{.include_usage = asked->include_usage,
+                                     .is_chat = what == Relayed::chat,
+                                     .logprobs = asked->logprobs,
+                                     .created = created};
   const auto answer = asked->stream ? relay_stream : relay_whole;
   co_return co_await answer(call, generate, *asked, what, options);
 }
