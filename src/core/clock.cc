@@ -30,12 +30,13 @@ std::optional<WallTime> parse_rfc3339(std::string_view text) {
     std::from_chars(text.data() + at, text.data() + at + digits, value);
     return value;
   };
-  using namespace std::chrono;
-  const year_month_day day{year{number(0, 4)}, month{static_cast<unsigned>(number(5, 2))},
-                           std::chrono::day{static_cast<unsigned>(number(8, 2))}};
+  namespace chrono = std::chrono;
+  const chrono::year_month_day day{chrono::year{number(0, 4)}, chrono::month{static_cast<unsigned>(number(5, 2))},
+                                   chrono::day{static_cast<unsigned>(number(8, 2))}};
   const int hour = number(11, 2), minute = number(14, 2), second = number(17, 2);
   if (!day.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
-  return sys_days{day} + hours{hour} + minutes{minute} + seconds{second} + milliseconds{number(20, 3)};
+  return chrono::sys_days{day} + chrono::hours{hour} + chrono::minutes{minute} + chrono::seconds{second} +
+         chrono::milliseconds{number(20, 3)};
 }
 
 }  // namespace gbgreg

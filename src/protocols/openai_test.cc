@@ -48,9 +48,13 @@ TEST(ParseChat, ALargePartIsSentFromTheClientsOwnBytesWhereverItStands) {
   const std::string text(5000, 'x');
   const std::string large = R"([{"role":"user","content":")" + text + R"("}])";
   const std::string tools = R"("tools":[{"type":"function","function":{"name":"look"}}])";
-  for (const std::string& body : {R"({"messages":)" + large + R"(,"top_p":0.5,"stream":true,)" + tools + "}",
-                                  R"({"stream":true,)" + tools + R"(,"top_p":0.5,"messages": )" + large + " }",
-                                  R"({"messages":)" + large + "}"}) {
+  const std::string messages = R"("messages": )" + large;
+  std::string first = "{" + messages;
+  first.append(R"(,"top_p":0.5,"stream":true,)").append(tools).append("}");
+  std::string last = R"({"stream":true,)" + tools;
+  last.append(R"(,"top_p":0.5,)").append(messages).append(" }");
+  const std::string alone = "{" + messages + "}";
+  for (const std::string& body : {first, last, alone}) {
     const auto got = parse(body);
     ASSERT_TRUE(got) << got.error().message;
     EXPECT_EQ(got->fields.large, large);
