@@ -410,7 +410,7 @@ TEST(ResponseWriter, TellsEachItemFromItsBeginningToItsEnd) {
 
 TEST(ResponseWriter, TheLastEventIsTheWholeAnswer) {
   for (const auto reason : {llm::StopReason::stop, llm::StopReason::length, llm::StopReason::tool_calls}) {
-    for (Echo echo : {Echo{}, Echo{.summary = "auto"}}) {
+    for (const Echo& echo : {Echo{}, Echo{.summary = "auto"}}) {
       const auto pieces = some_pieces();
       const auto events = events_in(streamed(pieces, reason, echo));
       EXPECT_EQ(events.back().data.at("response"), whole(pieces, reason, echo));

@@ -150,7 +150,10 @@ TEST_F(FileHandlersTest, FormsThatAreNotOneFileWithAPurposeAreRefused) {
 TEST_F(FileHandlersTest, ListsByPurposeInBothOrdersPageByPage) {
   std::vector<std::string> oldest_first;
   for (const char* purpose : {"batch", "vision", "batch"}) {
-    oldest_first.emplace_back(post(kFile + part("name=purpose", purpose) + kEnd).value().at("id").as_string());
+    std::string form = kFile;
+    form.append(part("name=purpose", purpose)).append(kEnd);
+    const auto made = post(std::move(form));
+    oldest_first.emplace_back(made.value().at("id").as_string());
   }
   const auto ids = [&](const std::string& query) {
     std::vector<std::string> found;
