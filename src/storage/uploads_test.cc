@@ -124,6 +124,7 @@ TEST_F(UploadStoreTest, PagesNewestFirstAndEachRowOnce) {
 
 TEST_F(UploadStoreTest, PagesOldestFirstToo) {
   std::vector<std::string> oldest_first;
+  oldest_first.reserve(5);
   for (int i = 0; i < 5; ++i) oldest_first.push_back(store_->insert(upload(i)).value().id);
   std::vector<std::string> seen;
   UploadQuery query{.limit = 2, .order = UploadOrder::oldest_first};
@@ -138,6 +139,7 @@ TEST_F(UploadStoreTest, PagesOldestFirstToo) {
 
 TEST_F(UploadStoreTest, APageMayFollowAnIdThatHasGoneMeanwhile) {
   std::vector<std::string> all;
+  all.reserve(4);
   for (int i = 0; i < 4; ++i) all.push_back(store_->insert(upload(i)).value().id);
   ASSERT_TRUE(store_->remove(all[2]));
   EXPECT_EQ(ids({.after = all[2]}), (std::vector{all[1], all[0]}));

@@ -27,7 +27,7 @@ async function startSecure(options) {
   gateway = await startScripted({
     listen: ['127.0.0.1:0', 'https://127.0.0.1:0'],
     flags: ['--tls-certificate', pair.certificate, '--tls-key', pair.key],
-    limits: { queue_max: 1000 },
+    limits: { queue_max: 1000, queue_wait_ms_max: 'off' },
     ...options,
   });
   port = portOf(gateway.addresses[1]);

@@ -16,6 +16,7 @@ namespace openai_responses = protocols::openai_responses;
 // An id that is none of ours is looked up all the same, and not found.
 std::vector<services::Attachment> attachments_of(std::vector<openai_responses::NamedFile> files) {
   std::vector<services::Attachment> attachments;
+  attachments.reserve(files.size());
   for (auto& file : files) {
     attachments.push_back({.upload_id = protocols::openai_files::upload_id(file.id).value_or(""),
                            .message = file.message,
