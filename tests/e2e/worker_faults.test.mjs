@@ -124,15 +124,18 @@ describe('a worker that hangs', () => {
     const hungPid = await gateway.worker('technical');
 
     const silent = ask('prefill_ms=2000 text=again tag=hung');
-    const running = stream('tokens=100000 delay_ms=5 tag=hung');
+    const running = await openRawStream(gateway, { prompt: 'Hello [[tokens=100000 delay_ms=5 tag=hung]]', model: 'technical' });
     await waitUntil('both are there', () => gateway.engineLog.find('request_begin', { tag: 'hung' }).length === 2);
+    // Before its first byte it would be tried again, and go on for minutes.
+    await waitUntil('it streams', () => running.bytes.includes('"done":false'));
     process.kill(hungPid, 'SIGSTOP');
 
     await waitUntil('/health says what is wrong', async () => /has not answered/.test((await gateway.role('technical')).detail), { deadlineMs: 30_000 });
     const answer = await silent;
     assert.equal(answer.status, 200, answer.text);
     assert.equal(answer.json().response, 'again');
-    assert.ok(parseLines((await running).text).at(-1).error);
+    assert.ok(parseLines((await running.readResponse()).text).at(-1).error);
+    running.cut();
     assert.ok(!isAlive(hungPid));
     assert.equal(await gateway.worker('documentation'), busyPid);
     busy.cut();
