@@ -62,6 +62,16 @@ function cpuTime(pids) {
   }
   return sum;
 }
+// Ticks in the program itself and in the kernel on its behalf, as the kernel's clock saw it.
+function ticks(pids) {
+  const sum = { user: 0, kernel: 0 };
+  for (const pid of pids) {
+    const fields = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+    sum.user += Number(fields[11]);
+    sum.kernel += Number(fields[12]);
+  }
+  return sum;
+}
 const residentMb = (pids) => pids.reduce((sum, pid) => sum + stage.residentMb(pid), 0);
 
 // ---- What is measured.
@@ -70,10 +80,14 @@ const load = (target, args) => JSON.parse(execFileSync(stage.program('bench_load
 
 function measured(target, args, per) {
   const before = cpuTime(target.pids());
+  const ticksBefore = ticks(target.pids());
   const figures = load(target, args);
   const cpu = cpuTime(target.pids()) - before;
+  const { user, kernel } = ticks(target.pids());
+  const inKernel = (kernel - ticksBefore.kernel) / Math.max(1, kernel - ticksBefore.kernel + user - ticksBefore.user);
   assert.equal(figures.wrong + figures.lost, 0, `${target.name}: ${JSON.stringify(figures)}`);
-  return { ...figures, cpu_us: cpu / 1000 / (figures.requests * per) };
+  const cpu_us = cpu / 1000 / (figures.requests * per);
+  return { ...figures, cpu_us, kernel_us: cpu_us * inKernel };
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -107,10 +121,12 @@ try {
     const count = requests(connections === 1 ? 10_000 : 40_000);
     const row = compare(targets, ['--connections', connections, '--requests', count]);
     report(`CPU a request, ${connections} connections`, targets, 'µs', row('cpu_us'));
+    report('… of which the kernel’s', targets, 'µs', row('kernel_us'));
   }
   if (!options.only) {
     const large = compare(targets, ['--connections', 16, '--requests', requests(8_000), '--prompt-bytes', 65536]);
     report('CPU a request, 64 KB prompts, 16 connections', targets, 'µs', large('cpu_us'));
+    report('… of which the kernel’s', targets, 'µs', large('kernel_us'));
     const open = compare(targets, ['--connections', 64, '--rate', 2000, '--seconds', Math.ceil(5 * kShare)]);
     report('latency at 2,000 requests a second, p50', targets, 'µs', open('p50_us'));
     report('latency at 2,000 requests a second, p99', targets, 'µs', open('p99_us'));
@@ -118,6 +134,7 @@ try {
       const tokens = 100;
       const row = compare(targets, ['--stream', '--connections', streams, '--requests', requests(streams * 6), '--tokens', tokens, '--pace-us', pace], { per: tokens });
       report(`CPU a token, ${streams} streams`, targets, 'µs', row('cpu_us'));
+      report('… of which the kernel’s', targets, 'µs', row('kernel_us'));
       report(`first byte, ${streams} streams, p50`, targets, 'µs', row('first_byte_p50_us'));
     }
     report('resident, after 500 streams', targets, 'MB', targets.map((target) => residentMb(target.pids())));

@@ -78,7 +78,7 @@ class IoThread {
  private:
   int index_;
   const Options& options_;
-  IoContext context_{1};
+  IoContext context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // No lock for what only this thread touches: its sockets.
   DeadlineWheel deadlines_{context_};
   BufferPool buffers_;
   IdleConnections idle_connections_;

@@ -245,18 +245,20 @@ void Session::cancel_when_client_leaves() {
 }
 
 void Session::watch() {
-  auto look = [self = shared_from_this(), watch = watches_ended_](const boost::system::error_code& error) {
-    if (!self->watching_ || self->watches_ended_ != watch) return;
+  auto look = [self = shared_from_this(), watch = watches_ended_](const boost::system::error_code& error,
+                                                                  std::size_t = 0) {
+    if (!self->watching_ || self->watches_ended_ != watch || !self->connection_.socket().is_open()) return;
     // The timer of a write cancels all that waits for the socket, this too, and the write may well go on.
-    const bool is_interrupted = error == asio::error::operation_aborted && self->connection_.socket().is_open();
-    if (is_interrupted) return self->watch();
-    if (error) return;
-    const Connection::Peer peer = self->connection_.look_at_peer();
+    if (error == asio::error::operation_aborted) return self->watch();
+    const Connection::Peer peer = error ? Connection::Peer::has_left : self->connection_.look_at_peer();
     if (peer == Connection::Peer::is_silent) return self->watch();
     self->watching_ = false;
     if (peer == Connection::Peer::has_left) self->cancel_.emit(asio::cancellation_type::terminal);
   };
-  connection_.socket().async_wait(Socket::wait_read, std::move(look));
+  // To wait for a byte asks the system to look anew (epoll_ctl), and to receive one waits for the news that come
+  // anyway. Under TLS it has to be a wait, since what comes may be no byte of the client's.
+  if (connection_.is_secure()) return connection_.socket().async_wait(Socket::wait_read, std::move(look));
+  connection_.socket().async_receive(asio::buffer(&peeked_, 1), asio::socket_base::message_peek, std::move(look));
 }
 
 void Session::stop_watching() {

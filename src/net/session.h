@@ -108,6 +108,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
 
   bool idle_ = false;
   bool watching_ = false;
+  char peeked_ = 0;
   std::uint64_t watches_ended_ = 0;  // A watch that hears of its end only after the next began knows it by this.
 };
 

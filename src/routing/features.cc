@@ -138,7 +138,7 @@ float code_likeness(std::string_view line) {
   return indent >= 2 && line.find_first_of("(=[") != std::string_view::npos ? 0.5F : 0.0F;
 }
 
-void read_lines(std::string_view text, Features& features) {
+void read_lines(std::string_view text, Reading reading, Features& features) {
   float likeness = 0;
   int lines = 0;
   int bullets = 0;
@@ -149,10 +149,11 @@ void read_lines(std::string_view text, Features& features) {
     const std::size_t first = line.find_first_not_of(" \t\r");
     if (first == std::string_view::npos) continue;
     ++lines;
-    likeness += code_likeness(line);
     const std::string_view rest = line.substr(first);
     const bool numbered = rest.size() > 2 && is_digit(rest[0]) && (rest[1] == '.' || rest[1] == ')');
     if (numbered || rest.starts_with("- ") || rest.starts_with("* ")) ++bullets;
+    if (reading == Reading::for_complexity) continue;
+    likeness += code_likeness(line);
     if (rest.starts_with("```")) add_hint(features, Sign::code_fence, 0.8F);
     if (kPrompts.begins(rest)) add_hint(features, Sign::shell, 0.7F);
     if (kCommands.begins(rest) && rest.find(" -") != std::string_view::npos) {
@@ -183,18 +184,26 @@ bool begins_sum(std::string_view text) {
   return !rest.empty() && is_digit(rest[0]);
 }
 
+void read_numbers(std::string_view text, Features& features) {
+  int numbers = 0;
+  char before = ' ';
+  for (const char c : text) {
+    if (is_digit(c) && !is_word(before) && before != '.') ++numbers;
+    before = c;
+  }
+  if (numbers >= 2) features[Sign::numbers] = std::min(1.0F, static_cast<float>(numbers) / 6);
+}
+
 // What stands around the signs that code is full of.
 void read_marks(std::string_view text, Features& features) {
   int backticks = 0;
   int identifiers = 0;
-  int numbers = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
     if (!is(kDigit | kUpper | kMark, c)) continue;
     const char before = at > 0 ? text[at - 1] : ' ';
     const char next = at + 1 < text.size() ? text[at + 1] : ' ';
     if (is_digit(c)) {
-      if (!is_word(before) && before != '.') ++numbers;
       if (begins_sum(text.substr(at))) add_hint(features, Sign::arithmetic, 0.7F);
       continue;
     }
@@ -253,7 +262,6 @@ void read_marks(std::string_view text, Features& features) {
   }
   if (backticks >= 2) features[Sign::code_inline] = std::min(1.0F, 0.55F + static_cast<float>(backticks) * 0.05F);
   if (identifiers > 0) features[Sign::identifier] = std::min(1.0F, static_cast<float>(identifiers) * 0.25F);
-  if (numbers >= 2) features[Sign::numbers] = std::min(1.0F, static_cast<float>(numbers) / 6);
 }
 
 // The words that programs print when something went wrong.
@@ -350,10 +358,13 @@ void read_whole(std::string_view text, Features& features) {
   }
 }
 
-void read_text(std::string_view text, Features& features) {
-  read_lines(text, features);
-  read_marks(text, features);
-  read_errors(text, features);
+void read_text(std::string_view text, Reading reading, Features& features) {
+  read_lines(text, reading, features);
+  read_numbers(text, features);
+  if (reading == Reading::whole) {
+    read_marks(text, features);
+    read_errors(text, features);
+  }
   read_whole(text, features);
   const std::string lower = folded(text);
   read_length_asked(lower, features);
@@ -380,14 +391,14 @@ bool is_about_code(const Features& features) {
 
 std::string_view sign_name(Sign sign) { return kSignNames[static_cast<std::size_t>(sign)]; }
 
-Features read_features(std::string_view prompt, int images) {
+Features read_features(std::string_view prompt, int images, Reading reading) {
   Features features;
   features.bytes = prompt.size();
   features.images = images;
   features.messages = 1;
   features.prompt_tokens = estimated_tokens(prompt);
   if (prompt.size() <= kHeadBytesRead + kTailBytesRead) {
-    read_text(prompt, features);
+    read_text(prompt, reading, features);
     return features;
   }
   std::string read;
@@ -395,14 +406,14 @@ Features read_features(std::string_view prompt, int images) {
   read.append(cut_utf8(prompt, kHeadBytesRead));
   read += '\n';
   read.append(tail_of(prompt, kTailBytesRead));
-  read_text(read, features);
+  read_text(read, reading, features);
   // What was not read is counted as being like what was.
   const double whole = static_cast<double>(prompt.size()) / static_cast<double>(read.size());
   features.words = static_cast<int>(std::min(features.words * whole, 1e9));
   return features;
 }
 
-Features read_features(const llm::Request& request) {
+Features read_features(const llm::Request& request, Reading reading) {
   const llm::Message* last = nullptr;
   int images = 0;
   int tokens = 0;
@@ -411,11 +422,13 @@ Features read_features(const llm::Request& request) {
     images += static_cast<int>(message.images.size());
     tokens += estimated_tokens(message.text);
   }
-  Features features = read_features(last != nullptr ? std::string_view(last->text) : std::string_view(), images);
+  Features features =
+      read_features(last != nullptr ? std::string_view(last->text) : std::string_view(), images, reading);
   features.messages = static_cast<int>(request.messages.size());
   features.prompt_tokens = tokens;
   features.answer_tokens_max = request.sampling.tokens_max;
 
+  if (reading == Reading::for_complexity) return features;
   // A short follow-up leans on what it follows; one message back, from either side, is enough to tell.
   constexpr std::size_t kContextBytesRead = 600;
   int seen = 0;
@@ -423,7 +436,7 @@ Features read_features(const llm::Request& request) {
     if (&*message == last || message->speaker == llm::Speaker::system) continue;
     ++seen;
     Features before;
-    read_text(cut_utf8(message->text, kContextBytesRead), before);
+    read_text(cut_utf8(message->text, kContextBytesRead), reading, before);
     if (is_about_code(before)) features[Sign::talk_of_code] = 1;
   }
   return features;

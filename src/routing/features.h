@@ -73,9 +73,13 @@ struct Features {
 inline constexpr std::size_t kHeadBytesRead = 1536;
 inline constexpr std::size_t kTailBytesRead = 512;
 
+// What it is read for: where a model was asked for by name only the complexity is still to be told, and the shapes of
+// code and what was said before, which it does not depend on, are passed over.
+enum class Reading : std::uint8_t { whole, for_complexity };
+
 // Looks at the last user message, a little at what came before it, and at the images.
-Features read_features(const llm::Request& request);
+Features read_features(const llm::Request& request, Reading reading = Reading::whole);
 // The same for a single prompt.
-Features read_features(std::string_view prompt, int images = 0);
+Features read_features(std::string_view prompt, int images = 0, Reading reading = Reading::whole);
 
 }  // namespace gbgreg::routing

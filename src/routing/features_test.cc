@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "routing/complexity.h"
+
 namespace gbgreg::routing {
 namespace {
 
@@ -151,6 +153,34 @@ TEST(SignName, EverySignHasANameOfItsOwn) {
     EXPECT_GT(name.size(), 3U);
     EXPECT_EQ(names.find("|" + name), std::string::npos) << name;
     names += name;
+  }
+}
+
+TEST(ReadFeatures, ForComplexityReadLessAndTellTheSame) {
+  const char* prompts[] = {
+      "",
+      "Hello!",
+      "Who wrote Faust?",
+      "Explain why the sky is blue, step by step, in 3000 words.",
+      "- take 3 apples\n- and 4.5 pears, 17 plums\n- how many are they?\n```c\nint main() { return x->y; }\n```",
+      "Traceback (most recent call last):\n  File \"a.py\", line 3\nTypeError: user_id is not defined",
+      "Summarise:\n\n\"It was the best of times, it was the worst of times, it was the age of wisdom\"",
+      "Напиши рассказ на 500 слов о программе `ls -la | grep x`.",
+      "写一篇500字的文章，比较两种方法。",
+      "$ systemctl status cron --no-pager /etc/cron.d 3 + 4",
+  };
+  for (const char* prompt : prompts) {
+    SCOPED_TRACE(prompt);
+    llm::Request request;
+    request.messages = {{.speaker = llm::Speaker::user, .text = "def f(): pass"},
+                        {.speaker = llm::Speaker::assistant, .text = "A function."},
+                        {.speaker = llm::Speaker::user, .text = prompt}};
+    const Features whole = read_features(request);
+    const Features less = read_features(request, Reading::for_complexity);
+    EXPECT_EQ(measure_complexity(less).score, measure_complexity(whole).score);
+    EXPECT_EQ(expected_answer_tokens(less, measure_complexity(less)),
+              expected_answer_tokens(whole, measure_complexity(whole)));
+    EXPECT_EQ(less.prompt_tokens, whole.prompt_tokens);
   }
 }
 

@@ -289,6 +289,8 @@ std::vector<llm::Signal> signals(const Features& features, std::string_view role
 
 }  // namespace
 
+bool is_asked_by_name(std::string_view asked) { return !asked.empty() && asked != "auto"; }
+
 bool is_asked_for(const llm::BackendView& backend, std::string_view asked) {
   return backend.role == asked || is_named(backend.model, asked);
 }
@@ -315,8 +317,8 @@ std::unexpected<Error> model_not_found(std::string_view asked, std::span<const l
 
 Result<llm::Decision> choose(const Features& features, std::string_view asked_model,
                              std::span<const llm::BackendView> backends, Detail detail) {
-  const bool was_asked = !asked_model.empty() && asked_model != "auto";
-  const Scores scores = score(features);
+  const bool was_asked = is_asked_by_name(asked_model);
+  const Scores scores = was_asked && detail == Detail::brief ? Scores{} : score(features);
   auto choice = was_asked             ? choose_asked(features, asked_model, backends)
                 : features.images > 0 ? choose_for_image(backends)
                                       : choose_for_text(scores, backends);

@@ -27,6 +27,9 @@ enum class Detail : std::uint8_t { brief, full };
 Result<llm::Decision> choose(const Features& features, std::string_view asked_model,
                              std::span<const llm::BackendView> backends, Detail detail = Detail::full);
 
+// Whether a model or a role is asked for, so that nothing is to be chosen.
+bool is_asked_by_name(std::string_view asked);
+
 // Whether a request that asks for `asked` means the model of this name: a name without a tag means `:latest`.
 bool is_named(std::string_view model, std::string_view asked);
 

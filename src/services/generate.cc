@@ -109,7 +109,10 @@ Result<llm::Decision> Generate::decide(const llm::Request& request) const {
 
 Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
   const auto backends = fleet_.snapshot();
-  auto decision = routing::choose(routing::read_features(request), request.model, *backends, routing::Detail::brief);
+  const auto reading =
+      routing::is_asked_by_name(request.model) ? routing::Reading::for_complexity : routing::Reading::whole;
+  auto decision =
+      routing::choose(routing::read_features(request, reading), request.model, *backends, routing::Detail::brief);
   if (!decision) return std::unexpected(std::move(decision.error()));
   Chosen chosen;
   chosen.notes = {.request_id = request.id,
