@@ -12,12 +12,15 @@
 #include <thread>
 
 #include "app/data_folder.h"
+#include "app/doctor.h"
 #include "app/listeners.h"
 #include "app/open_files.h"
 #include "backends/llama_backend.h"
 #include "fleet/fleet.h"
+#include "fleet/process.h"
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
+#include "http/handlers/doctor.h"
 #include "http/handlers/embeddings.h"
 #include "http/handlers/files.h"
 #include "http/handlers/health.h"
@@ -29,6 +32,7 @@
 #include "http/routes.h"
 #include "metrics/metrics.h"
 #include "net/server.h"
+#include "services/doctor.h"
 #include "services/embed.h"
 #include "services/generate.h"
 #include "services/health.h"
@@ -202,11 +206,14 @@ int serve(const config::Config& config, const std::string& version) {
   fleet::Fleet fleet(fleet_options, clock, make_llama);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
-  services::Health health(fleet, stores, clock, config.http.upload_bytes_max, version);
+  asio::thread_pool doctor_pool(1);
+  services::Doctor doctor(doctor_pool, fleet, doctor_options(config), fleet::own_environment());
+  services::Health health(fleet, stores, doctor, clock, config.http.upload_bytes_max, version);
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
   http::AskHandlers ask_handlers(generate, clock, json_reading);
+  http::DoctorHandlers doctor_handlers(doctor);
   http::EmbeddingHandlers embedding_handlers(embed, json_reading);
   http::ModelHandlers model_handlers(fleet, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
@@ -215,8 +222,8 @@ int serve(const config::Config& config, const std::string& version) {
   http::UploadHandlers upload_handlers(intake, config.http);
   http::FileHandlers file_handlers(intake, upload_handlers, config.http);
   http::Pipeline pipeline(
-      http::make_routes({anthropic_handlers, ask_handlers, embedding_handlers, file_handlers, health_handlers,
-                         model_handlers, openai_handlers, response_handlers, upload_handlers}),
+      http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers, file_handlers,
+                         health_handlers, model_handlers, openai_handlers, response_handlers, upload_handlers}),
       config.http, registry, clock);
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);
@@ -231,6 +238,7 @@ int serve(const config::Config& config, const std::string& version) {
   server.start();
   const CertificateWatch certificate_watch(main_context, certificates.get());
   Greeting greeting(main_context, fleet, std::move(*addresses));
+  DoctorRounds doctor_rounds(main_context, doctor);
   greeting.say_listening(version);
   service_manager.notify("READY=1");
   main_context.run();
@@ -242,6 +250,7 @@ int serve(const config::Config& config, const std::string& version) {
   alarm(kShutdownSecondsMax);
   server.stop();
   fleet.stop();
+  doctor_pool.join();
   storage_pool.join();
   spdlog::info("stopped");
   return 0;

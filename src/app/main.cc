@@ -2,21 +2,36 @@
 #include <iostream>
 
 #include "app/app.h"
+#include "app/doctor.h"
 #include "cli/cli.h"
 #include "config/config.h"
 #include "core/log.h"
+#include "gpu/driver_probe.h"
 
 int main(int argc, char** argv) {
   try {
     const auto parsed = gbgreg::cli::parse(argc, argv, GBGREG_VERSION);
-    if (!parsed.serve) {
+    using gbgreg::cli::Command;
+    if (parsed.command == Command::none) {
       (parsed.exit_status == 0 ? std::cout : std::cerr) << parsed.text;
       return parsed.exit_status;
+    }
+    if (parsed.command == Command::probe_driver) {
+      const gbgreg::gpu::DriverProbeOptions options{.root = parsed.doctor.root, .engine_folder = parsed.engine_folder};
+      gbgreg::gpu::probe_driver(options, [](std::string_view line) { std::cout << line << std::endl; });
+      return 0;
     }
     const auto config = gbgreg::config::load(parsed.flags, gbgreg::config::process_environment());
     if (!config) {
       std::cerr << "gbgreg: " << config.error().message << std::endl;
       return 2;
+    }
+    if (parsed.command == Command::doctor) {
+      gbgreg::set_up_log("off");  // What it has to say goes to standard output.
+      const auto& doctor = parsed.doctor;
+      return gbgreg::app::examine(
+          *config,
+          {.as_json = doctor.as_json, .report = doctor.report, .root = doctor.root, .version = GBGREG_VERSION});
     }
     gbgreg::set_up_log(config->log_level);
     return gbgreg::app::serve(*config, GBGREG_VERSION);

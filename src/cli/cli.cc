@@ -31,9 +31,30 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
   serve->add_flag("--insecure", parsed.flags.insecure,
                   "Listen on addresses that other machines reach, though whoever reaches them may do everything");
 
+  CLI::App* doctor = app.add_subcommand("doctor", "Say what keeps the models from running well, and how to mend it.");
+  doctor->footer(
+      "Asks the gateway that runs here, and looks at the machine itself where none runs. Ends with 0 when all is "
+      "well,\n"
+      "1 with warnings, 2 with errors.");
+  doctor->add_flag("--json", parsed.doctor.as_json, "As GET /api/doctor answers");
+  doctor->add_option("--report", parsed.doctor.report, "Write all that was read to this file, to attach to a question");
+  doctor->add_option("--config", parsed.flags.config, "YAML file with settings, as for serve");
+  doctor->add_option("--listen", parsed.flags.listen, "Where the gateway would listen [127.0.0.1:3333]");
+  doctor->add_option("--data", parsed.flags.data, "Folder for database and uploads");
+  doctor->add_option("--engine", parsed.flags.engine, "The llama-server program");
+  doctor->add_option("--models", parsed.flags.models, "Folder in which model files are looked for");
+  doctor->add_option("--root", parsed.doctor.root, "Read the machine's files under this folder, as tests do")
+      ->group("");
+
+  CLI::App* probe = app.add_subcommand("probe-driver", "Ask the GPU's driver (for gbgreg's own use).")->group("");
+  probe->add_option("--root", parsed.doctor.root);
+  probe->add_option("--engine-folder", parsed.engine_folder);
+
   try {
     app.parse(argc, argv);
-    parsed.serve = serve->parsed();
+    if (serve->parsed()) parsed.command = Command::serve;
+    if (doctor->parsed()) parsed.command = Command::doctor;
+    if (probe->parsed()) parsed.command = Command::probe_driver;
   } catch (const CLI::ParseError& stopped) {
     std::ostringstream out, err;
     parsed.exit_status = app.exit(stopped, out, err) == 0 ? 0 : 2;

@@ -1,17 +1,32 @@
 // The command line: words to a command. It runs nothing itself.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "config/config.h"
 
 namespace gbgreg::cli {
 
+enum class Command : std::uint8_t {
+  none,          // There is nothing to run.
+  serve,         // Run the gateway with `flags`.
+  doctor,        // Say what is wrong, with `flags` and `doctor`.
+  probe_driver,  // Ask the GPU's driver for another process of ours: gpu/driver_probe.h.
+};
+
 struct Parsed {
-  bool serve = false;  // Run the gateway with `flags`.
+  Command command = Command::none;
   config::Flags flags = {};
-  int exit_status = 0;    // When there is nothing to run: after --help, --version or a mistake, …
-  std::string text = {};  // … what to print, on standard error when exit_status is not 0.
+  struct {
+    bool as_json = false;
+    std::filesystem::path report = {};  // Where to write one; empty for none.
+    std::filesystem::path root = "/";   // Of the machine's files; for probe_driver too.
+  } doctor = {};
+  std::filesystem::path engine_folder = {};  // Of probe_driver.
+  int exit_status = 0;                       // When there is nothing to run: after --help, --version or a mistake, …
+  std::string text = {};                     // … what to print, on standard error when exit_status is not 0.
 };
 
 Parsed parse(int argc, const char* const* argv, const std::string& version);

@@ -15,7 +15,7 @@ Parsed parse_words(std::vector<const char*> words) {
 
 TEST(Parse, HandsTheFlagsOfServeOn) {
   const Parsed parsed = parse_words({"serve", "--listen", "127.0.0.1:0", "--data=/d"});
-  EXPECT_TRUE(parsed.serve);
+  EXPECT_EQ(parsed.command, Command::serve);
   EXPECT_EQ(parsed.flags.listen, "127.0.0.1:0");
   EXPECT_EQ(parsed.flags.data, "/d");
   EXPECT_EQ(parsed.flags.config, std::nullopt);
@@ -31,7 +31,7 @@ TEST(Parse, HelpAndVersionAreNotMistakes) {
 TEST(Parse, AMistakeSaysSoAndRunsNothing) {
   for (const auto& words : std::vector<std::vector<const char*>>{{}, {"dance"}, {"serve", "--port", "1"}}) {
     const Parsed parsed = parse_words(words);
-    EXPECT_FALSE(parsed.serve);
+    EXPECT_EQ(parsed.command, Command::none);
     EXPECT_EQ(parsed.exit_status, 2);
     EXPECT_FALSE(parsed.text.empty());
   }

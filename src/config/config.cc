@@ -175,6 +175,15 @@ std::optional<fleet::Pooling> read_pooling(const YAML::Node& map) {
   bad(node, "`pooling` must be mean, cls or last.");
 }
 
+gpu::DevicePolicy read_device(const YAML::Node& map) {
+  const YAML::Node node = map["device"];
+  if (!node) return gpu::DevicePolicy::prefer_gpu;
+  if (node.IsScalar() && node.Scalar() == "prefer_gpu") return gpu::DevicePolicy::prefer_gpu;
+  if (node.IsScalar() && node.Scalar() == "require_gpu") return gpu::DevicePolicy::require_gpu;
+  if (node.IsScalar() && node.Scalar() == "cpu") return gpu::DevicePolicy::cpu;
+  bad(node, "`device` must be prefer_gpu, require_gpu or cpu.");
+}
+
 // What makes a role one for embeddings.
 void read_embedder(const std::string& role, const YAML::Node& node, fleet::WorkerOptions& worker) {
   read_boolean(node, "embeddings", worker.embeds);
@@ -202,8 +211,8 @@ void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
-             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "embeddings", "pooling",
-              "dimensions_min"});
+             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "embeddings",
+              "pooling", "dimensions_min"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -214,6 +223,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   read_number(node, "slots", 1, 256, worker.slots);
   read_number(node, "threads", 0, 1024, worker.threads);
   read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
+  worker.device = read_device(node);
   read_embedder(role, node, worker);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
   check_name(node, "`model` of role `" + role + "`", worker.model);

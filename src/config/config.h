@@ -31,6 +31,7 @@
 //       slots: 4                    # answers at once
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
+//       device: prefer_gpu          # or require_gpu: rather no answer than one from the processor; or cpu
 //     embedding:
 //       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
 //       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong

@@ -66,7 +66,7 @@ hosts: [AI.example.org]
 origins: [https://app.example.org, "http://192.168.1.7:8080"]
 limits: { upload_bytes_max: 1000, queue_max: 3 }
 roles:
-  technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900 }
+  technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900, device: require_gpu }
   vision: { model: seer, file: /abs/seer.gguf, mmproj: eye.gguf }
 )");
   ASSERT_TRUE(config) << config.error().message;
@@ -82,6 +82,7 @@ roles:
   EXPECT_EQ(technical.context_tokens, 8192);
   EXPECT_EQ(technical.slots, 2);
   EXPECT_EQ(technical.objective_ms, 900);
+  EXPECT_EQ(technical.device, gpu::DevicePolicy::require_gpu);
   EXPECT_FALSE(technical.is_demo);
   EXPECT_EQ(config->fleet.workers[1].model_file, "/abs/seer.gguf");
   EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");

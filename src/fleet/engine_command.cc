@@ -88,6 +88,14 @@ int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts) {
   return std::max(1, std::min(worker.context_tokens, *facts.context_tokens - spare_tokens(worker, facts)));
 }
 
+std::vector<std::string> environment_for_engine(std::span<const std::string> parent_environment) {
+  std::vector<std::string> passed;
+  for (const std::string& variable : parent_environment) {
+    if (may_pass(variable)) passed.push_back(variable);
+  }
+  return passed;
+}
+
 Command engine_command(const std::filesystem::path& engine, const WorkerOptions& worker, const EngineLife& life,
                        std::span<const std::string> parent_environment) {
   const std::string batch = std::to_string(batch_for(worker, life.facts));
@@ -97,6 +105,8 @@ Command engine_command(const std::filesystem::path& engine, const WorkerOptions&
   if (!worker.projector_file.empty()) {
     arguments.insert(arguments.end(), {"--mmproj", worker.projector_file.string()});
   }
+  // Not even a module for GPUs is used then, nor a card's memory for what comes beside the layers.
+  if (worker.device == gpu::DevicePolicy::cpu) arguments.insert(arguments.end(), {"-dev", "none"});
   if (worker.embeds) {
     const std::string pooling(pooling_name(pooling_of(worker, life.facts)));
     arguments.insert(arguments.end(), {"--embeddings", "--pooling", pooling});
@@ -124,9 +134,7 @@ Command engine_command(const std::filesystem::path& engine, const WorkerOptions&
                        "--offline",
                    });
 
-  for (const std::string& variable : parent_environment) {
-    if (may_pass(variable)) command.environment.push_back(variable);
-  }
+  command.environment = environment_for_engine(parent_environment);
   // Child mode; the number itself is not used. The key is not an argument because arguments are visible to everybody.
   command.environment.push_back("LLAMA_SERVER_ROUTER_PORT=1");
   command.environment.push_back("LLAMA_API_KEY=" + life.key);

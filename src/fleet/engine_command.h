@@ -22,8 +22,10 @@ struct EngineLife {
 // How many tokens of one text a model that embeds takes: what is configured, but no more than it was trained for.
 int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts);
 
-// `parent_environment` is the gateway's own ("NAME=value"): only names that a GPU driver or the C library need pass, so
-// neither its secrets nor LLAMA_ARG_… settings of the owner's shell reach the engine.
+// What a worker gets of the gateway's own environment ("NAME=value"): only names that a GPU driver or the C library
+// need pass, so neither its secrets nor LLAMA_ARG_… settings of the owner's shell reach the engine.
+std::vector<std::string> environment_for_engine(std::span<const std::string> parent_environment);
+
 Command engine_command(const std::filesystem::path& engine, const WorkerOptions& worker, const EngineLife& life,
                        std::span<const std::string> parent_environment);
 

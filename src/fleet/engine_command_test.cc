@@ -40,6 +40,16 @@ TEST(EngineCommand, KeepsTheKeyOutOfTheArguments) {
   EXPECT_THAT(command.environment, IsSupersetOf({"LLAMA_API_KEY=sesame", "LLAMA_SERVER_ROUTER_PORT=1"}));
 }
 
+TEST(EngineCommand, LetsNoDeviceBeUsedByARoleOfTheProcessor) {
+  WorkerOptions worker = kText;
+  for (const auto device : {gpu::DevicePolicy::prefer_gpu, gpu::DevicePolicy::require_gpu}) {
+    worker.device = device;
+    EXPECT_THAT(engine_command("/opt/llama-server", worker, kLife, {}).arguments, Not(Contains("-dev")));
+  }
+  worker.device = gpu::DevicePolicy::cpu;
+  EXPECT_THAT(engine_command("/opt/llama-server", worker, kLife, {}).arguments, IsSupersetOf({"-dev", "none"}));
+}
+
 TEST(EngineCommand, GivesAnImageRoomInOneBatch) {
   WorkerOptions vision = kText;
   vision.projector_file = "/models/projector.gguf";

@@ -286,6 +286,7 @@ llm::Placement EngineLog::placement() const {
   if (!offloadable_ && layers_) placement.total_layers = *layers_ + 1;
 
   const bool projector_on_host = !projector_device_ || is_host_memory(*projector_device_);
+  if (projector_device_) placement.projector = projector_on_host ? "CPU" : printable(*projector_device_);
   for (const std::string& device : weights_.devices) placement.devices.push_back(printable(device));
   if (!projector_on_host && std::ranges::find(weights_.devices, *projector_device_) == weights_.devices.end()) {
     placement.devices.push_back(printable(*projector_device_));

@@ -54,7 +54,7 @@ TEST(EngineLog, FollowsARecordedLoadOnTheCpu) {
   }
   EXPECT_EQ(progress, (std::vector<double>{0, 0.5, 1}));
   EXPECT_TRUE(is_ready);
-  EXPECT_EQ(log.placement(), (llm::Placement{.device = "CPU", .gpu_layers = 0, .total_layers = 3}));
+  EXPECT_EQ(log.placement(), (llm::Placement{.device = "CPU", .gpu_layers = 0, .total_layers = 3, .projector = "CPU"}));
   ASSERT_EQ(log.lines().size(), 11U);
   EXPECT_EQ(log.lines()[2].text, "srv    load_model: loading model 'demo-vision.gguf'");
   EXPECT_EQ(log.lines().back().level, LogLevel::warning);

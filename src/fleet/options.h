@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "gpu/device_policy.h"
+
 namespace gbgreg::fleet {
 
 // How the vectors of a text's tokens become one.
@@ -27,6 +29,7 @@ struct WorkerOptions {
   int threads = 0;        // 0: half of the cores, at least one.
   int batch_tokens = 64;  // Small on the CPU, so that a client that leaves during the prompt frees its slot soon.
   int objective_ms = 5000;
+  gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
 };
 
 struct Options {

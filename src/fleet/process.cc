@@ -414,6 +414,14 @@ void ChildProcess::Impl::close_descriptors() {
   for (Descriptor* descriptor : {&process_, &output_, &errors_}) descriptor->close(ignored);
 }
 
+std::vector<std::string> own_environment() {
+  std::vector<std::string> variables;
+  for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
+    variables.emplace_back(*variable);
+  }
+  return variables;
+}
+
 Result<std::unique_ptr<ChildProcess>> ChildProcess::start(IoContext& io, const Command& command, OnLine on_line,
                                                           OnEnd on_end) {
   auto impl = std::make_shared<Impl>(io, std::move(on_line), std::move(on_end));

@@ -35,6 +35,9 @@ struct Command {
   std::uint64_t open_files_max = 0;           // Its soft limit of them; 0 is the gateway's own.
 };
 
+// The gateway's own environment, "NAME=value" each.
+std::vector<std::string> own_environment();
+
 // How a child ended.
 struct ProcessEnd {
   int exit_status = 0;    // When it left by itself.

@@ -103,12 +103,27 @@ Actions Scheduler::process_ready(SteadyTime now) {
   return actions;
 }
 
+Actions Scheduler::process_unfit(SteadyTime now, std::string why) {
+  Actions actions;
+  if (phase_ != Phase::loading || killed_) return actions;
+  unfit_ = failed_ = true;
+  trouble_ = why;
+  kill_once(now, actions, std::move(why));
+  refuse_all(now, actions);
+  return actions;
+}
+
 Actions Scheduler::process_ended(SteadyTime now, std::string_view how, std::string_view last_words) {
   Actions actions;
   forget_life();
   if (stuck_) stuck_ = failed_ = false;
   if (phase_ == Phase::draining || closed_) {
     phase_ = Phase::stopped;
+    return actions;
+  }
+  if (unfit_) {
+    failed_ = true;
+    begin_life_after(now, options_.restart_delay_max, actions);
     return actions;
   }
   const bool was_ready = phase_ == Phase::ready;
@@ -302,7 +317,7 @@ void Scheduler::begin_life(Actions& actions) {
   phase_ = Phase::starting;
   ++generation_;
   forget_life();
-  killed_ = false;
+  unfit_ = killed_ = false;
   killed_why_.clear();
   progress_.reset();
   actions.push_back(StartProcess{});
@@ -442,9 +457,10 @@ Error Scheduler::unavailable(SteadyTime now) const {
     error.retry_after_seconds = 1;
     return error;
   }
-  error.message = stuck_ ? "The model " + options_.model +
-                               " hangs and its process does not end; GET /health says more. Try another model."
-                         : "The model " + options_.model + " cannot be started at present; GET /health says why.";
+  error.message = unfit_   ? trouble_
+                  : stuck_ ? "The model " + options_.model +
+                                 " hangs and its process does not end; GET /health says more. Try another model."
+                           : "The model " + options_.model + " cannot be started at present; GET /health says why.";
   error.detail = trouble_;
   const auto wait = phase_ == Phase::delayed ? milliseconds_between(now, start_at_) : 0;
   error.retry_after_seconds = stuck_ ? kRetryAfterSecondsMax : retry_after_seconds(std::chrono::milliseconds{wait});

@@ -84,6 +84,10 @@ class Scheduler {
   Actions process_not_started(SteadyTime now, std::string why);
   void process_loads(SteadyTime now, std::optional<double> progress);
   Actions process_ready(SteadyTime now);
+  // It is ready and may not be used: it is not where its role wants it. It is ended, the worker is failed, and another
+  // try follows after the longest delay, for loading takes long and a card seldom comes back by itself. `why` is a
+  // sentence.
+  Actions process_unfit(SteadyTime now, std::string why);
   // `how` is ProcessEnd::sentence(), `last_words` are the engine's own, or empty.
   Actions process_ended(SteadyTime now, std::string_view how, std::string_view last_words);
 
@@ -151,6 +155,7 @@ class Scheduler {
   bool closed_ = false;     // stop() was called.
   bool failed_ = false;     // Requests are told so at once, whatever the phase.
   bool not_begun_ = false;  // …because its files were missing, which the next start may find mended.
+  bool unfit_ = false;      // …because this life's process may not be used.
   bool killed_ = false;     // In this life, by us …
   bool stuck_ = false;      // … and it did not end: failed, until it does.
   std::string killed_why_;  // "did not become ready within 120 s"

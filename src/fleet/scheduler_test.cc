@@ -90,6 +90,27 @@ TEST_F(SchedulerTest, GoesFromStoppedToReadyAndBack) {
   EXPECT_EQ(scheduler_.state(), BackendState::stopped);
 }
 
+TEST_F(SchedulerTest, OneThatMayNotBeUsedIsFailedAndTriedAgainAfterTheLongestDelay) {
+  scheduler_.start(now_);
+  scheduler_.process_started(now_);
+  ask(1);
+  EXPECT_THAT(words(scheduler_.process_unfit(now_, "It runs on the processor.")), ElementsAre("kill", "refuse 1 unavailable"));
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_EQ(scheduler_.detail(), "It runs on the processor.");
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), IsEmpty());
+  EXPECT_THAT(words(crash()), IsEmpty());
+  EXPECT_EQ(scheduler_.detail(), "It runs on the processor.");
+  const auto longest = options().restart_delay_max;
+  EXPECT_THAT(words(pass(longest - milliseconds(1))), IsEmpty());
+  EXPECT_THAT(words(pass(milliseconds(1))), ElementsAre("start"));
+  scheduler_.process_started(now_);
+  EXPECT_EQ(scheduler_.state(), BackendState::failed) << "while it is not known whether this one may be used";
+  EXPECT_THAT(words(ask(2)), ElementsAre("refuse 2 unavailable"));
+  scheduler_.process_ready(now_);
+  EXPECT_EQ(scheduler_.state(), BackendState::ready);
+  EXPECT_EQ(scheduler_.detail(), "");
+}
+
 TEST_F(SchedulerTest, StartsAStoppedWorkerForTheFirstRequest) {
   EXPECT_THAT(words(ask(1)), ElementsAre("start"));
   scheduler_.process_started(now_);

@@ -32,14 +32,6 @@ SchedulerOptions scheduler_options(const Options& fleet, const WorkerOptions& wo
           .checks_missed_max = fleet.checks_missed_max};
 }
 
-std::vector<std::string> own_environment() {
-  std::vector<std::string> variables;
-  for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
-    variables.emplace_back(*variable);
-  }
-  return variables;
-}
-
 bool is_file(const std::filesystem::path& path) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(path, ignored);
@@ -253,8 +245,25 @@ void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
   } else {
     spdlog::info("worker {}: ready after {} ms on {}", id_, milliseconds_between(started_at_, now()),
                  log_.placement().device);
-    act(scheduler_.process_ready(now()));
+    auto fit = check_placement();
+    if (fit) return act(scheduler_.process_ready(now()));
+    spdlog::error("worker {}: {}", id_, fit.error().message);
+    act(scheduler_.process_unfit(now(), std::move(fit.error().message)));
   }
+}
+
+// By the engine's own word, all of it on a card. Silence is no proof.
+Result<void> Worker::check_placement() const {
+  if (options_.device != gpu::DevicePolicy::require_gpu) return {};
+  const llm::Placement placement = log_.placement();
+  const bool is_on_card = placement.device != "CPU" && placement.device != "mixed" && placement.device != "unknown";
+  if (is_on_card) return {};
+  const std::string where = placement.device == "CPU"     ? "put it on the processor"
+                            : placement.device == "mixed" ? "put only a part of it on a card"
+                                                          : "does not say where it is";
+  return fail(Kind::unavailable, "gpu_required",
+              "The role " + options_.role + " requires a GPU for " + options_.model + ", and the engine " + where +
+                  ": gbgreg doctor names the cause. To let it answer all the same, set device: prefer_gpu.");
 }
 
 void Worker::end_life(const ProcessEnd& end) {

@@ -91,6 +91,7 @@ class Worker {
   void end_life(const ProcessEnd& end);
   Task<void> check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
   Result<void> check_files() const;
+  Result<void> check_placement() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);
   void describe_embedder(llm::BackendView& view) const;

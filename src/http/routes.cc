@@ -2,6 +2,7 @@
 
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
+#include "http/handlers/doctor.h"
 #include "http/handlers/embeddings.h"
 #include "http/handlers/files.h"
 #include "http/handlers/health.h"
@@ -16,6 +17,7 @@ namespace gbgreg::http {
 std::vector<Route> make_routes(const Handlers& handlers) {
   AnthropicHandlers& anthropic = handlers.anthropic;
   AskHandlers& ask = handlers.ask;
+  DoctorHandlers& doctor = handlers.doctor;
   EmbeddingHandlers& embeddings = handlers.embeddings;
   FileHandlers& files = handlers.files;
   HealthHandlers& health = handlers.health;
@@ -66,6 +68,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/health", [&health](Call& call) { return health.health(call); }},
       {"GET", "/health/live", [&health](Call& call) { return health.live(call); }},
       {"GET", "/health/ready", [&health](Call& call) { return health.ready(call); }},
+      {"GET", "/api/doctor", [&doctor](Call& call) { return doctor.examine(call); }},
       {"GET", "/metrics", [&health](Call& call) { return health.metrics(call); }},
       {"GET", "/api/version", [&health](Call& call) { return health.version(call); }},
       {"GET", "/openapi.json", [](Call& call) { return call.exchange.respond(200, kJson, openapi_json()); }},

@@ -12,6 +12,7 @@ namespace gbgreg::http {
 
 class AnthropicHandlers;
 class AskHandlers;
+class DoctorHandlers;
 class EmbeddingHandlers;
 class FileHandlers;
 class HealthHandlers;
@@ -32,6 +33,7 @@ struct Route {
 struct Handlers {
   AnthropicHandlers& anthropic;
   AskHandlers& ask;
+  DoctorHandlers& doctor;
   EmbeddingHandlers& embeddings;
   FileHandlers& files;
   HealthHandlers& health;

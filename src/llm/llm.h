@@ -149,6 +149,7 @@ struct Placement {
       {};  // What holds some of it by the engine's word, without the CPU: also of "mixed".
   std::optional<int> gpu_layers = {};
   std::optional<int> total_layers = {};
+  std::optional<std::string> projector = {};  // What holds the part that sees: "CPU", "CUDA0"; absent when not known.
 
   bool operator==(const Placement&) const = default;
 };

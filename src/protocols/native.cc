@@ -42,6 +42,26 @@ void write_backend_health(JsonWriter& json, const llm::BackendView& backend) {
   json.close_object();
 }
 
+// Without what was read to find it, which names files of this machine, unless it is asked for.
+enum class Evidence : std::uint8_t { left_out, told };
+void write_findings(JsonWriter& json, std::span<const gpu::Finding> findings, Evidence evidence) {
+  json.open_array();
+  for (const gpu::Finding& finding : findings) {
+    json.open_object();
+    json.key("code").text(finding.code);
+    json.key("severity").text(gpu::severity_name(finding.severity));
+    json.key("message").text(finding.message);
+    if (evidence == Evidence::told) {
+      json.key("evidence").open_array();
+      for (const std::string& line : finding.evidence) json.text(line);
+      json.close_array();
+    }
+    json.key("fix").text(finding.fix);
+    json.close_object();
+  }
+  json.close_array();
+}
+
 void write_gpu(JsonWriter& json, const HealthReport& report) {
   json.open_object();
   json.key("status").text(report.gpu.status);
@@ -55,16 +75,8 @@ void write_gpu(JsonWriter& json, const HealthReport& report) {
     json.close_object();
   }
   json.close_array();
-  json.key("findings").open_array();
-  for (const auto& finding : report.gpu.findings) {
-    json.open_object();
-    json.key("code").text(finding.code);
-    json.key("severity").text(finding.severity);
-    json.key("message").text(finding.message);
-    json.key("fix").text(finding.fix);
-    json.close_object();
-  }
-  json.close_array();
+  json.key("findings");
+  write_findings(json, report.gpu.findings, Evidence::left_out);
   json.close_object();
 }
 
@@ -185,6 +197,30 @@ std::string write_health(const HealthReport& report) {
   json.close_object();
   json.key("gpu");
   write_gpu(json, report);
+  json.close_object();
+  return out;
+}
+
+std::string write_doctor(const DoctorReport& report) {
+  std::string out;
+  JsonWriter json(out);
+  json.open_object();
+  json.key("status").text(report.status);
+  json.key("summary").text(report.summary);
+  json.key("findings");
+  write_findings(json, report.findings, Evidence::told);
+  json.key("devices").open_array();
+  for (const gpu::NvmlDevice& device : report.devices) {
+    json.open_object();
+    json.key("id").text(device.uuid);
+    json.key("name").text(device.name);
+    json.key("memory_total_bytes").number(static_cast<std::int64_t>(device.memory_bytes));
+    json.key("memory_used_bytes").number(static_cast<std::int64_t>(device.memory_used_bytes));
+    json.key("utilisation_percent").number_or_null(device.utilisation_percent);
+    json.close_object();
+  }
+  json.close_array();
+  json.key("duration_ms").rounded(report.duration_ms);
   json.close_object();
   return out;
 }

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/core.h"
+#include "gpu/facts.h"
+#include "gpu/finding.h"
 #include "llm/decision.h"
 #include "llm/llm.h"
 #include "protocols/json_writer.h"
@@ -34,13 +36,6 @@ struct GpuDevice {
   std::optional<std::int64_t> memory_free_bytes = {};
 };
 
-struct GpuFinding {
-  std::string code;
-  std::string severity;  // "info", "warning", "error"
-  std::string message;
-  std::string fix;
-};
-
 struct HealthReport {
   std::string status = "healthy";  // "healthy", "degraded", "unhealthy"
   std::string version;
@@ -57,7 +52,7 @@ struct HealthReport {
   struct {
     std::string status = "absent";  // "ok", "absent", "fault"
     std::vector<GpuDevice> devices = {};
-    std::vector<GpuFinding> findings = {};
+    std::vector<gpu::Finding> findings = {};
   } gpu = {};
 };
 
@@ -67,6 +62,17 @@ bool is_operational(const llm::BackendView& backend);
 // The body of GET /health. What was not measured is null, but for `objective_met`: no answer, no objective missed.
 // The contract has no word for `draining`; it is "stopped", which it is about to be.
 std::string write_health(const HealthReport& report);
+
+struct DoctorReport {
+  std::string_view status;  // "ok", "warning", "error"
+  std::string_view summary;
+  std::span<const gpu::Finding> findings = {};
+  std::span<const gpu::NvmlDevice> devices = {};
+  double duration_ms = 0;
+};
+
+// The body of GET /api/doctor, which `gbgreg doctor --json` prints too.
+std::string write_doctor(const DoctorReport& report);
 
 // {"version":"…"}
 std::string write_version(std::string_view version);

@@ -134,7 +134,7 @@ TEST(WriteHealth, HasTheShapeOfTheContract) {
   report.storage.free_bytes = 1000;
   report.gpu.status = "fault";
   report.gpu.devices.push_back({.id = "CUDA0", .name = "A card", .memory_total_bytes = 16});
-  report.gpu.findings.push_back({.code = "c", .severity = "error", .message = "m", .fix = "f"});
+  report.gpu.findings.push_back({.code = "c", .severity = gpu::Severity::error, .message = "m", .fix = "f"});
   EXPECT_EQ(
       write_health(report),
       R"({"status":"degraded","version":"0.1.0","uptime_seconds":12,"models":{"operational":1,"total":2,"roles":[)"

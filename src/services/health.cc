@@ -31,15 +31,16 @@ std::string overall_status(const protocols::native::HealthReport& report) {
   const auto is_loading = [](const llm::BackendView& view) { return view.state == llm::BackendState::loading; };
   if (operational == 0) return std::ranges::any_of(report.backends, is_loading) ? "degraded" : "unhealthy";
   const bool all = operational == std::ssize(report.backends);
-  return all && stores ? "healthy" : "degraded";
+  return all && stores && report.gpu.status != "fault" ? "healthy" : "degraded";
 }
 
 }  // namespace
 
-Health::Health(fleet::Fleet& fleet, StoresWatch& stores, const Clock& clock, std::uint64_t upload_bytes_max,
-               std::string version)
+Health::Health(fleet::Fleet& fleet, StoresWatch& stores, const Doctor& doctor, const Clock& clock,
+               std::uint64_t upload_bytes_max, std::string version)
     : fleet_(fleet),
       stores_(stores),
+      doctor_(doctor),
       clock_(clock),
       upload_bytes_max_(upload_bytes_max),
       version_(std::move(version)),
@@ -52,10 +53,29 @@ Task<protocols::native::HealthReport> Health::report() {
   report.backends = fleet_.views();
 
   add_stores(report, co_await stores_.report(), upload_bytes_max_);
-  report.gpu.devices = devices_in_use(report.backends);
-  report.gpu.status = report.gpu.devices.empty() ? "absent" : "ok";
+  add_gpu(report, doctor_.latest().get());
   report.status = overall_status(report);
   co_return report;
+}
+
+void add_gpu(protocols::native::HealthReport& report, const Diagnosis* diagnosis) {
+  report.gpu.devices = devices_in_use(report.backends);
+  const bool has_card = diagnosis != nullptr && !diagnosis->devices.empty();
+  report.gpu.status = report.gpu.devices.empty() && !has_card ? "absent" : "ok";
+  if (diagnosis == nullptr) return;
+  report.gpu.findings = diagnosis->gpu_findings;
+  const auto is_fault = [](const gpu::Finding& finding) { return finding.severity == gpu::Severity::error; };
+  if (std::ranges::any_of(report.gpu.findings, is_fault)) report.gpu.status = "fault";
+  // With several cards the engine's numbers need not be those of the driver's list.
+  if (diagnosis->devices.size() != 1) return;
+  const gpu::NvmlDevice& card = diagnosis->devices.front();
+  if (report.gpu.devices.empty()) report.gpu.devices.push_back({.id = card.uuid, .name = card.name});
+  if (report.gpu.devices.size() != 1) return;
+  auto& device = report.gpu.devices.front();
+  device.name = card.name;
+  device.memory_total_bytes = static_cast<std::int64_t>(card.memory_bytes);
+  device.memory_free_bytes =
+      static_cast<std::int64_t>(card.memory_bytes - std::min(card.memory_bytes, card.memory_used_bytes));
 }
 
 std::vector<protocols::native::GpuDevice> devices_in_use(const std::vector<llm::BackendView>& backends) {

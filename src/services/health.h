@@ -7,6 +7,7 @@
 #include "core/core.h"
 #include "fleet/fleet.h"
 #include "protocols/native.h"
+#include "services/doctor.h"
 #include "services/stores_watch.h"
 
 namespace gbgreg::services {
@@ -14,8 +15,8 @@ namespace gbgreg::services {
 class Health {
  public:
   // The disk is "degraded" when the largest upload that is allowed would no longer fit.
-  Health(fleet::Fleet& fleet, StoresWatch& stores, const Clock& clock, std::uint64_t upload_bytes_max,
-         std::string version);
+  Health(fleet::Fleet& fleet, StoresWatch& stores, const Doctor& doctor, const Clock& clock,
+         std::uint64_t upload_bytes_max, std::string version);
 
   // Waits for the database and the disk, but never longer than StoresWatchOptions::wait_max.
   Task<protocols::native::HealthReport> report();
@@ -28,11 +29,15 @@ class Health {
  private:
   fleet::Fleet& fleet_;
   StoresWatch& stores_;
+  const Doctor& doctor_;
   const Clock& clock_;
   std::uint64_t upload_bytes_max_;
   std::string version_;
   SteadyTime started_;
 };
+
+// What the doctor found of the GPU, beside what the engines use. Pure.
+void add_gpu(protocols::native::HealthReport& report, const Diagnosis* diagnosis);
 
 // What the engines themselves said they use, each once. A card that no engine named is not claimed. Pure.
 std::vector<protocols::native::GpuDevice> devices_in_use(const std::vector<llm::BackendView>& backends);

@@ -15,5 +15,35 @@ TEST(DevicesInUse, NamesEachDeviceOnceWhetherAModelIsWhollyOnItOrNot) {
   EXPECT_THAT(names, testing::ElementsAre("CUDA0", "CUDA1"));
 }
 
+TEST(AddGpu, SaysNothingWhereNobodyKnowsOfAGpu) {
+  protocols::native::HealthReport report;
+  add_gpu(report, nullptr);
+  EXPECT_EQ(report.gpu.status, "absent");
+  const Diagnosis nothing;
+  add_gpu(report, &nothing);
+  EXPECT_EQ(report.gpu.status, "absent");
+}
+
+TEST(AddGpu, ACardThatNobodyUsesIsThereAllTheSame) {
+  protocols::native::HealthReport report;
+  const Diagnosis diagnosis{.devices = {{.uuid = "GPU-1", .name = "RTX", .memory_bytes = 16, .memory_used_bytes = 6}}};
+  add_gpu(report, &diagnosis);
+  EXPECT_EQ(report.gpu.status, "ok");
+  ASSERT_EQ(report.gpu.devices.size(), 1U);
+  EXPECT_EQ(report.gpu.devices[0].name, "RTX");
+  EXPECT_EQ(report.gpu.devices[0].memory_free_bytes, 10);
+}
+
+TEST(AddGpu, OnlyAnErrorIsAFault) {
+  protocols::native::HealthReport report;
+  Diagnosis diagnosis{.gpu_findings = {{.code = "projector_on_cpu", .severity = gpu::Severity::warning}}};
+  add_gpu(report, &diagnosis);
+  EXPECT_EQ(report.gpu.status, "absent");
+  EXPECT_EQ(report.gpu.findings.size(), 1U);
+  diagnosis.gpu_findings[0].severity = gpu::Severity::error;
+  add_gpu(report, &diagnosis);
+  EXPECT_EQ(report.gpu.status, "fault");
+}
+
 }  // namespace
 }  // namespace gbgreg::services

@@ -97,9 +97,10 @@ const kAskers = {
 };
 
 // Nothing of these can be brought about in a test: a fault of ours, a client that is slow for half a minute, a deadline in
-// a dialect that has no word for one, an upload that finds all places taken, a database that is away.
+// a dialect that has no word for one, an upload that finds all places taken, a database that is away, two that
+// ask at once for what has never been looked at.
 const kNeverExercised = [
-  / (500|408)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/,
+  / (500|408)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
 ];
 
 let document;
@@ -260,6 +261,12 @@ test('models', async () => {
   await post('/api/show', { model: 'unknown' }, 404);
   await post('/api/show', { model: 'coordinator' }, 403, { headers: kStranger });
   await isTooLarge('/api/show');
+});
+
+test('the doctor', async () => {
+  for (const target of ['/api/doctor', '/api/doctor?quick=1']) await checked('GET', target, { status: 200 });
+  await checked('GET', '/api/doctor?quick=%zz', { status: 400 });
+  await checked('GET', '/api/doctor', { status: 403, headers: kStranger });
 });
 
 test('uploads', async () => {

@@ -1,0 +1,236 @@
+#include "app/doctor.h"
+
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/json.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <optional>
+
+#include "fleet/process.h"
+#include "net/client.h"
+#include "net/io_thread.h"
+#include "protocols/native.h"
+
+namespace gbgreg::app {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kAnswerBytesMax = 4 * 1024 * 1024;
+constexpr std::chrono::milliseconds kConnectTimeout{300};
+constexpr std::chrono::milliseconds kAnswerTimeout{8'000};
+constexpr std::size_t kLineWidth = 100;
+// When the models have had time to load, and so that a loss is noticed within half a minute.
+constexpr std::chrono::milliseconds kFirstRoundAfter{5'000};
+constexpr std::chrono::milliseconds kRoundEvery{20'000};
+
+// "http://127.0.0.1:3333" as the client takes it; one with TLS is not asked.
+std::optional<std::string> as_client_takes_it(std::string address) {
+  if (address.starts_with("https://")) return std::nullopt;
+  if (address.starts_with("http://")) address.erase(0, std::string_view("http://").size());
+  return address;
+}
+
+Task<std::optional<std::string>> ask(net::IoThread& io, std::string address, std::string_view target) {
+  const net::ClientRequest request{.method = "GET", .target = target, .head_timeout = kAnswerTimeout};
+  auto answer = co_await net::send(io, {.text = std::move(address)}, request);
+  if (!answer || (*answer)->status() != 200) co_return std::nullopt;
+  auto body = co_await (*answer)->read_all(kAnswerBytesMax);
+  co_return body ? std::optional(std::move(*body)) : std::nullopt;
+}
+
+// What the gateway that runs here answers: its doctor has seen the models, too.
+std::optional<std::string> ask_running_gateway(const config::Config& config, std::string_view target) {
+  net::Options options = config.net;
+  options.connect_timeout = kConnectTimeout;
+  for (const std::string& listen : config.listen) {
+    const auto address = as_client_takes_it(listen);
+    if (!address) continue;
+    net::IoThread io(0, options);
+    std::optional<std::string> said;
+    asio::co_spawn(io.executor(), ask(io, *address, target),
+                   [&](const std::exception_ptr&, std::optional<std::string> body) {
+                     said = std::move(body);
+                     io.context().stop();
+                   });
+    io.context().run();
+    if (said) return said;
+  }
+  return std::nullopt;
+}
+
+// ---- For people.
+
+// Breaks at blanks, each line under the first word of the one before.
+std::string wrapped(std::string_view text, std::size_t indent) {
+  std::string out;
+  std::size_t column = indent;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (column > indent && column + 1 + word.size() > kLineWidth) {
+      out += "\n" + std::string(indent, ' ');
+      column = indent;
+    } else if (column > indent) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+  }
+  return out;
+}
+
+void print(const services::Diagnosis& diagnosis, bool is_of_running) {
+  std::cout << wrapped(diagnosis.summary, 0) << "\n";
+  for (const gpu::Finding& finding : diagnosis.findings) {
+    std::cout << fmt::format("\n{:8} {}\n", gpu::severity_name(finding.severity), finding.code);
+    std::cout << "         " << wrapped(finding.message, 9) << "\n";
+    for (const std::string& line : finding.evidence) std::cout << "  seen   " << wrapped(line, 9) << "\n";
+    std::cout << "  do     " << wrapped(finding.fix, 9) << "\n";
+  }
+  if (diagnosis.findings.empty()) std::cout << "All is well.\n";
+  if (!is_of_running) {
+    std::cout << "\n"
+              << wrapped(
+                     "No gateway runs here, so where the models' layers are could not be looked at: start it by "
+                     "gbgreg serve and ask again.",
+                     0)
+              << "\n";
+  }
+  std::cout << std::flush;
+}
+
+gpu::Severity severity_named(std::string_view name) {
+  for (const auto severity : {gpu::Severity::info, gpu::Severity::warning}) {
+    if (name == gpu::severity_name(severity)) return severity;
+  }
+  return gpu::Severity::error;
+}
+
+// What a gateway of another version may say, too: only what is printed is read. Absent when it is no diagnosis.
+std::optional<services::Diagnosis> read_diagnosis(const std::string& body) {
+  boost::system::error_code error;
+  const json::value value = json::parse(body, error);
+  if (error || !value.is_object() || !value.get_object().contains("findings")) return std::nullopt;
+  try {
+    services::Diagnosis diagnosis{.summary = json::value_to<std::string>(value.at("summary"))};
+    for (const json::value& one : value.at("findings").as_array()) {
+      diagnosis.findings.push_back({.code = json::value_to<std::string>(one.at("code")),
+                                    .severity = severity_named(one.at("severity").as_string()),
+                                    .message = json::value_to<std::string>(one.at("message")),
+                                    .evidence = json::value_to<std::vector<std::string>>(one.at("evidence")),
+                                    .fix = json::value_to<std::string>(one.at("fix"))});
+    }
+    return diagnosis;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+int exit_status_of(std::string_view status) { return status == "error" ? 2 : status == "warning" ? 1 : 0; }
+
+std::string as_json(const services::Diagnosis& diagnosis) {
+  return protocols::native::write_doctor({.status = services::status_of(diagnosis),
+                                          .summary = diagnosis.summary,
+                                          .findings = diagnosis.findings,
+                                          .devices = diagnosis.devices,
+                                          .duration_ms = diagnosis.duration_ms});
+}
+
+// The owner's folders become "~".
+std::string without_home(std::string text) {
+  const char* home = std::getenv("HOME");  // NOLINT(concurrency-mt-unsafe): before any thread is started.
+  const std::string_view folder = home != nullptr ? home : "";
+  if (folder.size() < 2) return text;
+  for (std::size_t at = text.find(folder); at != std::string::npos; at = text.find(folder, at + 1)) {
+    text.replace(at, folder.size(), "~");
+  }
+  return text;
+}
+
+bool write_report(const DoctorCommand& command, const std::string& diagnosis, const std::string& facts,
+                  const std::optional<std::string>& health) {
+  std::ofstream file(command.report);
+  file << without_home("{\"gbgreg\":\"" + command.version + "\",\"diagnosis\":" + diagnosis + ",\"facts\":" + facts +
+                       ",\"health\":" + health.value_or("null") + "}\n")
+       << std::flush;
+  return file.good();
+}
+
+}  // namespace
+
+services::DoctorOptions doctor_options(const config::Config& config) {
+  return {.engine = config.fleet.engine,
+          .data = config.data,
+          .workers = config.fleet.workers,
+          .upload_bytes_max = config.http.upload_bytes_max};
+}
+
+DoctorRounds::DoctorRounds(IoContext& context, services::Doctor& doctor)
+    : timer_(context.get_executor()), doctor_(doctor) {
+  spawn(context.get_executor(), "doctor", go_round());
+}
+
+Task<void> DoctorRounds::go_round() {
+  for (auto pause = kFirstRoundAfter;; pause = kRoundEvery) {
+    timer_.expires_after(pause);
+    auto [error] = co_await timer_.async_wait(use_tuple);
+    if (error) co_return;
+    const auto diagnosis = co_await doctor_.run();
+    if (!diagnosis) continue;
+    tell_news(*diagnosis);
+    if (!diagnosis->has_card) co_return;
+  }
+}
+
+void DoctorRounds::tell_news(const services::Diagnosis& diagnosis) {
+  std::vector<std::string> codes;
+  for (const gpu::Finding& finding : diagnosis.findings) {
+    codes.push_back(finding.code);
+    if (std::ranges::find(told_, finding.code) != told_.end()) continue;
+    spdlog::warn("doctor: {}: {} What to do: {}", finding.code, finding.message, finding.fix);
+  }
+  told_ = std::move(codes);
+}
+
+int examine(const config::Config& config, const DoctorCommand& command) {
+  const bool is_own_machine = command.root == "/";
+  const auto said = is_own_machine ? ask_running_gateway(config, "/api/doctor") : std::nullopt;
+  auto diagnosis = said ? read_diagnosis(*said) : std::nullopt;
+  const bool is_of_running = diagnosis.has_value();
+  std::string facts;
+  if (!diagnosis || !command.report.empty()) {
+    services::DoctorOptions options = doctor_options(config);
+    options.probe.root = command.root;
+    auto own = services::diagnose(options, {}, fleet::own_environment());
+    facts = own.facts_json;
+    if (!diagnosis) diagnosis = std::move(own);
+  }
+  const std::string as_told = is_of_running ? *said : as_json(*diagnosis);
+  if (command.as_json) {
+    std::cout << as_told << std::endl;
+  } else {
+    print(*diagnosis, is_of_running);
+  }
+  if (!command.report.empty()) {
+    const auto health = is_of_running ? ask_running_gateway(config, "/health") : std::nullopt;
+    if (!write_report(command, as_told, facts, health)) {
+      std::cerr << "gbgreg: the report could not be written to " << command.report.string() << ": "
+                << std::strerror(errno) << std::endl;
+      return 2;
+    }
+    if (!command.as_json)
+      std::cout << "The report is in " << command.report.string() << ". Read it before you hand it on.\n";
+  }
+  return exit_status_of(services::status_of(*diagnosis));
+}
+
+}  // namespace gbgreg::app

@@ -1,0 +1,114 @@
+#include "services/doctor.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <optional>
+
+#include "fleet/engine_command.h"
+#include "gpu/checks.h"
+#include "gpu/describe.h"
+#include "gpu/machine.h"
+#include "services/checkup.h"
+
+namespace gbgreg::services {
+namespace {
+
+gpu::WorkerFacts facts_of(const fleet::WorkerOptions& worker, std::span<const llm::BackendView> views) {
+  gpu::WorkerFacts facts{.role = worker.role,
+                         .model = worker.model,
+                         .policy = worker.device,
+                         .has_projector = !worker.projector_file.empty(),
+                         .context_tokens = worker.context_tokens * worker.slots};
+  const auto view = std::ranges::find_if(
+      views, [&](const llm::BackendView& one) { return one.role == worker.role && one.model == worker.model; });
+  if (view == views.end()) return facts;
+  facts.has_started = view->state == llm::BackendState::ready;
+  facts.placement = view->placement;
+  facts.projector_device = view->placement.projector;
+  facts.pid = view->process_id.value_or(0);
+  facts.model_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, view->model_bytes));
+  if (!view->detail.empty()) facts.complaints.push_back(view->detail);
+  return facts;
+}
+
+std::string summary_of(const gpu::Facts& facts) {
+  const auto& nvml = facts.probe.nvml;
+  if (nvml && nvml->works() && !nvml->devices.empty()) {
+    std::string text;
+    for (const gpu::NvmlDevice& device : nvml->devices) text += (text.empty() ? "" : ", ") + device.name;
+    return text + ", driver " + nvml->driver_version + ".";
+  }
+  const auto count = static_cast<int>(
+      std::ranges::count_if(facts.machine.cards, [](const gpu::PciCard& card) { return card.driver != "vfio-pci"; }));
+  if (count > 0) return std::to_string(count) + " NVIDIA card(s) on the PCI bus, of which the driver says nothing.";
+  return "No NVIDIA card is seen.";
+}
+
+}  // namespace
+
+Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendView> views,
+                   std::span<const std::string> environment) {
+  const auto began = std::chrono::steady_clock::now();
+  gpu::Facts facts;
+  facts.environment = gpu::read_environment(environment);
+  facts.machine = gpu::read_machine(gpu::HostFiles(options.probe.root));
+  gpu::ProbeOptions probe = options.probe;
+  probe.engine_folder = options.engine.parent_path();
+  probe.environment = fleet::environment_for_engine(environment);
+  facts.probe = gpu::ask_driver(probe, facts.machine);
+  for (const fleet::WorkerOptions& worker : options.workers) facts.workers.push_back(facts_of(worker, views));
+
+  Diagnosis diagnosis{.gpu_findings = gpu::examine(facts),
+                      .has_card = !facts.machine.cards.empty() || facts.machine.driver || !facts.machine.nodes.empty(),
+                      .summary = summary_of(facts),
+                      .facts_json = gpu::describe(facts)};
+  const std::vector<gpu::Finding> others = check_up(options);
+  for (const auto severity : {gpu::Severity::error, gpu::Severity::warning, gpu::Severity::info}) {
+    const auto weighs_this = [severity](const gpu::Finding& finding) { return finding.severity == severity; };
+    std::ranges::copy_if(diagnosis.gpu_findings, std::back_inserter(diagnosis.findings), weighs_this);
+    std::ranges::copy_if(others, std::back_inserter(diagnosis.findings), weighs_this);
+  }
+  if (facts.probe.nvml) diagnosis.devices = facts.probe.nvml->devices;
+  diagnosis.duration_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+  return diagnosis;
+}
+
+std::string_view status_of(const Diagnosis& diagnosis) {
+  if (diagnosis.findings.empty()) return "ok";
+  const gpu::Severity worst = diagnosis.findings.front().severity;
+  return worst == gpu::Severity::info ? "ok" : gpu::severity_name(worst);
+}
+
+Doctor::Doctor(asio::thread_pool& pool, const fleet::Fleet& fleet, DoctorOptions options,
+               std::vector<std::string> environment)
+    : pool_(pool), fleet_(fleet), options_(std::move(options)), environment_(std::move(environment)) {}
+
+Task<Result<Diagnosis>> Doctor::run() {
+  if (is_running_.exchange(true)) {
+    if (const auto known = latest()) co_return *known;
+    co_return std::unexpected(
+        Error{.kind = Kind::busy,
+              .code = "doctor_busy",
+              .message = "The doctor is at work for somebody else; ask again when Retry-After says.",
+              .retry_after_seconds = 5});
+  }
+  // Ended on the pool and not in this task, which ends early when its client leaves.
+  const auto found = co_await offload(pool_, [this] {
+    auto diagnosis = std::make_shared<const Diagnosis>(diagnose(options_, fleet_.views(), environment_));
+    const std::lock_guard lock(mutex_);
+    latest_ = diagnosis;
+    is_running_ = false;
+    return diagnosis;
+  });
+  co_return *found;
+}
+
+std::shared_ptr<const Diagnosis> Doctor::latest() const {
+  const std::lock_guard lock(mutex_);
+  return latest_;
+}
+
+}  // namespace gbgreg::services

@@ -1,0 +1,76 @@
+// Looks at everything that keeps models from running well, and says what is wrong and how it is mended.
+//
+// The causes of a GPU that is not used are gpu/'s; here they are put together with the engine, the models, memory, disk
+// and folders (checkup.h).
+#pragma once
+
+#include <atomic>
+#include <boost/asio/thread_pool.hpp>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/core.h"
+#include "fleet/fleet.h"
+#include "fleet/options.h"
+#include "gpu/facts.h"
+#include "gpu/finding.h"
+#include "gpu/probe.h"
+#include "llm/llm.h"
+
+namespace gbgreg::services {
+
+struct DoctorOptions {
+  std::filesystem::path engine;  // The llama-server program.
+  std::filesystem::path data;    // The data folder, which need not be there yet.
+  std::vector<fleet::WorkerOptions> workers = {};
+  std::uint64_t upload_bytes_max = 0;
+  gpu::ProbeOptions probe = {};  // Its engine_folder and environment are filled in here.
+};
+
+struct Diagnosis {
+  std::vector<gpu::Finding> findings = {};      // All of them, the worst first.
+  std::vector<gpu::Finding> gpu_findings = {};  // Those of the GPU alone.
+  bool has_card = false;                        // There is an NVIDIA card, or something that speaks of one.
+  std::vector<gpu::NvmlDevice> devices = {};
+  std::string summary = {};  // One sentence of what there is: "1 NVIDIA card, driver 580.95.05."
+  double duration_ms = 0;
+  std::string facts_json = {};  // All that was read: gpu/describe.h.
+};
+
+// Blocks for some seconds at most: gpu::ProbeOptions::timeout and a look at a few files.
+//
+// `views` are those of the running workers; empty when none run, and then only their configuration is known.
+// `environment` is what a worker gets of the gateway's own, "NAME=value" each.
+Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendView> views,
+                   std::span<const std::string> environment);
+
+// "error" when one of them is, else "warning", else "ok".
+std::string_view status_of(const Diagnosis& diagnosis);
+
+// The doctor of a running gateway. Any thread.
+class Doctor {
+ public:
+  Doctor(asio::thread_pool& pool, const fleet::Fleet& fleet, DoctorOptions options,
+         std::vector<std::string> environment);
+
+  // One examination at a time: who asks meanwhile gets the last one's result. Errors: busy, when there is none yet.
+  Task<Result<Diagnosis>> run();
+
+  // Of the latest examination; absent before the first has ended.
+  std::shared_ptr<const Diagnosis> latest() const;
+
+ private:
+  asio::thread_pool& pool_;
+  const fleet::Fleet& fleet_;
+  DoctorOptions options_;
+  std::vector<std::string> environment_;
+  std::atomic<bool> is_running_ = false;
+  mutable std::mutex mutex_;  // Guards what follows.
+  std::shared_ptr<const Diagnosis> latest_;
+};
+
+}  // namespace gbgreg::services
