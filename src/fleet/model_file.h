@@ -1,7 +1,6 @@
 // What a model's GGUF file says of itself, as far as a worker has to know it before it starts. Any thread.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
 #include <istream>
 #include <optional>
@@ -10,8 +9,6 @@
 #include "fleet/options.h"
 
 namespace gbgreg::fleet {
-
-inline constexpr std::size_t kModelMetadataBytesMax = 64 * 1024 * 1024;  // A large vocabulary has 20 MB.
 
 struct ModelFacts {
   std::string architecture = {};              // "bert"; empty when not known.

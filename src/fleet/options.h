@@ -15,6 +15,9 @@ namespace gbgreg::fleet {
 // How the vectors of a text's tokens become one.
 enum class Pooling : std::uint8_t { mean, cls, last };
 
+// How the numbers of the cache are kept: q8_0 takes half the memory and rounds a little.
+enum class CacheType : std::uint8_t { f16, q8_0 };
+
 struct WorkerOptions {
   std::string role;                           // "technical"
   std::string model;                          // "demo-technical"
