@@ -14,6 +14,7 @@
 #include "app/data_folder.h"
 #include "app/doctor.h"
 #include "app/listeners.h"
+#include "app/machine_memory.h"
 #include "app/open_files.h"
 #include "backends/llama_backend.h"
 #include "fleet/fleet.h"
@@ -130,8 +131,7 @@ class Greeting {
       const auto backends = fleet_.snapshot();
       const auto is = [](llm::BackendState state) { return [state](const auto& view) { return view.state == state; }; };
       const auto ready = std::ranges::count_if(*backends, is(llm::BackendState::ready));
-      const auto failed = std::ranges::count_if(*backends, is(llm::BackendState::failed));
-      if (ready + failed < std::ssize(*backends)) return watch();
+      if (std::ranges::any_of(*backends, is(llm::BackendState::loading))) return watch();
       say_settled(*backends, ready);
     });
   }
@@ -203,6 +203,8 @@ int serve(const config::Config& config, const std::string& version) {
   fleet::Options fleet_options = config.fleet;
   fleet_options.run_folder = folder->run();
   fleet_options.worker_open_files_max = open_files.before;
+  std::int64_t& for_models = fleet_options.memory.budget.host;
+  if (for_models == fleet::Memory::kUnbounded) for_models = memory_for_models("/");
   fleet::Fleet fleet(fleet_options, clock, make_llama);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);

@@ -25,6 +25,9 @@ constexpr std::initializer_list<const char*> kLogLevels{"trace", "debug", "info"
 constexpr std::size_t kFileBytesMax = 1024 * 1024;
 constexpr std::size_t kNameBytesMax = 100;  // Of a role or a model: both stand in headers, metrics and tables.
 // Over all slots of a worker: the engine counts them in an int.
+constexpr std::int64_t kKeepAliveSecondsMax = 365 * 86'400;
+constexpr std::int64_t kMemoryBytesMin = 1'000'000;
+constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 50;
 constexpr std::int64_t kContextTokensMax = 100'000'000;
 
 // The one exception of this room: thrown by the readers below, caught by load(). yaml-cpp throws too, so a second way
@@ -197,6 +200,13 @@ void read_embedder(const std::string& role, const YAML::Node& node, fleet::Worke
   }
 }
 
+fleet::CacheType read_cache(const YAML::Node& map) {
+  std::string name = "f16";
+  read_text(map, "cache", name);
+  if (name != "f16" && name != "q8_0") bad(map["cache"], "`cache` must be f16 or q8_0.");
+  return name == "q8_0" ? fleet::CacheType::q8_0 : fleet::CacheType::f16;
+}
+
 // A model's name alone must tell what it may be asked for.
 void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions>& workers) {
   for (const auto& one : workers) {
@@ -212,7 +222,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
              {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "embeddings",
-              "pooling", "dimensions_min"});
+              "pooling", "dimensions_min", "cache", "keep_alive"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -224,6 +234,10 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   read_number(node, "threads", 0, 1024, worker.threads);
   read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
   worker.device = read_device(node);
+  worker.cache = read_cache(node);
+  std::int64_t keep_alive = -1;
+  read_number(node, "keep_alive", -1, kKeepAliveSecondsMax, keep_alive);
+  if (keep_alive >= 0) worker.keep_alive = std::chrono::seconds{keep_alive};
   read_embedder(role, node, worker);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
   check_name(node, "`model` of role `" + role + "`", worker.model);
@@ -304,9 +318,9 @@ void check_tls(const Config& config) {
 
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
-  check_keys(
-      root, "the configuration",
-      {"listen", "tls", "hosts", "origins", "data", "engine", "models", "log_level", "threads", "limits", "roles"});
+  check_keys(root, "the configuration",
+             {"listen", "tls", "hosts", "origins", "data", "engine", "models", "log_level", "threads", "limits",
+              "memory", "roles"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
@@ -330,6 +344,11 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
     read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
     read_bound(limits, "queue_wait_ms_max", config.fleet.queue_wait_max);
+  }
+  if (const YAML::Node memory = root["memory"]) {
+    check_keys(memory, "`memory`", {"ram_bytes_max", "vram_bytes_max"});
+    read_number(memory, "ram_bytes_max", kMemoryBytesMin, kMemoryBytesMax, config.fleet.memory.budget.host);
+    read_number(memory, "vram_bytes_max", kMemoryBytesMin, kMemoryBytesMax, config.fleet.memory.budget.card);
   }
   if (const YAML::Node tls = root["tls"]) read_tls(tls, environment, config);
   if (root["roles"]) roles = root["roles"];

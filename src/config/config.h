@@ -22,6 +22,9 @@
 //     queue_max: 64                 # requests waiting for one worker
 //     queue_wait_ms_max: 2000       # refused at once who would probably wait longer, or off; unless set, so long that
 //                                   # the answer is still there within the role's objective
+//   memory:                         # of all models together; one that is asked for takes the place of an idle one
+//     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
+//     vram_bytes_max: 15000000000   # of the cards together
 //   roles:                          # any names; the router knows these four
 //     technical:
 //       model: demo-technical       # the name clients see
@@ -32,6 +35,8 @@
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
 //       device: prefer_gpu          # or require_gpu: rather no answer than one from the processor; or cpu
+//       cache: f16                  # of the conversation; q8_0 takes half the memory
+//       keep_alive: 300             # seconds: idle for so long it leaves memory; -1 is not before another needs it
 //     embedding:
 //       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
 //       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong

@@ -88,6 +88,14 @@ int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts) {
   return std::max(1, std::min(worker.context_tokens, *facts.context_tokens - spare_tokens(worker, facts)));
 }
 
+LoadPlan load_plan(const WorkerOptions& worker, const ModelFacts& facts, bool repacks) {
+  return {.context_tokens = context_for(worker, facts),
+          .slots = worker.slots,
+          .batch_tokens = batch_for(worker, facts),
+          .cache = worker.cache,
+          .repacks = repacks};
+}
+
 std::vector<std::string> environment_for_engine(std::span<const std::string> parent_environment) {
   std::vector<std::string> passed;
   for (const std::string& variable : parent_environment) {
@@ -107,6 +115,9 @@ Command engine_command(const std::filesystem::path& engine, const WorkerOptions&
   }
   // Not even a module for GPUs is used then, nor a card's memory for what comes beside the layers.
   if (worker.device == gpu::DevicePolicy::cpu) arguments.insert(arguments.end(), {"-dev", "none"});
+  // Looking how it fits on a card takes most of the time that a small model loads.
+  if (worker.device == gpu::DevicePolicy::cpu || !life.may_use_card) arguments.insert(arguments.end(), {"-fit", "off"});
+  if (worker.cache == CacheType::q8_0) arguments.insert(arguments.end(), {"-ctk", "q8_0", "-ctv", "q8_0"});
   if (worker.embeds) {
     const std::string pooling(pooling_name(pooling_of(worker, life.facts)));
     arguments.insert(arguments.end(), {"--embeddings", "--pooling", pooling});

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fleet/memory_need.h"
 #include "fleet/model_file.h"
 #include "fleet/options.h"
 #include "fleet/process.h"
@@ -15,12 +16,16 @@ namespace gbgreg::fleet {
 // What differs from life to life of a worker.
 struct EngineLife {
   std::filesystem::path socket;
-  std::string key;        // The gateway's secret for this life; no other local program may use the worker.
-  ModelFacts facts = {};  // Of a model that embeds: what its file says today.
+  std::string key;           // The gateway's secret for this life; no other local program may use the worker.
+  ModelFacts facts = {};     // Of a model that embeds: what its file says today.
+  bool may_use_card = true;  // The engine has a module for some card; else it need not look how models fit on one.
 };
 
 // How many tokens of one text a model that embeds takes: what is configured, but no more than it was trained for.
 int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts);
+
+// What its memory depends on: memory_need.h. `repacks` as there.
+LoadPlan load_plan(const WorkerOptions& worker, const ModelFacts& facts, bool repacks);
 
 // What a worker gets of the gateway's own environment ("NAME=value"): only names that a GPU driver or the C library
 // need pass, so neither its secrets nor LLAMA_ARG_… settings of the owner's shell reach the engine.

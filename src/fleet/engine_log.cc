@@ -17,6 +17,7 @@ constexpr std::size_t kFirstErrorsMax = 2;
 constexpr std::size_t kLastWordsLines = 20;  // How far back a complaint still belongs to the end.
 constexpr std::size_t kLastWordsBytesMax = 400;
 constexpr std::size_t kDevicesMax = 64;
+constexpr double kMegabytesMax = 1e9;  // Of one buffer.
 constexpr int kLayersMax = 100'000;
 
 std::string_view trimmed(std::string_view text) {
@@ -197,7 +198,10 @@ EngineWord EngineLog::take(Stream stream, std::string_view line) {
     if (!failure) {
       if (text_of(member(entry, "type")) != "log") return {};  // Tables for programs; the log repeats them.
       const std::string_view message = trimmed(text_of(member(entry, "msg")));
-      if (!was_ready_) read_evidence(message);
+      if (!was_ready_) {
+        read_evidence(message);
+        read_memory(message);
+      }
       const LogLevel level = level_of(text_of(member(entry, "level")));
       return {.log_line = keep(level, message, may_be_told(stream, true))};
     }
@@ -276,6 +280,35 @@ void EngineLog::read_evidence(std::string_view text) {
     const std::string device(device_of(buffer));
     if (std::ranges::find(weights_.devices, device) == weights_.devices.end()) weights_.devices.push_back(device);
   }
+}
+
+// The lines as the engine writes them:
+//   load_tensors:   CPU_REPACK model buffer size =  1299.38 MiB
+//   llama_kv_cache:      CUDA0 KV buffer size =   896.00 MiB
+//   sched_reserve:  CUDA_Host compute buffer size =    10.00 MiB
+//   load_hparams: model size:         595.49 MiB
+void EngineLog::read_memory(std::string_view text) {
+  constexpr std::string_view kProjector = "load_hparams: model size:";
+  constexpr std::string_view kSize = " buffer size =";
+  if (text.starts_with("load_tensors: loading model tensors")) memory_ = {};  // An earlier attempt was given up.
+  std::string_view number;
+  bool is_on_host = true;
+  if (text.starts_with(kProjector)) {
+    number = text.substr(kProjector.size());
+    is_on_host = !projector_device_ || is_host_memory(*projector_device_);
+  } else if (const std::size_t size = text.find(kSize); size != std::string_view::npos) {
+    const std::size_t colon = text.find(": ");
+    if (colon == std::string_view::npos || colon > size) return;
+    is_on_host = is_host_memory(trimmed(text.substr(colon + 2, size - colon - 2)));
+    number = text.substr(size + kSize.size());
+  }
+  number = trimmed(number);
+  double megabytes = 0;
+  const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), megabytes);
+  const bool is_a_size =
+      failure == std::errc() && number.ends_with(" MiB") && megabytes >= 0 && megabytes < kMegabytesMax;
+  if (!is_a_size) return;
+  (is_on_host ? memory_.host : memory_.devices) += static_cast<std::int64_t>(megabytes * 1024 * 1024);
 }
 
 llm::Placement EngineLog::placement() const {

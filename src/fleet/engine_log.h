@@ -37,6 +37,15 @@ struct EngineState {
   std::optional<double> progress = {};  // Of loading, over all its stages: 0 to 1.
 };
 
+// What the engine says it has allocated, in bytes: in the host's memory, mapped files included, and on devices.
+struct EngineMemory {
+  std::int64_t host = 0;
+  std::int64_t devices = 0;
+
+  std::int64_t total() const { return host + devices; }
+  bool operator==(const EngineMemory&) const = default;
+};
+
 // What a line turned out to be: a state, a log line, or nothing of interest.
 struct EngineWord {
   std::optional<EngineState> state = {};
@@ -55,6 +64,7 @@ class EngineLog {
 
   // By the evidence so far.
   llm::Placement placement() const;
+  EngineMemory memory() const { return memory_; }
   const std::deque<LogLine>& lines() const { return lines_; }
   // The complaints that explain an end best, in one line; empty when there are none. While loading these are the
   // first ones, because the later ones only say that loading failed; after that the newest. None can quote a request.
@@ -64,6 +74,7 @@ class EngineLog {
   bool may_be_told(Stream stream, bool is_entry) const;
   const LogLine* keep(LogLevel level, std::string_view text, bool may_be_told);
   void read_evidence(std::string_view text);
+  void read_memory(std::string_view text);
 
   std::size_t lines_max_;
   std::vector<std::string> folders_;  // Each ends with a slash; the longest first.
@@ -77,6 +88,7 @@ class EngineLog {
     std::vector<std::string> devices = {};  // Each once.
   };
   Buffers weights_;
+  EngineMemory memory_;
   bool device_named_ = false;  // "using device …"
   std::optional<int> offloaded_, offloadable_, layers_;
   std::optional<std::string> projector_device_;

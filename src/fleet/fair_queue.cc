@@ -10,6 +10,7 @@ void FairQueue::push(const Waiter& waiter, SteadyTime now) {
   auto line = line_of(waiter.caller);
   if (line == lines_.end()) line = lines_.insert(lines_.end(), {.caller = waiter.caller, .waiters = {}});
   line->waiters.push_back(waiter);
+  line->waiters.back().since = now;
   ++size_;
 }
 
@@ -87,6 +88,13 @@ SteadyTime FairQueue::next_deadline() const {
     for (const Waiter& waiter : line.waiters) next = std::min(next, waiter.deadline);
   }
   return next;
+}
+
+std::optional<SteadyTime> FairQueue::waiting_since() const {
+  std::optional<SteadyTime> since;
+  for (const Line& line : lines_)
+    since = std::min(since.value_or(line.waiters.front().since), line.waiters.front().since);
+  return since;
 }
 
 std::list<FairQueue::Line>::iterator FairQueue::line_of(llm::CallerId caller) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <list>
+#include <optional>
 #include <vector>
 
 #include "core/core.h"
@@ -23,6 +24,7 @@ struct Waiter {
   llm::CallerId caller = {};
   llm::Priority priority = llm::Priority::interactive;
   SteadyTime deadline = SteadyTime::max();
+  SteadyTime since = {};  // Set by push().
   bool is_retry = false;  // It had a slot before, and the worker broke down over it, or over one of its neighbours.
 };
 
@@ -52,6 +54,8 @@ class FairQueue {
   // The other callers who wait or came lately.
   int others_lately(llm::CallerId caller, SteadyTime now) const;
   SteadyTime next_deadline() const;
+  // Since when the one waits that has waited longest; absent when nobody does.
+  std::optional<SteadyTime> waiting_since() const;
 
  private:
   struct Line {

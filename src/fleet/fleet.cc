@@ -68,11 +68,37 @@ std::optional<Lease> FleetState::try_lease(std::string_view backend_id) {
 
 void FleetState::start() {
   if (auto made = make_run_folder(options_.run_folder); made) remove_stale_sockets(options_.run_folder);
-  for (auto& worker : workers_) worker->start();  // One that has no run folder says so itself.
+  // Those that have no run folder say so themselves.
+  for (auto& worker : workers_) worker->want_ahead();
+  decide_who_is_in_memory();
+  changed();
+}
+
+// Each of the deeds changes something, so this is asked again until there is nothing left to do.
+void FleetState::decide_who_is_in_memory() {
+  if (is_stopping_) return;
+  std::vector<Tenant> tenants;
+  tenants.reserve(workers_.size());
+  for (auto& worker : workers_) tenants.push_back(worker->tenant());
+  const SteadyTime now = clock_.steady();
+  const MemoryDecision decision = plan_memory(tenants, now, options_.memory);
+  for (const std::size_t index : decision.load) workers_[index]->start();
+  for (const std::size_t index : decision.unload) workers_[index]->unload();
+  for (const std::size_t index : decision.refuse) workers_[index]->refuse_start(options_.memory.budget);
+  if (!decision.next) {
+    memory_timer_.cancel();
+    return;
+  }
+  memory_timer_.expires_at(*decision.next);
+  memory_timer_.async_wait([this](const boost::system::error_code& failure) {
+    if (!failure) decide_who_is_in_memory();
+  });
 }
 
 void FleetState::stop(std::shared_ptr<std::promise<void>> stopped) {
   stop_waiters_.push_back(std::move(stopped));
+  is_stopping_ = true;
+  memory_timer_.cancel();
   for (auto& worker : workers_) worker->stop();
   changed();
 }
@@ -103,6 +129,7 @@ void FleetState::changed() {
   publish_is_due_ = true;
   post([this] {
     publish_is_due_ = false;
+    decide_who_is_in_memory();
     publish();
     const auto is_down = [](const auto& worker) { return worker->state() == llm::BackendState::stopped; };
     if (!stop_waiters_.empty() && std::ranges::all_of(workers_, is_down)) {

@@ -52,6 +52,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
  private:
   void changed();
   void publish();
+  void decide_who_is_in_memory();
 
   const Options options_;
   const Clock& clock_;
@@ -62,6 +63,9 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::shared_ptr<std::promise<void>>> stop_waiters_;
   bool publish_is_due_ = false;
+  bool is_stopping_ = false;
+  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>
+      memory_timer_{io_.executor()};
   std::atomic<WaiterId> last_waiter_id_ = 0;
   mutable std::mutex picture_mutex_;
   std::shared_ptr<const Picture> picture_;  // Guarded by picture_mutex_.

@@ -199,7 +199,7 @@ TEST_F(FleetTest, StartsNothingBeforeItIsTold) {
   add_worker("technical");
   make_fleet();
   EXPECT_EQ(view().id, "technical/model");
-  EXPECT_EQ(view().state, BackendState::stopped);
+  EXPECT_EQ(view().state, BackendState::sleeping);
   EXPECT_FALSE(view().process_id);
 }
 

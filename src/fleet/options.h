@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fleet/memory_plan.h"
 #include "gpu/device_policy.h"
 
 namespace gbgreg::fleet {
@@ -33,12 +34,16 @@ struct WorkerOptions {
   int batch_tokens = 64;  // Small on the CPU, so that a client that leaves during the prompt frees its slot soon.
   int objective_ms = 5000;
   gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
+  CacheType cache = CacheType::f16;
+  std::optional<std::chrono::milliseconds> keep_alive =
+      {};  // Idle for so long it leaves memory; absent: only for others.
 };
 
 struct Options {
   std::filesystem::path engine;      // The llama-server program.
   std::filesystem::path run_folder;  // For sockets: short enough for a Unix socket's 107 bytes, mode 0700.
   std::vector<WorkerOptions> workers = {};
+  MemoryPlanOptions memory = {};  // `memory`: what all models may have together.
 
   // The soft limit of open files that a worker gets; 0 is the gateway's own.
   std::uint64_t worker_open_files_max = 0;

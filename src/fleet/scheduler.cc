@@ -13,10 +13,6 @@ int retry_after_seconds(std::chrono::milliseconds wait) {
   return static_cast<int>(std::clamp<std::int64_t>(seconds, 1, kRetryAfterSecondsMax));
 }
 
-void append(Actions& actions, Actions more) {
-  for (Action& action : more) actions.push_back(std::move(action));
-}
-
 std::string in_seconds(std::chrono::milliseconds duration) {
   const auto count = duration.count();
   return count % 1000 == 0 ? std::to_string(count / 1000) + " s" : std::to_string(count) + " ms";
@@ -34,11 +30,67 @@ Actions Scheduler::start(SteadyTime now) {
   return actions;
 }
 
+Actions Scheduler::unload(SteadyTime now) {
+  Actions actions;
+  if (closed_ || stuck_ || yields_) return actions;
+  switch (phase_) {
+    case Phase::stopped:
+    case Phase::draining:
+      break;
+    case Phase::delayed:
+      phase_ = Phase::stopped;
+      break;
+    case Phase::starting:
+    case Phase::loading:
+    case Phase::ready:
+      yields_ = true;
+      leave_when_idle(now, actions);
+      break;
+  }
+  return actions;
+}
+
+Actions Scheduler::restart(SteadyTime now) {
+  failed_ = stuck_ && failed_;
+  crashes_ = failed_loads_ = 0;
+  if (phase_ == Phase::stopped || phase_ == Phase::delayed) {
+    if (!closed_) phase_ = Phase::stopped;
+    return start(now);
+  }
+  Actions actions = unload(now);
+  returns_ = leaves();
+  return actions;
+}
+
+Actions Scheduler::refuse_start(SteadyTime now, std::string why) {
+  Actions actions;
+  if (phase_ != Phase::stopped || closed_) return actions;
+  failed_ = unfit_ = true;
+  trouble_ = std::move(why);
+  refuse_all(now, actions);
+  return actions;
+}
+
+// While it loads the engine does not listen to its stdin, and there is nothing to finish.
+void Scheduler::leave_when_idle(SteadyTime now, Actions& actions) {
+  if (!yields_) return;
+  if (phase_ == Phase::loading && !killed_) {
+    phase_ = Phase::draining;
+    stop_asked_ = now;
+    kill_once(now, actions, "was stopped while loading");
+  }
+  if (phase_ != Phase::ready || killed_ || busy_ + lent_ > 0) return;
+  phase_ = Phase::draining;
+  stop_asked_ = now;
+  check_at_.reset();
+  actions.push_back(AskToExit{});
+}
+
 Actions Scheduler::stop(SteadyTime now) {
   Actions actions;
   if (closed_) return actions;
   closed_ = true;
-  failed_ = stuck_ = false;
+  failed_ = stuck_ = yields_ = false;
   refuse_all(now, actions);
   const bool has_process = phase_ == Phase::starting || phase_ == Phase::loading || phase_ == Phase::ready;
   if (!has_process) {
@@ -63,11 +115,14 @@ Actions Scheduler::process_started(SteadyTime now) {
   last_progress_ = now;
   // What was missing is there now: requests may wait for it again.
   if (not_begun_) failed_ = not_begun_ = false;
-  return {};
+  Actions actions;
+  leave_when_idle(now, actions);
+  return actions;
 }
 
 Actions Scheduler::process_not_started(SteadyTime now, std::string why) {
   Actions actions;
+  yields_ = false;
   if (phase_ == Phase::draining) {
     phase_ = Phase::stopped;
     return actions;
@@ -117,8 +172,11 @@ Actions Scheduler::process_ended(SteadyTime now, std::string_view how, std::stri
   Actions actions;
   forget_life();
   if (stuck_) stuck_ = failed_ = false;
-  if (phase_ == Phase::draining || closed_) {
+  const bool was_told_to = phase_ == Phase::draining || closed_ || yields_;
+  yields_ = false;
+  if (was_told_to) {
     phase_ = Phase::stopped;
+    if (std::exchange(returns_, false)) return start(now);
     return actions;
   }
   if (unfit_) {
@@ -159,7 +217,6 @@ Actions Scheduler::ask(SteadyTime now, Waiter waiter) {
     return actions;
   }
   queue_of(waiter).push(waiter, now);
-  if (phase_ == Phase::stopped) append(actions, start(now));
   hand_out_slots(now, actions);
   // Batch before interactive: work that can wait must not shut out people who wait.
   if (interactive_.size() + batch_.size() > options_.queue_max) {
@@ -179,6 +236,7 @@ Actions Scheduler::release(SteadyTime now, std::uint64_t generation, bool is_ret
   --busy_;
   if (is_retry) retry_runs_ = false;
   hand_out_slots(now, actions);
+  leave_when_idle(now, actions);
   return actions;
 }
 
@@ -205,7 +263,7 @@ void Scheduler::request_failed_again(SteadyTime now, std::uint64_t generation) {
 }
 
 int Scheduler::lend(SteadyTime now) {
-  const bool is_well = phase_ == Phase::ready && !killed_ && !suspect_until_ && checks_missed_ == 0;
+  const bool is_well = phase_ == Phase::ready && !killed_ && !yields_ && !suspect_until_ && checks_missed_ == 0;
   const int free = options_.slots - busy_ - lent_;
   if (!is_well || queued() > 0 || free <= 0) return 0;
   lent_ += free;
@@ -220,6 +278,7 @@ Actions Scheduler::take_back(SteadyTime now, int left) {
   if (lent_ == 0) return actions;
   busy_ += std::exchange(lent_, 0) - left;
   hand_out_slots(now, actions);
+  leave_when_idle(now, actions);
   return actions;
 }
 
@@ -259,6 +318,13 @@ Actions Scheduler::time_passed(SteadyTime now, int lent_free) {
   if (phase_ == Phase::draining) {
     if (now >= stop_asked_ + options_.stop_timeout) kill_once(now, actions, "did not exit when it was told to");
     if (now >= stop_asked_ + 2 * options_.stop_timeout) {
+      // Unless all is to end, one that is stuck keeps its memory, and no other is started beside it.
+      if (!closed_) {
+        phase_ = Phase::ready;
+        yields_ = returns_ = false;
+        give_up_for_now(now, actions);
+        return actions;
+      }
       phase_ = Phase::stopped;
       actions.push_back(AbandonProcess{});
     }
@@ -288,7 +354,8 @@ llm::BackendState Scheduler::state() const {
   if (failed_) return llm::BackendState::failed;
   switch (phase_) {
     case Phase::stopped:
-      return llm::BackendState::stopped;
+      if (closed_) return llm::BackendState::stopped;
+      return queued() > 0 ? llm::BackendState::loading : llm::BackendState::sleeping;
     case Phase::delayed:
     case Phase::starting:
     case Phase::loading:
@@ -301,12 +368,27 @@ llm::BackendState Scheduler::state() const {
   return llm::BackendState::stopped;
 }
 
-int Scheduler::slots_free() const { return phase_ == Phase::ready && !killed_ ? options_.slots - busy_ - lent_ : 0; }
+bool Scheduler::wants_start() const { return phase_ == Phase::stopped && !closed_ && queued() > 0; }
+
+std::optional<SteadyTime> Scheduler::waiting_since() const {
+  std::optional<SteadyTime> since;
+  for (const auto* queue : {&retries_, &interactive_, &batch_}) {
+    const auto first = queue->waiting_since();
+    if (first) since = std::min(since.value_or(*first), *first);
+  }
+  return since;
+}
+
+int Scheduler::slots_free() const {
+  return phase_ == Phase::ready && !killed_ && !yields_ ? options_.slots - busy_ - lent_ : 0;
+}
 
 std::string Scheduler::detail() const {
   if (!trouble_.empty()) return trouble_;
   if (checks_missed_ == 1) return "The engine has not answered the last check.";
   if (checks_missed_ > 1) return "The engine has not answered the last " + std::to_string(checks_missed_) + " checks.";
+  if (wants_start()) return options_.model + " waits until there is memory for it.";
+  if (yields_) return options_.model + " ends what it is doing and makes room for another model.";
   if (phase_ == Phase::loading && progress_) {
     return options_.model_file_name + " is loading: " + std::to_string(static_cast<int>(*progress_ * 100)) + " %.";
   }
@@ -317,7 +399,7 @@ void Scheduler::begin_life(Actions& actions) {
   phase_ = Phase::starting;
   ++generation_;
   forget_life();
-  unfit_ = killed_ = false;
+  unfit_ = killed_ = yields_ = returns_ = false;
   killed_why_.clear();
   progress_.reset();
   actions.push_back(StartProcess{});
@@ -386,7 +468,7 @@ FairQueue* Scheduler::next_queue() {
 
 // None to an engine that is dying or hangs, by what is known.
 void Scheduler::hand_out_slots(SteadyTime now, Actions& actions) {
-  if (phase_ != Phase::ready || suspect_until_ || killed_ || checks_missed_ > 0) return;
+  if (phase_ != Phase::ready || suspect_until_ || killed_ || yields_ || checks_missed_ > 0) return;
   while (busy_ + lent_ < options_.slots) {
     FairQueue* queue = next_queue();
     if (queue == nullptr) return;

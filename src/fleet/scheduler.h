@@ -1,8 +1,11 @@
 // What one worker does next: start, wait, hand out a slot, end. The decisions, without a process, a thread or a clock.
 //
-//   stopped ──start──► loading ──ready──► ready ──stop──► draining ──ended──► stopped
-//                       ▲   │ ended/timed out │ ended
-//                       └───┴── after a delay ┘
+//   sleeping ──start──► loading ──ready──► ready ──unload, stop──► draining ──ended──► sleeping, stopped
+//                        ▲   │ ended/timed out │ ended
+//                        └───┴── after a delay ┘
+//
+// A sleeping one wants to start when somebody asks for it; whether there is memory for it is decided elsewhere
+// (memory_plan.h).
 //
 // It is failed after too many ends without having been ready, though slow retries go on, and when its process does not
 // end though it was killed.
@@ -75,7 +78,13 @@ class Scheduler {
 
   explicit Scheduler(SchedulerOptions options);
 
+  // Wakes one that sleeps.
   Actions start(SteadyTime now);
+  // To be woken again by the next request: no more slots are handed out, and when the last one is back the process is
+  // told to end. Who waits goes on waiting.
+  Actions unload(SteadyTime now);
+  // As unload(), and starts again at once: what it is doing is ended first.
+  Actions restart(SteadyTime now);
   // For good: waiting requests are refused, and so is every later one.
   Actions stop(SteadyTime now);
 
@@ -105,6 +114,10 @@ class Scheduler {
   // A further attempt of a request that request_failed has told: as bad a sign, but one request counts once.
   void request_failed_again(SteadyTime now, std::uint64_t generation);
 
+  // There is not enough memory for it, even alone: whoever waits is refused, and so is who comes, until start().
+  // `why` is a sentence.
+  Actions refuse_start(SteadyTime now, std::string why);
+
   // Slots that are handed out without asking here, while nobody waits and the worker is well: how many more may be so.
   int lend(SteadyTime now);
   // No more of them are: `left` had not been handed out. The others are busy, until release() says otherwise.
@@ -119,6 +132,17 @@ class Scheduler {
   std::optional<SteadyTime> next_event() const;
 
   llm::BackendState state() const;
+  // It has no process, and needs none until somebody asks.
+  bool is_asleep() const { return phase_ == Phase::stopped && !closed_; }
+  bool is_up() const { return phase_ == Phase::ready; }
+  // It sleeps, and somebody waits for it.
+  bool wants_start() const;
+  // It was told to unload, and has not ended yet.
+  bool leaves() const { return yields_ || (phase_ == Phase::draining && !closed_); }
+  // Since when the one that has waited longest waits; absent when nobody does.
+  std::optional<SteadyTime> waiting_since() const;
+  // Slots that are out, those included that are lent and that nobody has taken.
+  int busy() const { return busy_ + lent_; }
   std::uint64_t generation() const { return generation_; }
   // Without those that are lent.
   int slots_free() const;
@@ -131,6 +155,7 @@ class Scheduler {
  private:
   enum class Phase : std::uint8_t { stopped, delayed, starting, loading, ready, draining };
 
+  void leave_when_idle(SteadyTime now, Actions& actions);
   void begin_life(Actions& actions);
   void forget_life();
   void begin_life_after(SteadyTime now, std::chrono::milliseconds delay, Actions& actions);
@@ -156,6 +181,8 @@ class Scheduler {
   bool failed_ = false;     // Requests are told so at once, whatever the phase.
   bool not_begun_ = false;  // …because its files were missing, which the next start may find mended.
   bool unfit_ = false;      // …because this life's process may not be used.
+  bool yields_ = false;     // It hands out no more slots, and ends when the last one is back …
+  bool returns_ = false;    // … to start again.
   bool killed_ = false;     // In this life, by us …
   bool stuck_ = false;      // … and it did not end: failed, until it does.
   std::string killed_why_;  // "did not become ready within 120 s"

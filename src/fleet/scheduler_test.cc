@@ -51,7 +51,7 @@ class SchedulerTest : public testing::Test {
   Actions release() { return scheduler_.release(now_, scheduler_.generation(), false); }
   Actions release_retry() { return scheduler_.release(now_, scheduler_.generation(), true); }
   void become_ready() {
-    if (scheduler_.state() == BackendState::stopped) scheduler_.start(now_);
+    if (scheduler_.state() == BackendState::sleeping) scheduler_.start(now_);
     scheduler_.process_started(now_);
     scheduler_.process_ready(now_);
   }
@@ -73,8 +73,8 @@ class SchedulerTest : public testing::Test {
   SteadyTime now_{seconds(1000)};
 };
 
-TEST_F(SchedulerTest, GoesFromStoppedToReadyAndBack) {
-  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+TEST_F(SchedulerTest, GoesFromSleepingToReadyAndToItsEnd) {
+  EXPECT_EQ(scheduler_.state(), BackendState::sleeping);
   EXPECT_THAT(words(scheduler_.start(now_)), ElementsAre("start"));
   EXPECT_THAT(words(scheduler_.start(now_)), IsEmpty());
   scheduler_.process_started(now_);
@@ -94,7 +94,8 @@ TEST_F(SchedulerTest, OneThatMayNotBeUsedIsFailedAndTriedAgainAfterTheLongestDel
   scheduler_.start(now_);
   scheduler_.process_started(now_);
   ask(1);
-  EXPECT_THAT(words(scheduler_.process_unfit(now_, "It runs on the processor.")), ElementsAre("kill", "refuse 1 unavailable"));
+  EXPECT_THAT(words(scheduler_.process_unfit(now_, "It runs on the processor.")),
+              ElementsAre("kill", "refuse 1 unavailable"));
   EXPECT_EQ(scheduler_.state(), BackendState::failed);
   EXPECT_EQ(scheduler_.detail(), "It runs on the processor.");
   EXPECT_THAT(words(scheduler_.process_ready(now_)), IsEmpty());
@@ -111,10 +112,91 @@ TEST_F(SchedulerTest, OneThatMayNotBeUsedIsFailedAndTriedAgainAfterTheLongestDel
   EXPECT_EQ(scheduler_.detail(), "");
 }
 
-TEST_F(SchedulerTest, StartsAStoppedWorkerForTheFirstRequest) {
-  EXPECT_THAT(words(ask(1)), ElementsAre("start"));
+TEST_F(SchedulerTest, WantsToStartForTheFirstRequest) {
+  EXPECT_FALSE(scheduler_.wants_start());
+  EXPECT_EQ(scheduler_.state(), llm::BackendState::sleeping);
+  EXPECT_THAT(words(ask(1)), IsEmpty());
+  EXPECT_TRUE(scheduler_.wants_start());
+  EXPECT_EQ(scheduler_.waiting_since(), now_);
+  EXPECT_THAT(words(scheduler_.start(now_)), ElementsAre("start"));
   scheduler_.process_started(now_);
   EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 1"));
+}
+
+TEST_F(SchedulerTest, UnloadedItEndsWhatItDoesKeepsWhoWaitsAndSleeps) {
+  become_ready();
+  ask(1);
+  ask(2);
+  EXPECT_THAT(words(scheduler_.unload(now_)), IsEmpty());
+  EXPECT_TRUE(scheduler_.leaves());
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  EXPECT_THAT(words(ask(3)), IsEmpty());
+  EXPECT_THAT(words(release()), IsEmpty());
+  EXPECT_EQ(scheduler_.lend(now_), 0);
+  EXPECT_THAT(words(release()), ElementsAre("ask to exit"));
+  EXPECT_EQ(scheduler_.state(), BackendState::draining);
+  EXPECT_THAT(words(scheduler_.process_ended(now_, "exited with status 0", "")), IsEmpty());
+  EXPECT_FALSE(scheduler_.leaves());
+  EXPECT_TRUE(scheduler_.wants_start()) << "for the third, who still waits";
+  EXPECT_EQ(scheduler_.restarts(), 0) << "it was told to";
+  EXPECT_EQ(scheduler_.detail(), "demo waits until there is memory for it.");
+  EXPECT_THAT(words(scheduler_.start(now_)), ElementsAre("start"));
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.process_ready(now_)), ElementsAre("grant 3"));
+}
+
+TEST_F(SchedulerTest, UnloadedWithNothingToDoItEndsAtOnceAndIsNotMissed) {
+  become_ready();
+  EXPECT_THAT(words(scheduler_.unload(now_)), ElementsAre("ask to exit"));
+  EXPECT_THAT(words(scheduler_.unload(now_)), IsEmpty());
+  crash();
+  EXPECT_EQ(scheduler_.state(), BackendState::sleeping);
+  EXPECT_FALSE(scheduler_.wants_start());
+  EXPECT_FALSE(scheduler_.next_event());
+}
+
+TEST_F(SchedulerTest, UnloadedWhileItLoadsItIsKilledSinceItDoesNotListenYet) {
+  scheduler_.start(now_);
+  EXPECT_THAT(words(scheduler_.unload(now_)), IsEmpty()) << "there is no process yet";
+  EXPECT_THAT(words(scheduler_.process_started(now_)), ElementsAre("kill"));
+  EXPECT_THAT(words(crash()), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::sleeping);
+  EXPECT_EQ(scheduler_.restarts(), 0);
+}
+
+TEST_F(SchedulerTest, ThatDoesNotEndWhenUnloadedIsKilledAndThenStuckSinceItsMemoryIsNotFree) {
+  become_ready();
+  scheduler_.unload(now_);
+  EXPECT_THAT(words(pass(options().stop_timeout)), ElementsAre("kill"));
+  EXPECT_THAT(words(pass(options().stop_timeout)), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_THAT(words(ask(1)), ElementsAre("refuse 1 unavailable"));
+}
+
+TEST_F(SchedulerTest, RestartedItComesBackAndSoDoesOneThatHadBeenGivenUp) {
+  become_ready();
+  EXPECT_THAT(words(scheduler_.restart(now_)), ElementsAre("ask to exit"));
+  EXPECT_THAT(words(crash()), ElementsAre("start"));
+  become_ready();
+  EXPECT_EQ(scheduler_.state(), BackendState::ready);
+  EXPECT_THAT(words(scheduler_.restart(now_)), ElementsAre("ask to exit"));
+  scheduler_.process_ended(now_, "exited with status 0", "");
+  for (int i = 0; i < options().crashes_until_failed; ++i) {
+    scheduler_.process_started(now_);
+    crash();
+    if (i + 1 < options().crashes_until_failed) pass(options().restart_delay_max);
+  }
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_THAT(words(scheduler_.restart(now_)), ElementsAre("start"));
+  EXPECT_EQ(scheduler_.state(), BackendState::loading);
+}
+
+TEST_F(SchedulerTest, ThatWouldNeverFitIsRefusedWithTheReason) {
+  ask(1);
+  EXPECT_THAT(words(scheduler_.refuse_start(now_, "It needs 8 GB.")), ElementsAre("refuse 1 unavailable"));
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_THAT(error_of(ask(2)).message, "It needs 8 GB.");
+  EXPECT_THAT(words(scheduler_.start(now_)), ElementsAre("start"));
 }
 
 TEST_F(SchedulerTest, HandsOutAsManySlotsAsThereAre) {
@@ -592,6 +674,7 @@ TEST_F(SchedulerTest, GivesUpOnAProcessThatStaysAfterItWasKilled) {
 
 TEST_F(SchedulerTest, GivesUpOnALoadThatStaysAfterItWasKilled) {
   ask(1);
+  scheduler_.start(now_);
   scheduler_.process_started(now_);
   EXPECT_THAT(words(pass(seconds(123))), ElementsAre("kill", "refuse 1 unavailable"));
   EXPECT_EQ(scheduler_.state(), BackendState::failed);

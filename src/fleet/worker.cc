@@ -1,11 +1,18 @@
 #include "fleet/worker.h"
 
+#include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
 #include <system_error>
 
 #include "fleet/engine_command.h"
+#include "fleet/memory_need.h"
+#include "fleet/model_shape.h"
 #include "fleet/run_folder.h"
 
 namespace gbgreg::fleet {
@@ -13,6 +20,9 @@ namespace {
 
 constexpr std::string_view kExitLine = "cmd_router_to_child:exit";
 constexpr int kKeyBytes = 32;
+constexpr std::chrono::milliseconds kLoadTimeMin{100};
+constexpr std::int64_t kLoadedBytesPerMillisecond = 500'000;  // A guess, until it has been loaded once.
+constexpr double kPredictionTolerance = 0.05;
 
 SchedulerOptions scheduler_options(const Options& fleet, const WorkerOptions& worker) {
   return {.model = worker.model,
@@ -41,6 +51,31 @@ std::unexpected<Error> not_started(std::string sentence) {
   return fail(Kind::unavailable, "worker_not_started", std::move(sentence));
 }
 
+std::string in_gigabytes(std::int64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); }
+
+// The engine keeps some weights twice, in an order that these processors multiply faster.
+bool processor_repacks() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") != 0;
+#else
+  return false;
+#endif
+}
+
+// What the engine would load beside itself for a card.
+bool has_card_module(const std::filesystem::path& folder) {
+  constexpr std::array<std::string_view, 8> kModules = {"libggml-cuda",   "libggml-vulkan", "libggml-hip",
+                                                        "libggml-sycl",   "libggml-musa",   "libggml-cann",
+                                                        "libggml-opencl", "libggml-metal"};
+  if (std::getenv("GGML_BACKEND_PATH") != nullptr) return true;  // NOLINT(concurrency-mt-unsafe): nobody sets it.
+  std::error_code failure;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, failure)) {
+    const std::string name = entry.path().filename().string();
+    if (std::ranges::any_of(kModules, [&](std::string_view module) { return name.starts_with(module); })) return true;
+  }
+  return failure.operator bool();
+}
+
 std::string_view demo_detail(const WorkerOptions& worker) {
   return worker.embeds ? "A demo model with random weights: its vectors mean little."
                        : "A demo model with random weights: its answers mean nothing.";
@@ -63,11 +98,100 @@ Worker::Worker(WorkerSurroundings surroundings, int index, const WorkerOptions& 
       scheduler_(scheduler_options(surroundings_.options, options)),
       log_(0, {}),
       timer_(surroundings_.io.executor()),
-      reports_timer_(surroundings_.io.executor()) {}
+      reports_timer_(surroundings_.io.executor()),
+      load_time_(kLoadTimeMin) {}
 
 Worker::~Worker() = default;
 
-void Worker::start() { act(scheduler_.start(now())); }
+void Worker::start() {
+  is_wanted_ahead_ = false;
+  act(scheduler_.start(now()));
+}
+
+void Worker::unload() {
+  close_gate();
+  act(scheduler_.unload(now()));
+}
+
+void Worker::restart() {
+  close_gate();
+  act(scheduler_.restart(now()));
+}
+
+void Worker::refuse_start(const Memory& budget) {
+  is_wanted_ahead_ = false;
+  const bool is_card = claim_->card > budget.card;
+  const std::int64_t needed = is_card ? claim_->card : claim_->host;
+  const std::int64_t there = is_card ? budget.card : budget.host;
+  act(scheduler_.refuse_start(
+      now(), options_.model + " needs " + in_gigabytes(needed) + " of " + (is_card ? "the card's " : "") +
+                 "memory, and models may have " + in_gigabytes(there) +
+                 ": give it a smaller context or fewer slots, choose a smaller model, or raise " +
+                 (is_card ? "memory.vram_bytes_max." : "memory.ram_bytes_max.")));
+  spdlog::error("worker {}: {}", id_, scheduler_.detail());
+}
+
+// Slots in the gate are free, and the scheduler does not see who takes one there; so it is asked here, and now and
+// then.
+Tenant Worker::tenant() {
+  if (!claim_) predict_memory();
+  Tenant tenant{.claim = *claim_, .load_time = load_time_, .keep_alive = options_.keep_alive};
+  tenant.busy = std::max(0, scheduler_.busy() - seat_->gate->free());
+  tenant.waiting = scheduler_.queued();
+  tenant.waiting_since = scheduler_.waiting_since();
+  if (tenant.busy + tenant.waiting > 0 || busy_before_ > 0) used_at_ = now();
+  busy_before_ = tenant.busy;
+  tenant.used_at = used_at_;
+  tenant.in_since = in_since_;
+  if (scheduler_.leaves()) {
+    tenant.stay = Stay::leaving;
+  } else if (scheduler_.is_asleep()) {
+    tenant.stay = scheduler_.wants_start() || is_wanted_ahead_ ? Stay::wanted : Stay::away;
+  } else {
+    tenant.stay = scheduler_.is_up() ? Stay::in : Stay::arriving;
+  }
+  return tenant;
+}
+
+// Of a file that is missing or not understood nothing is known: it is let in, and the engine says what is wrong.
+void Worker::predict_memory() {
+  claim_ = Memory{};
+  predicted_bytes_ = 0;
+  const auto shape = read_model_shape(options_.model_file);
+  if (!shape) return;
+  const std::int64_t projector =
+      options_.projector_file.empty() ? 0 : read_weight_bytes(options_.projector_file).value_or(0);
+  if (options_.embeds) facts_ = read_model_facts(options_.model_file);
+  const Memory& budget = surroundings_.options.memory.budget;
+  const bool goes_to_a_card =
+      budget.card != 0 && budget.card != Memory::kUnbounded && options_.device != gpu::DevicePolicy::cpu;
+  const LoadPlan plan = load_plan(options_, facts_, !goes_to_a_card && processor_repacks());
+  const std::int64_t on_host = memory_on_host(*shape, projector, plan).total();
+  predicted_bytes_ = on_host;
+  claim_ = Memory{.host = on_host};
+  if (goes_to_a_card) {
+    const std::int64_t on_card = memory_on_card(*shape, projector, plan);
+    // What does not fit there is put on the processor by the engine, unless that is not allowed.
+    const bool may_be_split = options_.device == gpu::DevicePolicy::prefer_gpu;
+    const std::int64_t there = may_be_split ? std::min(on_card, budget.card) : on_card;
+    claim_ = Memory{.host = on_host - there, .card = there};
+  }
+  load_time_ = std::max(load_time_, std::chrono::milliseconds{shape->weight_bytes / kLoadedBytesPerMillisecond});
+}
+
+// The engine's word counts more than what was predicted; a prediction that is far off is worth a line.
+void Worker::compare_memory() {
+  const EngineMemory said = log_.memory();
+  if (said.total() == 0) return;
+  claim_ = Memory{.host = said.host, .card = said.devices};
+  const double off = std::abs(static_cast<double>(predicted_bytes_ - said.total())) / static_cast<double>(said.total());
+  spdlog::debug("worker {}: {} of memory, {} predicted", id_, in_gigabytes(said.total()),
+                in_gigabytes(predicted_bytes_));
+  if (predicted_bytes_ > 0 && off > kPredictionTolerance) {
+    spdlog::info("worker {}: {} of memory instead of the {} that were predicted", id_, in_gigabytes(said.total()),
+                 in_gigabytes(predicted_bytes_));
+  }
+}
 
 void Worker::stop() {
   close_gate();
@@ -192,7 +316,10 @@ Result<void> Worker::start_process() {
   std::filesystem::remove(socket_, ignored);  // The engine does not bind over a stale one.
 
   if (options_.embeds) facts_ = read_model_facts(options_.model_file);
-  const EngineLife life{.socket = socket_, .key = random_hex(kKeyBytes), .facts = facts_};
+  const EngineLife life{.socket = socket_,
+                        .key = random_hex(kKeyBytes),
+                        .facts = facts_,
+                        .may_use_card = has_card_module(surroundings_.options.engine.parent_path())};
   const std::vector<std::string> environment = own_environment();
   Command command = engine_command(surroundings_.options.engine, options_, life, environment);
   command.open_files_max = surroundings_.options.worker_open_files_max;
@@ -245,6 +372,9 @@ void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
   } else {
     spdlog::info("worker {}: ready after {} ms on {}", id_, milliseconds_between(started_at_, now()),
                  log_.placement().device);
+    load_time_ = std::chrono::milliseconds{milliseconds_between(started_at_, now())};
+    used_at_ = in_since_ = now();
+    compare_memory();
     auto fit = check_placement();
     if (fit) return act(scheduler_.process_ready(now()));
     spdlog::error("worker {}: {}", id_, fit.error().message);

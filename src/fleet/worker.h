@@ -20,6 +20,7 @@
 #include "fleet/engine_log.h"
 #include "fleet/figures.h"
 #include "fleet/fleet.h"
+#include "fleet/memory_plan.h"
 #include "fleet/model_file.h"
 #include "fleet/options.h"
 #include "fleet/picture.h"
@@ -57,7 +58,17 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   const std::string& id() const { return id_; }
+  // Wakes it; whether there is memory for it is its fleet's business.
   void start();
+  void unload();
+  void restart();
+  // There would never be memory for it: `budget` is all there is.
+  void refuse_start(const Memory& budget);
+  // Loaded ahead of need, as soon as there is room.
+  void want_ahead() { is_wanted_ahead_ = true; }
+  // As the plan of who is in memory sees it. `tenant` reads the model's file when it is not known yet, which takes some
+  // milliseconds.
+  Tenant tenant();
   // The process ends politely, then by SIGKILL; state() is stopped when it is gone.
   void stop();
 
@@ -95,6 +106,8 @@ class Worker {
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);
   void describe_embedder(llm::BackendView& view) const;
+  void predict_memory();
+  void compare_memory();
   void set_timer();
   SteadyTime now() const { return surroundings_.clock.steady(); }
 
@@ -115,7 +128,14 @@ class Worker {
   Timer reports_timer_;
   SteadyTime timer_set_for_ = SteadyTime::max();
   SteadyTime started_at_ = {};
+  std::chrono::milliseconds load_time_;  // Of the latest life, or a guess by the file's size.
   std::int64_t model_bytes_ = 0;
+  std::optional<Memory> claim_;       // What it takes, or will: by the engine's word, else predicted.
+  std::int64_t predicted_bytes_ = 0;  // 0 when it could not be.
+  bool is_wanted_ahead_ = false;
+  int busy_before_ = 0;
+  SteadyTime in_since_ = {};  // Ready.
+  SteadyTime used_at_ = {};
 };
 
 }  // namespace gbgreg::fleet

@@ -33,6 +33,8 @@ std::string_view state_name(BackendState state) {
   switch (state) {
     case BackendState::stopped:
       return "stopped";
+    case BackendState::sleeping:
+      return "sleeping";
     case BackendState::loading:
       return "loading";
     case BackendState::ready:

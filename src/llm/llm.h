@@ -139,7 +139,8 @@ class Sink {
   virtual Task<Result<void>> delta(const Delta& piece) = 0;
 };
 
-enum class BackendState : std::uint8_t { stopped, loading, ready, draining, failed };
+// One that is sleeping is not in memory; the next request for it wakes it.
+enum class BackendState : std::uint8_t { stopped, sleeping, loading, ready, draining, failed };
 std::string_view state_name(BackendState state);
 
 // Where a model's layers are, by evidence only: what the engine's own log said.

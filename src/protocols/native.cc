@@ -170,7 +170,7 @@ std::string write_decision(const llm::Decision& decision) {
 }
 
 bool is_operational(const llm::BackendView& backend) {
-  return backend.state == llm::BackendState::ready || backend.state == llm::BackendState::stopped;
+  return backend.state == llm::BackendState::ready || backend.state == llm::BackendState::sleeping;
 }
 
 std::string write_health(const HealthReport& report) {

@@ -22,14 +22,16 @@ int readiness(llm::BackendState state) {
       return 0;
     case llm::BackendState::loading:
       return 1;
-    case llm::BackendState::stopped:
+    case llm::BackendState::sleeping:
       return 2;
     case llm::BackendState::draining:
       return 3;
-    case llm::BackendState::failed:
+    case llm::BackendState::stopped:
       return 4;
+    case llm::BackendState::failed:
+      return 5;
   }
-  return 4;
+  return 5;
 }
 
 std::string quoted(std::string_view name) {
