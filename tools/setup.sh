@@ -2,6 +2,7 @@
 # Prepares this machine: Debian packages, the engine and the demo models. Does nothing, and needs no network, when all is there.
 #
 #   tools/setup.sh            what ./run needs
+#   tools/setup.sh gpu        … and what the engine's module for a GPU needs (packages-gpu.txt)
 #   tools/setup.sh test       … and what ./test needs (packages-test.txt, tests/clients/package.json)
 #   tools/setup.sh bench      … and what the benchmarks need (packages-bench.txt)
 set -euo pipefail

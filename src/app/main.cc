@@ -3,6 +3,7 @@
 
 #include "app/app.h"
 #include "app/doctor.h"
+#include "app/gpu_command.h"
 #include "cli/cli.h"
 #include "config/config.h"
 #include "core/log.h"
@@ -25,6 +26,16 @@ int main(int argc, char** argv) {
     if (!config) {
       std::cerr << "gbgreg: " << config.error().message << std::endl;
       return 2;
+    }
+    if (parsed.command == Command::gpu) {
+      gbgreg::set_up_log("off");  // What it has to say goes to standard output.
+      using Verb = gbgreg::app::GpuCommand::Verb;
+      const auto& [verb, module] = parsed.gpu;
+      return gbgreg::app::run_gpu_command(*config, {.verb = verb == "install"  ? Verb::install
+                                                            : verb == "remove" ? Verb::remove
+                                                                               : Verb::status,
+                                                    .module = module,
+                                                    .root = parsed.doctor.root});
     }
     if (parsed.command == Command::doctor) {
       gbgreg::set_up_log("off");  // What it has to say goes to standard output.

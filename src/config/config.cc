@@ -339,6 +339,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
   Config config;
   config.data = data_folder(environment);
   config.models = cache_models(environment);
+  config.cache = cache_folder(environment);
   config.fleet.engine = cache_folder(environment) / "engine" / kEngineVersion / "bin" / "llama-server";
 
   const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");

@@ -66,6 +66,7 @@ struct Config {
   std::optional<net::CertificateFiles> tls = {};
   std::filesystem::path data;
   std::filesystem::path models;
+  std::filesystem::path cache;  // What is fetched or built once is kept there.
   std::string log_level = "info";
   bool insecure = false;  // May listen where others can reach it.
   net::Options net = {};

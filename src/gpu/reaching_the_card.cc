@@ -65,9 +65,20 @@ const std::string* log_line_with(const Machine& machine, std::string_view words)
 bool is_ours(const PciCard& card) { return card.driver != "vfio-pci"; }
 bool has_card(const Machine& machine) { return std::ranges::any_of(machine.cards, is_ours); }
 
+// Vulkan's serves cards of every maker, of which nothing is known here.
+bool has_module_for_any_card(const Facts& facts) {
+  const auto& modules = facts.probe.modules;
+  return modules && std::ranges::any_of(*modules, [](const EngineModule& module) {
+           return module.is_loadable && module.file.contains("vulkan");
+         });
+}
+
+// Is there a role that requires one, and that does not, or could not, have one of some maker's already?
 bool is_gpu_required(const Facts& facts) {
-  return std::ranges::any_of(facts.workers,
-                             [](const WorkerFacts& worker) { return worker.policy == DevicePolicy::require_gpu; });
+  const bool may_have_one = has_module_for_any_card(facts);
+  return std::ranges::any_of(facts.workers, [&](const WorkerFacts& worker) {
+    return worker.policy == DevicePolicy::require_gpu && !worker.has_started && (worker.has_failed || !may_have_one);
+  });
 }
 
 bool is_there_a_card(const Facts& facts) {

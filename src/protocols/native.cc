@@ -27,6 +27,12 @@ void write_backend_health(JsonWriter& json, const llm::BackendView& backend) {
   json.key("device").text(backend.placement.device);
   json.key("gpu_layers").number_or_null(backend.placement.gpu_layers);
   json.key("total_layers").number_or_null(backend.placement.total_layers);
+  json.key("projector");
+  if (backend.placement.projector) {
+    json.text(*backend.placement.projector);
+  } else {
+    json.null();
+  }
   json.key("tokens_per_second").rounded_or_null(backend.tokens_per_second);
   json.key("objective_ms").number(backend.objective_ms);
   json.key("p95_ms").rounded_or_null(backend.total_p95_ms);

@@ -26,6 +26,7 @@ gpu::WorkerFacts facts_of(const fleet::WorkerOptions& worker, std::span<const ll
       views, [&](const llm::BackendView& one) { return one.role == worker.role && one.model == worker.model; });
   if (view == views.end()) return facts;
   facts.has_started = view->state == llm::BackendState::ready;
+  facts.has_failed = view->state == llm::BackendState::failed;
   facts.placement = view->placement;
   facts.projector_device = view->placement.projector;
   facts.pid = view->process_id.value_or(0);
