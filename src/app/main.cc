@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
           {.as_json = doctor.as_json, .report = doctor.report, .root = doctor.root, .version = GBGREG_VERSION});
     }
     gbgreg::set_up_log(config->log_level);
-    return gbgreg::app::serve(*config, GBGREG_VERSION);
+    return gbgreg::app::serve(*config, GBGREG_VERSION, parsed.doctor.root);
   } catch (const std::exception& error) {
     std::cerr << "gbgreg: " << error.what() << std::endl;
     return 1;

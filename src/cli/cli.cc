@@ -52,6 +52,7 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
   serve->add_option("--models", parsed.flags.models, "Folder in which model files are looked for");
   serve->add_option("--log-level", parsed.flags.log_level, "trace, debug, info, warn, error or off [info]");
 
+  serve->add_option("--root", parsed.doctor.root, "Read the machine's files under this folder, as tests do")->group("");
   serve->add_flag("--insecure", parsed.flags.insecure,
                   "Listen on addresses that other machines reach, though whoever reaches them may do everything");
 

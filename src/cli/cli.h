@@ -23,7 +23,7 @@ struct Parsed {
   struct {
     bool as_json = false;
     std::filesystem::path report = {};  // Where to write one; empty for none.
-    std::filesystem::path root = "/";   // Of the machine's files; for gpu and probe_driver, too.
+    std::filesystem::path root = "/";   // Of the machine's files; for serve, gpu and probe_driver, too.
   } doctor = {};
   struct {
     std::string verb = {};    // "install", "remove" or "status".

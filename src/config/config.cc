@@ -211,8 +211,8 @@ void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
-             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "embeddings",
-              "pooling", "dimensions_min"});
+             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "allow_cpu",
+              "embeddings", "pooling", "dimensions_min"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -224,6 +224,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   read_number(node, "threads", 0, 1024, worker.threads);
   read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
   worker.device = read_device(node);
+  read_boolean(node, "allow_cpu", worker.allow_cpu);
   read_embedder(role, node, worker);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
   check_name(node, "`model` of role `" + role + "`", worker.model);
@@ -376,6 +377,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
 
   if (!roles.IsDefined() || roles.IsNull()) {
     config.fleet.workers = demo_workers(config.models);
+    for (fleet::WorkerOptions& worker : config.fleet.workers) worker.allow_cpu = true;
     return config;
   }
   try {

@@ -32,6 +32,9 @@
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
 //       device: prefer_gpu          # or require_gpu: rather no answer than one from the processor; or cpu
+//       allow_cpu: false            # of prefer_gpu where there is an NVIDIA card: an answer from the processor is
+//       better
+//                                   # than none. Every answer says where it was made. The demo models have true
 //     embedding:
 //       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
 //       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong

@@ -33,12 +33,15 @@ struct WorkerOptions {
   int batch_tokens = 64;  // Small on the CPU, so that a client that leaves during the prompt frees its slot soon.
   int objective_ms = 5000;
   gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
+  bool allow_cpu = false;  // Of prefer_gpu, on a machine that has a GPU: to answer from the processor all the same.
 };
 
 struct Options {
   std::filesystem::path engine;      // The llama-server program.
   std::filesystem::path run_folder;  // For sockets: short enough for a Unix socket's 107 bytes, mode 0700.
   std::vector<WorkerOptions> workers = {};
+
+  bool has_gpu = false;  // The machine has one: then a role that prefers it does not silently go without.
 
   // The soft limit of open files that a worker gets; 0 is the gateway's own.
   std::uint64_t worker_open_files_max = 0;
