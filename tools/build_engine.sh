@@ -72,6 +72,11 @@ install_engine() {
   cp "$work/source/LICENSE" "$stage/"
   echo "$recipe" >"$stage/recipe"
   "$stage/bin/llama-server" --version
+  # What `gbgreg gpu install` had put there is of this version, too.
+  local module
+  for module in "$engine"/bin/libggml-{cuda,vulkan}.so; do
+    [[ ! -e $module ]] || cp "$module" "$stage/bin/"
+  done
   rm -rf "$cache/engine/old"
   [[ ! -e $engine ]] || mv -T "$engine" "$cache/engine/old"
   mv -T "$stage" "$engine"

@@ -7,58 +7,15 @@
 // DIR of the vocabulary holds llama.cpp's ggml-vocab-llama-spm.gguf, whose tokenizer is copied as it is. The weights come from
 // a seeded generator and plain arithmetic only (no Math.log or Math.cos, whose last bit may differ between versions of
 // Node.js), so the files are byte for byte the same everywhere.
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-// ---------------------------------------------------------------------------------------------- reading and writing GGUF
+import {
+  halfBits, kTensorF32, kTensorQ8_0, metaBool, metaFloat, metaFloats, metaString, metaUint, padding, readTokenizer, string, u32, u64,
+} from './gguf.mjs';
 
-const kUint32 = 4, kFloat32 = 6, kBool = 7, kString = 8, kArray = 9;
-const kScalarBytes = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
-const kTensorF32 = 0, kTensorQ8_0 = 8;
-const kAlignment = 32;
-
-// The raw metadata entries of a GGUF whose key starts with `prefix`, and the token texts.
-function readTokenizer(path) {
-  const file = readFileSync(path);
-  let at = 0;
-  const u32 = () => (at += 4, file.readUInt32LE(at - 4));
-  const u64 = () => (at += 8, Number(file.readBigUInt64LE(at - 8)));
-  const string = () => { const bytes = u64(); at += bytes; return file.toString('utf8', at - bytes, at); };
-  const skip = (type) => {
-    if (type === kString) return void string();
-    if (type !== kArray) return void (at += kScalarBytes[type]);
-    const element = u32(), count = u64();
-    for (let i = 0; i < count; ++i) skip(element);
-  };
-
-  if (file.toString('latin1', 0, 4) !== 'GGUF') throw new Error(`${path} is not a GGUF file.`);
-  at = 16;  // Magic, version and the number of tensors, of which a vocabulary file has none.
-  const entries = [], tokens = [];
-  for (let left = u64(); left > 0; --left) {
-    const begin = at, key = string(), type = u32(), value = at;
-    skip(type);
-    if (key.startsWith('tokenizer.') && !kOwnTokenizerKeys.has(key)) entries.push(file.subarray(begin, at));
-    if (key === 'tokenizer.ggml.tokens') {
-      const end = at;
-      for (at = value + 12; at < end;) tokens.push(string());
-    }
-  }
-  return { entries, tokens };
-}
-
-const u32 = (value) => { const b = Buffer.alloc(4); b.writeUInt32LE(value); return b; };
-const u64 = (value) => { const b = Buffer.alloc(8); b.writeBigUInt64LE(BigInt(value)); return b; };
-const f32 = (...values) => Buffer.from(Float32Array.from(values).buffer);
-const string = (text) => Buffer.concat([u64(Buffer.byteLength(text)), Buffer.from(text)]);
-const padding = (bytes) => Buffer.alloc((kAlignment - bytes % kAlignment) % kAlignment);
-
-const metaString = (key, text) => Buffer.concat([string(key), u32(kString), string(text)]);
-const metaUint = (key, value) => Buffer.concat([string(key), u32(kUint32), u32(value)]);
-const metaFloat = (key, value) => Buffer.concat([string(key), u32(kFloat32), f32(value)]);
-const metaBool = (key, value) => Buffer.concat([string(key), u32(kBool), Buffer.from([value ? 1 : 0])]);
-const metaFloats = (key, values) =>
-  Buffer.concat([string(key), u32(kArray), u32(kFloat32), u64(values.length), f32(...values)]);
+// ---------------------------------------------------------------------------------------------------------- writing files
 
 // A file appears under its name only when it is whole, because others may be loading it at this moment.
 function writeGguf(path, metadata, tensors) {
@@ -105,12 +62,6 @@ function randomValues(random, dims, scale, edit) {
 
 const tensorF32 = (name, dims, values) => ({ name, dims, type: kTensorF32, data: Buffer.from(values.buffer) });
 const constants = (name, length, value) => tensorF32(name, [length], new Float32Array(length).fill(value));
-
-// The bits of a positive number as a half-precision float. Our scales are far from the subnormal and the largest ones.
-function halfBits(value) {
-  const bits = new Uint32Array(Float32Array.of(value).buffer)[0];
-  return value === 0 ? 0 : ((bits + 0x1000) >>> 13) - (112 << 10);
-}
 
 // Packs rows into ggml's Q8_0: blocks of 32 values, each a half-precision scale and 32 signed bytes.
 function tensorQ8(name, dims, values) {
@@ -291,7 +242,8 @@ if (!options['vocab-dir'] || !options.out) {
   console.error('Usage: node make_demo_models.mjs --vocab-dir DIR --out DIR');
   process.exit(2);
 }
-const tokenizer = readTokenizer(join(options['vocab-dir'], 'ggml-vocab-llama-spm.gguf'));
+const read = readTokenizer(join(options['vocab-dir'], 'ggml-vocab-llama-spm.gguf'));
+const tokenizer = { entries: read.entries.filter(({ key }) => !kOwnTokenizerKeys.has(key)).map(({ bytes }) => bytes), tokens: read.tokens };
 mkdirSync(options.out, { recursive: true });
 ['coordinator', 'technical', 'documentation', 'vision'].forEach((role, index) =>
   writeTextModel(join(options.out, `demo-${role}.gguf`), role, 1000 + index, tokenizer));

@@ -2,6 +2,7 @@
 # Prepares this machine: Debian packages, the engine and the demo models. Does nothing, and needs no network, when all is there.
 #
 #   tools/setup.sh            what ./run needs
+#   tools/setup.sh gpu        … and what the engine's module for a GPU needs (packages-gpu.txt)
 #   tools/setup.sh test       … and what ./test needs (packages-test.txt, tests/clients/package.json)
 #   tools/setup.sh bench      … and what the benchmarks need (packages-bench.txt)
 set -euo pipefail
@@ -92,7 +93,7 @@ install_packages() {
 # The stamp holds the generator's checksum: another generator makes the models anew. They are cheap and always the same.
 make_demo_models() {
   local stamp=$cache/models/demo.made sum
-  sum=$(sha256sum <"$here/make_demo_models.mjs")
+  sum=$(cat "$here/make_demo_models.mjs" "$here/gguf.mjs" | sha256sum)
   [[ $(cat "$stamp" 2>/dev/null) == "$sum" && -f $cache/models/demo-embedding.gguf ]] && return
   step "$cache/logs/demo-models.log" "demo models: writing into $cache/models" \
     "Node.js 18 or newer is needed (this is $(node --version)), and 30 MB of space." \

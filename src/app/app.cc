@@ -19,6 +19,7 @@
 #include "backends/llama_backend.h"
 #include "fleet/fleet.h"
 #include "fleet/process.h"
+#include "gpu/machine.h"
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
 #include "http/handlers/doctor.h"
@@ -158,7 +159,7 @@ class Greeting {
 
 }  // namespace
 
-int serve(const config::Config& config, const std::string& version) {
+int serve(const config::Config& config, const std::string& version, const std::filesystem::path& root) {
   // A client that is gone or a full disk is an error code where it happens, never the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
@@ -204,12 +205,15 @@ int serve(const config::Config& config, const std::string& version) {
   fleet_options.run_folder = folder->run();
   fleet_options.worker_open_files_max = open_files.before;
   std::int64_t& for_models = fleet_options.memory.budget.host;
-  if (for_models == fleet::Memory::kUnbounded) for_models = memory_for_models("/");
+  if (for_models == fleet::Memory::kUnbounded) for_models = memory_for_models(root);
+  fleet_options.has_gpu = gpu::has_own_card(gpu::read_machine(gpu::HostFiles(root)));
   fleet::Fleet fleet(fleet_options, clock, make_llama);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
   asio::thread_pool doctor_pool(1);
-  services::Doctor doctor(doctor_pool, fleet, doctor_options(config), fleet::own_environment());
+  services::DoctorOptions examined = doctor_options(config);
+  examined.probe.root = root;
+  services::Doctor doctor(doctor_pool, fleet, std::move(examined), fleet::own_environment());
   services::Health health(fleet, stores, doctor, clock, config.http.upload_bytes_max, version);
 
   http::JsonReading json_reading(config.http);
@@ -240,7 +244,7 @@ int serve(const config::Config& config, const std::string& version) {
   server.start();
   const CertificateWatch certificate_watch(main_context, certificates.get());
   Greeting greeting(main_context, fleet, std::move(*addresses));
-  DoctorRounds doctor_rounds(main_context, doctor);
+  DoctorRounds doctor_rounds(main_context, doctor, fleet);
   greeting.say_listening(version);
   service_manager.notify("READY=1");
   main_context.run();

@@ -9,6 +9,6 @@ namespace gbgreg::app {
 
 // Runs the gateway until SIGINT or SIGTERM. Returns the exit status; what stopped it from starting is on standard
 // error.
-int serve(const config::Config& config, const std::string& version);
+int serve(const config::Config& config, const std::string& version, const std::filesystem::path& root = "/");
 
 }  // namespace gbgreg::app

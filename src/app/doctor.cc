@@ -30,6 +30,9 @@ constexpr std::size_t kLineWidth = 100;
 // When the models have had time to load, and so that a loss is noticed within half a minute.
 constexpr std::chrono::milliseconds kFirstRoundAfter{5'000};
 constexpr std::chrono::milliseconds kRoundEvery{20'000};
+constexpr std::chrono::milliseconds kRoundEveryMax{600'000};  // While the driver hangs.
+// At the kernel's log alone: with the driver's own time, a hang is named within ten seconds.
+constexpr std::chrono::milliseconds kLookEvery{2'500};
 
 // "http://127.0.0.1:3333" as the client takes it; one with TLS is not asked.
 std::optional<std::string> as_client_takes_it(std::string address) {
@@ -174,21 +177,57 @@ services::DoctorOptions doctor_options(const config::Config& config) {
           .upload_bytes_max = config.http.upload_bytes_max};
 }
 
-DoctorRounds::DoctorRounds(IoContext& context, services::Doctor& doctor)
-    : timer_(context.get_executor()), doctor_(doctor) {
+DoctorRounds::DoctorRounds(IoContext& context, services::Doctor& doctor, fleet::Fleet& fleet)
+    : timer_(context.get_executor()),
+      doctor_(doctor),
+      fleet_(fleet),
+      pause_(kRoundEvery),
+      due_(std::chrono::steady_clock::now() + kFirstRoundAfter) {
   spawn(context.get_executor(), "doctor", go_round());
 }
 
 Task<void> DoctorRounds::go_round() {
-  for (auto pause = kFirstRoundAfter;; pause = kRoundEvery) {
-    timer_.expires_after(pause);
-    auto [error] = co_await timer_.async_wait(use_tuple);
-    if (error) co_return;
-    const auto diagnosis = co_await doctor_.run();
-    if (!diagnosis) continue;
-    tell_news(*diagnosis);
-    if (!diagnosis->has_card) co_return;
+  for (;;) {
+    const bool is_due = co_await until_next_look();
+    if (is_due) co_await doctor_.run();
+    seen_ = doctor_.latest();
+    if (seen_) {
+      tell_news(*seen_);
+      spare_the_driver(*seen_);
+      if (!seen_->has_card) co_return;
+    }
+    due_ = std::chrono::steady_clock::now() + pause_;
   }
+}
+
+// Until an examination is due: its time has come, or the kernel has told of a hang that it had not told of before. Or,
+// and then the answer is false, until somebody else had one made.
+Task<bool> DoctorRounds::until_next_look() {
+  for (;;) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= due_) co_return true;
+    timer_.expires_at(std::min(due_, now + kLookEvery));
+    auto [error] = co_await timer_.async_wait(use_tuple);
+    if (error) co_return false;
+    const std::string hang = co_await doctor_.newest_hang();
+    const bool is_news = hang != hang_ && !hang.empty();
+    hang_ = hang;
+    if (is_news) co_return true;
+    if (doctor_.latest() != seen_) co_return false;
+  }
+}
+
+// Nothing is started that would ask a driver that hangs, and the next look at it is later each time.
+void DoctorRounds::spare_the_driver(const services::Diagnosis& diagnosis) {
+  const gpu::Finding* hangs = services::driver_hangs(diagnosis);
+  if (hangs == nullptr) {
+    pause_ = kRoundEvery;
+    fleet_.hold_gpu(std::nullopt);
+    return;
+  }
+  pause_ = std::min(2 * pause_, kRoundEveryMax);
+  fleet_.hold_gpu(hangs->message + " No model is started on it until it answers; gbgreg doctor says what to do (" +
+                  hangs->code + ").");
 }
 
 void DoctorRounds::tell_news(const services::Diagnosis& diagnosis) {

@@ -3,6 +3,7 @@
 
 #include "app/app.h"
 #include "app/doctor.h"
+#include "app/gpu_command.h"
 #include "cli/cli.h"
 #include "config/config.h"
 #include "core/log.h"
@@ -26,6 +27,16 @@ int main(int argc, char** argv) {
       std::cerr << "gbgreg: " << config.error().message << std::endl;
       return 2;
     }
+    if (parsed.command == Command::gpu) {
+      gbgreg::set_up_log("off");  // What it has to say goes to standard output.
+      using Verb = gbgreg::app::GpuCommand::Verb;
+      const auto& [verb, module] = parsed.gpu;
+      return gbgreg::app::run_gpu_command(*config, {.verb = verb == "install"  ? Verb::install
+                                                            : verb == "remove" ? Verb::remove
+                                                                               : Verb::status,
+                                                    .module = module,
+                                                    .root = parsed.doctor.root});
+    }
     if (parsed.command == Command::doctor) {
       gbgreg::set_up_log("off");  // What it has to say goes to standard output.
       const auto& doctor = parsed.doctor;
@@ -34,7 +45,7 @@ int main(int argc, char** argv) {
           {.as_json = doctor.as_json, .report = doctor.report, .root = doctor.root, .version = GBGREG_VERSION});
     }
     gbgreg::set_up_log(config->log_level);
-    return gbgreg::app::serve(*config, GBGREG_VERSION);
+    return gbgreg::app::serve(*config, GBGREG_VERSION, parsed.doctor.root);
   } catch (const std::exception& error) {
     std::cerr << "gbgreg: " << error.what() << std::endl;
     return 1;

@@ -4,6 +4,30 @@
 #include <sstream>
 
 namespace gbgreg::cli {
+namespace {
+
+CLI::App* add_gpu(CLI::App& app, Parsed& parsed) {
+  CLI::App* gpu = app.add_subcommand("gpu", "Give the engine a module for the GPU, and prove that it works.");
+  gpu->require_subcommand(1);
+  CLI::App* install =
+      gpu->add_subcommand("install", "Fetch a module by npm, load a model by it, keep it if that works.");
+  install->add_option("module", parsed.gpu.module,
+                      "cuda (NVIDIA, with the libraries of CUDA 13), cuda12, or vulkan (any card); the best that "
+                      "works here when none is named");
+  install->footer("Ends with 0 when it is installed and proven, else with 1, and the engine is as it was.");
+  CLI::App* remove = gpu->add_subcommand("remove", "Take the module away: the models run on the processor.");
+  CLI::App* status = gpu->add_subcommand("status", "Say which module there is, and what the engine finds by it.");
+  for (CLI::App* verb : {install, remove, status}) {
+    verb->add_option("--config", parsed.flags.config, "YAML file with settings, as for serve");
+    verb->add_option("--engine", parsed.flags.engine, "The llama-server program");
+    verb->add_option("--models", parsed.flags.models, "Folder in which the demo models are");
+    verb->add_option("--root", parsed.doctor.root, "Read the machine's files under this folder, as tests do")
+        ->group("");
+  }
+  return gpu;
+}
+
+}  // namespace
 
 Parsed parse(int argc, const char* const* argv, const std::string& version) {
   CLI::App app{"gbgreg: a private AI platform on one box.", "gbgreg"};
@@ -28,6 +52,7 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
   serve->add_option("--models", parsed.flags.models, "Folder in which model files are looked for");
   serve->add_option("--log-level", parsed.flags.log_level, "trace, debug, info, warn, error or off [info]");
 
+  serve->add_option("--root", parsed.doctor.root, "Read the machine's files under this folder, as tests do")->group("");
   serve->add_flag("--insecure", parsed.flags.insecure,
                   "Listen on addresses that other machines reach, though whoever reaches them may do everything");
 
@@ -46,6 +71,8 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
   doctor->add_option("--root", parsed.doctor.root, "Read the machine's files under this folder, as tests do")
       ->group("");
 
+  CLI::App* gpu = add_gpu(app, parsed);
+
   CLI::App* probe = app.add_subcommand("probe-driver", "Ask the GPU's driver (for gbgreg's own use).")->group("");
   probe->add_option("--root", parsed.doctor.root);
   probe->add_option("--engine-folder", parsed.engine_folder);
@@ -54,6 +81,10 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
     app.parse(argc, argv);
     if (serve->parsed()) parsed.command = Command::serve;
     if (doctor->parsed()) parsed.command = Command::doctor;
+    if (gpu->parsed()) {
+      parsed.command = Command::gpu;
+      parsed.gpu.verb = gpu->get_subcommands().front()->get_name();
+    }
     if (probe->parsed()) parsed.command = Command::probe_driver;
   } catch (const CLI::ParseError& stopped) {
     std::ostringstream out, err;

@@ -13,6 +13,7 @@ enum class Command : std::uint8_t {
   none,          // There is nothing to run.
   serve,         // Run the gateway with `flags`.
   doctor,        // Say what is wrong, with `flags` and `doctor`.
+  gpu,           // Install, remove or list the engine's modules for GPUs, with `flags` and `gpu`.
   probe_driver,  // Ask the GPU's driver for another process of ours: gpu/driver_probe.h.
 };
 
@@ -22,8 +23,12 @@ struct Parsed {
   struct {
     bool as_json = false;
     std::filesystem::path report = {};  // Where to write one; empty for none.
-    std::filesystem::path root = "/";   // Of the machine's files; for probe_driver too.
+    std::filesystem::path root = "/";   // Of the machine's files; for serve, gpu and probe_driver, too.
   } doctor = {};
+  struct {
+    std::string verb = {};    // "install", "remove" or "status".
+    std::string module = {};  // Of install; empty for the best that works here.
+  } gpu = {};
   std::filesystem::path engine_folder = {};  // Of probe_driver.
   int exit_status = 0;                       // When there is nothing to run: after --help, --version or a mistake, …
   std::string text = {};                     // … what to print, on standard error when exit_status is not 0.

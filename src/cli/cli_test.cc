@@ -21,6 +21,17 @@ TEST(Parse, HandsTheFlagsOfServeOn) {
   EXPECT_EQ(parsed.flags.config, std::nullopt);
 }
 
+TEST(Parse, ReadsWhatIsToBeDoneAboutAGpu) {
+  const Parsed install = parse_words({"gpu", "install", "vulkan", "--engine", "/e"});
+  EXPECT_EQ(install.command, Command::gpu);
+  EXPECT_EQ(install.gpu.verb, "install");
+  EXPECT_EQ(install.gpu.module, "vulkan");
+  EXPECT_EQ(install.flags.engine, "/e");
+  EXPECT_EQ(parse_words({"gpu", "install"}).gpu.module, "");
+  EXPECT_EQ(parse_words({"gpu", "remove"}).gpu.verb, "remove");
+  EXPECT_EQ(parse_words({"gpu"}).exit_status, 2);
+}
+
 TEST(Parse, HelpAndVersionAreNotMistakes) {
   const Parsed version = parse_words({"--version"});
   EXPECT_EQ(version.exit_status, 0);

@@ -221,8 +221,8 @@ void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
-             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "embeddings",
-              "pooling", "dimensions_min", "cache", "keep_alive"});
+             {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "allow_cpu",
+              "embeddings", "pooling", "dimensions_min", "cache", "keep_alive"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -238,6 +238,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   std::int64_t keep_alive = -1;
   read_number(node, "keep_alive", -1, kKeepAliveSecondsMax, keep_alive);
   if (keep_alive >= 0) worker.keep_alive = std::chrono::seconds{keep_alive};
+  read_boolean(node, "allow_cpu", worker.allow_cpu);
   read_embedder(role, node, worker);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
   check_name(node, "`model` of role `" + role + "`", worker.model);
@@ -358,6 +359,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
   Config config;
   config.data = data_folder(environment);
   config.models = cache_models(environment);
+  config.cache = cache_folder(environment);
   config.fleet.engine = cache_folder(environment) / "engine" / kEngineVersion / "bin" / "llama-server";
 
   const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");
@@ -394,6 +396,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
 
   if (!roles.IsDefined() || roles.IsNull()) {
     config.fleet.workers = demo_workers(config.models);
+    for (fleet::WorkerOptions& worker : config.fleet.workers) worker.allow_cpu = true;
     return config;
   }
   try {

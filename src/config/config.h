@@ -37,6 +37,8 @@
 //       device: prefer_gpu          # or require_gpu: rather no answer than one from the processor; or cpu
 //       cache: f16                  # of the conversation; q8_0 takes half the memory
 //       keep_alive: 300             # seconds: idle for so long it leaves memory; -1 is not before another needs it
+//       allow_cpu: false            # of prefer_gpu where there is an NVIDIA card: answer from the processor rather
+//                                   # than not at all. Every answer says where it was made. The demo models have true
 //     embedding:
 //       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
 //       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong
@@ -71,6 +73,7 @@ struct Config {
   std::optional<net::CertificateFiles> tls = {};
   std::filesystem::path data;
   std::filesystem::path models;
+  std::filesystem::path cache;  // What is fetched or built once is kept there.
   std::string log_level = "info";
   bool insecure = false;  // May listen where others can reach it.
   net::Options net = {};

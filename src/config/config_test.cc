@@ -43,6 +43,7 @@ TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
   for (const auto& worker : config->fleet.workers) EXPECT_EQ(worker.embeds, worker.model == "demo-embedding");
   EXPECT_EQ(config->fleet.workers[3].model, "demo-vision");
   EXPECT_TRUE(config->fleet.workers[3].is_demo);
+  EXPECT_TRUE(config->fleet.workers[3].allow_cpu);
   EXPECT_EQ(config->fleet.workers[3].projector_file, "/home/x/.cache/gbgreg/models/demo-vision-mmproj.gguf");
 }
 
@@ -66,7 +67,7 @@ hosts: [AI.example.org]
 origins: [https://app.example.org, "http://192.168.1.7:8080"]
 limits: { upload_bytes_max: 1000, queue_max: 3 }
 roles:
-  technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900, device: require_gpu }
+  technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900, device: require_gpu, allow_cpu: true }
   vision: { model: seer, file: /abs/seer.gguf, mmproj: eye.gguf }
 )");
   ASSERT_TRUE(config) << config.error().message;
@@ -83,6 +84,7 @@ roles:
   EXPECT_EQ(technical.slots, 2);
   EXPECT_EQ(technical.objective_ms, 900);
   EXPECT_EQ(technical.device, gpu::DevicePolicy::require_gpu);
+  EXPECT_TRUE(technical.allow_cpu);
   EXPECT_FALSE(technical.is_demo);
   EXPECT_EQ(config->fleet.workers[1].model_file, "/abs/seer.gguf");
   EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");

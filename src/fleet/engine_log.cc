@@ -329,7 +329,8 @@ llm::Placement EngineLog::placement() const {
     const bool no_gpu = !device_named_ || offloaded_ == 0;
     if (!weights_.host || !no_gpu) return placement;
     placement.device = projector_on_host ? "CPU" : "mixed";
-    if (!placement.gpu_layers && placement.total_layers) placement.gpu_layers = 0;
+    // One with a module that is kept off all devices says "offloaded 33/33", and means the processor.
+    if (placement.total_layers) placement.gpu_layers = 0;
     return placement;
   }
   const std::string& device = weights_.devices.front();

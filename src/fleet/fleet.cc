@@ -16,10 +16,12 @@ namespace gbgreg::fleet {
 FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_backend)
     : options_(std::move(options)), clock_(clock), make_backend_(std::move(make_backend)) {
   for (const WorkerOptions& worker : options_.workers) {
-    WorkerSurroundings surroundings{
-        .io = io_, .clock = clock_, .options = options_, .make_backend = make_backend_, .on_change = [this] {
-          changed();
-        }};
+    WorkerSurroundings surroundings{.io = io_,
+                                    .clock = clock_,
+                                    .options = options_,
+                                    .make_backend = make_backend_,
+                                    .gpu_hold = gpu_hold_,
+                                    .on_change = [this] { changed(); }};
     const auto index = static_cast<int>(workers_.size());
     workers_.push_back(std::make_unique<Worker>(std::move(surroundings), index, worker));
   }
@@ -151,6 +153,8 @@ void FleetState::publish() {
   picture_ = std::move(picture);
 }
 
+void FleetState::hold_gpu(std::optional<std::string> reason) { gpu_hold_ = std::move(reason); }
+
 Lease::Lease(std::shared_ptr<FleetState> fleet, std::shared_ptr<const Seat> seat, Slot slot)
     : fleet_(std::move(fleet)),
       seat_(std::move(seat)),
@@ -228,6 +232,10 @@ void Fleet::stop() {
   std::future<void> done = stopped->get_future();
   state_->post([state = state_.get(), stopped] { state->stop(stopped); });
   done.wait();
+}
+
+void Fleet::hold_gpu(std::optional<std::string> reason) {
+  state_->post([state = state_.get(), reason = std::move(reason)]() mutable { state->hold_gpu(std::move(reason)); });
 }
 
 std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const {

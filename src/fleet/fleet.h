@@ -84,6 +84,10 @@ class Fleet {
   // io_contexts whose tasks used lease() must still exist, though they need not run.
   void stop();
 
+  // While there is a reason, no worker that may use a GPU is started, and who waits for one is told the reason: a
+  // driver that hangs takes along whoever asks it. Those that run go on. Any thread.
+  void hold_gpu(std::optional<std::string> reason);
+
   // A picture for routing and health, in the order of the configuration. May be stale the moment it returns: choose
   // with it, never start or stop because of it. Any thread; costs one pointer copy.
   std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;

@@ -46,6 +46,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   void start();
   void stop(std::shared_ptr<std::promise<void>> stopped);
   void ask(const std::shared_ptr<LeaseRequest>& request);
+  void hold_gpu(std::optional<std::string> reason);
   // Null when there is none of this name.
   Worker* worker(std::string_view backend_id);
 
@@ -60,6 +61,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   const net::Options net_options_;
   net::IoThread io_{0, net_options_};
   asio::executor_work_guard<Executor> guard_{io_.executor()};
+  std::optional<std::string> gpu_hold_;  // The workers look at it when they start.
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::shared_ptr<std::promise<void>>> stop_waiters_;
   bool publish_is_due_ = false;

@@ -36,7 +36,8 @@ struct WorkerOptions {
   gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
   CacheType cache = CacheType::f16;
   std::optional<std::chrono::milliseconds> keep_alive =
-      {};  // Idle for so long it leaves memory; absent: only for others.
+      {};                  // Idle for so long it leaves memory; absent: only for others.
+  bool allow_cpu = false;  // Of prefer_gpu, on a machine that has a GPU: to answer from the processor all the same.
 };
 
 struct Options {
@@ -44,6 +45,8 @@ struct Options {
   std::filesystem::path run_folder;  // For sockets: short enough for a Unix socket's 107 bytes, mode 0700.
   std::vector<WorkerOptions> workers = {};
   MemoryPlanOptions memory = {};  // `memory`: what all models may have together.
+
+  bool has_gpu = false;  // The machine has one: then a role that prefers it does not silently go without.
 
   // The soft limit of open files that a worker gets; 0 is the gateway's own.
   std::uint64_t worker_open_files_max = 0;

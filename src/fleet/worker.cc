@@ -310,6 +310,7 @@ Result<void> Worker::start_process() {
   folders.push_back(surroundings_.options.run_folder.string());
   log_ = EngineLog(static_cast<std::size_t>(surroundings_.options.log_lines_max), std::move(folders));
   if (auto ready = check_files(); !ready) return ready;
+  if (surroundings_.gpu_hold && options_.device != gpu::DevicePolicy::cpu) return not_started(*surroundings_.gpu_hold);
   const std::string name = "w" + std::to_string(index_) + "-" + std::to_string(scheduler_.generation()) + ".sock";
   socket_ = surroundings_.options.run_folder / name;
   std::error_code ignored;
@@ -382,17 +383,26 @@ void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
   }
 }
 
-// By the engine's own word, all of it on a card. Silence is no proof.
+// By the engine's own word: all of it on a card where the role requires that, and some of it where it prefers one that
+// the machine has. Silence is no proof.
 Result<void> Worker::check_placement() const {
-  if (options_.device != gpu::DevicePolicy::require_gpu) return {};
   const llm::Placement placement = log_.placement();
+  const std::string subject = "The role " + options_.role;
+  if (options_.device == gpu::DevicePolicy::prefer_gpu) {
+    if (!surroundings_.options.has_gpu || options_.allow_cpu || placement.device != "CPU") return {};
+    return fail(Kind::unavailable, "gpu_not_used",
+                subject + " prefers a GPU for " + options_.model +
+                    ", this machine has one, and the engine put it on the processor: gbgreg doctor names the cause. "
+                    "To let it answer all the same, set allow_cpu: true.");
+  }
+  if (options_.device != gpu::DevicePolicy::require_gpu) return {};
   const bool is_on_card = placement.device != "CPU" && placement.device != "mixed" && placement.device != "unknown";
   if (is_on_card) return {};
   const std::string where = placement.device == "CPU"     ? "put it on the processor"
                             : placement.device == "mixed" ? "put only a part of it on a card"
                                                           : "does not say where it is";
   return fail(Kind::unavailable, "gpu_required",
-              "The role " + options_.role + " requires a GPU for " + options_.model + ", and the engine " + where +
+              subject + " requires a GPU for " + options_.model + ", and the engine " + where +
                   ": gbgreg doctor names the cause. To let it answer all the same, set device: prefer_gpu.");
 }
 

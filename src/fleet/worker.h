@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -44,7 +45,8 @@ struct WorkerSurroundings {
   const Clock& clock;
   const Options& options;
   const BackendFactory& make_backend;
-  std::function<void()> on_change;  // Something that view() shows is different.
+  const std::optional<std::string>& gpu_hold;  // Why no worker may be started that may use a GPU.
+  std::function<void()> on_change;             // Something that view() shows is different.
 };
 
 class Worker {

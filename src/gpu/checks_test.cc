@@ -445,6 +445,18 @@ TEST(Checks, ARoleThatRequiresAGpuIsToldThatThereIsNone) {
   EXPECT_NE(findings[0].fix.find("virtual machine"), std::string::npos);
 }
 
+TEST(Checks, ARoleThatRequiresAGpuIsContentWithAnyMakers) {
+  Facts facts;
+  facts.probe.modules = std::vector<EngineModule>{{.file = "libggml-vulkan.so", .is_loadable = true}};
+  facts.workers = {{.role = "technical", .model = "m", .policy = DevicePolicy::require_gpu}};
+  EXPECT_THAT(codes(examine(facts)), IsEmpty()) << "before it has tried";
+  facts.workers[0].has_started = true;
+  facts.workers[0].placement = {.device = "Vulkan0", .gpu_layers = 33, .total_layers = 33};
+  EXPECT_THAT(codes(examine(facts)), IsEmpty());
+  facts.workers[0] = {.role = "technical", .model = "m", .policy = DevicePolicy::require_gpu, .has_failed = true};
+  EXPECT_THAT(codes(examine(facts)), ElementsAre("no_device_nodes"));
+}
+
 TEST(Checks, OnlyInformWhereNobodyWantsTheCard) {
   Facts facts = in_container(Container::docker);
   take_nodes_away(facts);

@@ -132,6 +132,7 @@ struct WorkerFacts {
   std::string model;
   DevicePolicy policy = DevicePolicy::prefer_gpu;
   bool has_started = false;  // Far enough for its log to say where the layers are.
+  bool has_failed = false;   // It gave up starting.
   llm::Placement placement = {};
   bool has_projector = false;
   std::optional<std::string> projector_device = {};

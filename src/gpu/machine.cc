@@ -216,6 +216,12 @@ Machine read_machine(const HostFiles& files) {
   return machine;
 }
 
+bool has_own_card(const Machine& machine) {
+  const bool is_on_bus =
+      std::ranges::any_of(machine.cards, [](const PciCard& card) { return card.driver != "vfio-pci"; });
+  return is_on_bus || machine.driver || !machine.nodes.empty();
+}
+
 Environment read_environment(std::span<const std::string> environment) {
   const auto value = [&](std::string_view name) -> std::optional<std::string> {
     for (const std::string& variable : environment) {

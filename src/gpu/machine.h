@@ -12,6 +12,9 @@ namespace gbgreg::gpu {
 // The nodes' open_error is left at 0: opening one can take long where a card hangs, and is the probe's business.
 Machine read_machine(const HostFiles& files);
 
+// Has it an NVIDIA card, as far as its files say, that was not handed on to a virtual machine?
+bool has_own_card(const Machine& machine);
+
 // Of the process that the workers inherit it from: "NAME=value" each.
 Environment read_environment(std::span<const std::string> environment);
 

@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include "gpu/kernel_log.h"
+
 namespace gbgreg::gpu {
 namespace {
 
@@ -147,6 +149,24 @@ TEST(EnvironmentOfWorkers, AnEmptyVariableIsNotAnAbsentOne) {
   EXPECT_EQ(read.cuda_visible_devices, "");
   EXPECT_FALSE(read.nvidia_visible_devices);
   EXPECT_EQ(read.library_path, "/a:/b");
+}
+
+TEST(TellsOfHang, KnowsTheReportsThatOnlyAResetEnds) {
+  EXPECT_TRUE(tells_of_hang("4,1,1000,-;NVRM: Xid (PCI:0000:01:00): 119, pid=812, Timeout after 6s"));
+  EXPECT_TRUE(tells_of_hang("NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."));
+  for (const char* line : {"NVRM: Xid (PCI:0000:01:00): 13, Graphics Exception", "NVRM: Xid (PCI:0000:01:00):", "Xid",
+                           "NVRM: Xid (PCI): 99999999999999999999, x", ""}) {
+    EXPECT_FALSE(tells_of_hang(line)) << line;
+  }
+}
+
+TEST(HasOwnCard, CountsNoneThatAVirtualMachineHas) {
+  Machine machine;
+  EXPECT_FALSE(has_own_card(machine));
+  machine.cards = {{.address = "0000:01:00.0", .driver = "vfio-pci"}};
+  EXPECT_FALSE(has_own_card(machine));
+  machine.cards.push_back({.address = "0000:02:00.0", .driver = "nvidia"});
+  EXPECT_TRUE(has_own_card(machine));
 }
 
 }  // namespace

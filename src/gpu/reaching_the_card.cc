@@ -8,6 +8,8 @@
 #include <iterator>
 #include <string>
 
+#include "gpu/kernel_log.h"
+
 namespace gbgreg::gpu {
 namespace {
 
@@ -65,9 +67,20 @@ const std::string* log_line_with(const Machine& machine, std::string_view words)
 bool is_ours(const PciCard& card) { return card.driver != "vfio-pci"; }
 bool has_card(const Machine& machine) { return std::ranges::any_of(machine.cards, is_ours); }
 
+// Vulkan's serves cards of every maker, of which nothing is known here.
+bool has_module_for_any_card(const Facts& facts) {
+  const auto& modules = facts.probe.modules;
+  return modules && std::ranges::any_of(*modules, [](const EngineModule& module) {
+           return module.is_loadable && module.file.contains("vulkan");
+         });
+}
+
+// Is there a role that requires one, and that does not, or could not, have one of some maker's already?
 bool is_gpu_required(const Facts& facts) {
-  return std::ranges::any_of(facts.workers,
-                             [](const WorkerFacts& worker) { return worker.policy == DevicePolicy::require_gpu; });
+  const bool may_have_one = has_module_for_any_card(facts);
+  return std::ranges::any_of(facts.workers, [&](const WorkerFacts& worker) {
+    return worker.policy == DevicePolicy::require_gpu && !worker.has_started && (worker.has_failed || !may_have_one);
+  });
 }
 
 bool is_there_a_card(const Facts& facts) {
@@ -136,24 +149,10 @@ std::string environment_line(std::string_view name, const std::optional<std::str
 
 // ---- The checks, each for one cause.
 
-// "NVRM: Xid (PCI:0000:01:00): 79, pid=…": the number, when the line is one of those.
-std::optional<int> xid_of(std::string_view line) {
-  const std::size_t at = line.find("Xid");
-  const std::size_t colon = at == std::string_view::npos ? at : line.find("): ", at);
-  if (colon == std::string_view::npos) return std::nullopt;
-  int number = 0;
-  const std::string_view rest = line.substr(colon + 3);
-  const auto read = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-  return read.ec == std::errc{} ? std::optional(number) : std::nullopt;
-}
-
 std::optional<Finding> firmware_hang(const Facts& facts) {
-  // 79: it fell off the bus. 119, 120: its firmware does not answer. 154: it has to be reset.
-  constexpr std::array<int, 4> kHangs = {79, 119, 120, 154};
   std::vector<std::string> evidence;
   for (const std::string& line : facts.machine.kernel_log) {
-    const auto xid = xid_of(line);
-    if (xid && std::ranges::find(kHangs, *xid) != kHangs.end()) evidence.push_back("kernel log: " + line);
+    if (tells_of_hang(line)) evidence.push_back("kernel log: " + line);
   }
   // It may have been reset since.
   if (evidence.empty() || (nvml_works(facts) && cuda_works(facts))) return std::nullopt;

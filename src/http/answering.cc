@@ -140,10 +140,11 @@ Task<Result<void>> answer_stream(Call& call, services::Generate& generate, const
 
 net::HeaderFields decision_fields(const llm::AnswerNotes& notes) {
   net::HeaderFields fields;
-  fields.reserve(6);  // With the one that a stream adds.
+  fields.reserve(7);  // With the one that a stream adds.
   fields.push_back({.name = "X-Gbgreg-Role", .value = header_text(notes.role)});
   fields.push_back({.name = "X-Gbgreg-Model", .value = header_text(notes.model)});
   fields.push_back({.name = "X-Gbgreg-Backend", .value = header_text(notes.backend)});
+  fields.push_back({.name = "X-Gbgreg-Device", .value = header_text(notes.device)});
   fields.push_back({.name = "X-Gbgreg-Complexity", .value = std::to_string(notes.complexity.level)});
   fields.push_back({.name = "X-Gbgreg-Reason", .value = header_text(notes.reason)});
   return fields;

@@ -83,7 +83,7 @@ TEST(Cors, LetsAPageReadWhatTellsItHowItWent) {
   EXPECT_EQ(exchange.answer_fields.at("Vary"), "Origin");
   const std::string& exposed = exchange.answer_fields.at("Access-Control-Expose-Headers");
   for (const char* name : {"X-Request-Id", "request-id", "Retry-After", "X-Gbgreg-Role", "X-Gbgreg-Model",
-                           "X-Gbgreg-Backend", "X-Gbgreg-Complexity", "X-Gbgreg-Reason"}) {
+                           "X-Gbgreg-Backend", "X-Gbgreg-Device", "X-Gbgreg-Complexity", "X-Gbgreg-Reason"}) {
     EXPECT_THAT(exposed, testing::HasSubstr(name));
   }
   EXPECT_FALSE(exchange.answer_fields.contains("Access-Control-Allow-Credentials"));

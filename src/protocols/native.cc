@@ -18,7 +18,15 @@ std::string_view health_state_name(llm::BackendState state) {
   return llm::state_name(state == llm::BackendState::draining ? llm::BackendState::stopped : state);
 }
 
-void write_backend_health(JsonWriter& json, const llm::BackendView& backend) {
+void write_text_or_null(JsonWriter& json, std::string_view text) {
+  if (text.empty()) {
+    json.null();
+  } else {
+    json.text(text);
+  }
+}
+
+void write_backend_health(JsonWriter& json, const llm::BackendView& backend, const CardUse& use) {
   json.open_object();
   json.key("role").text(backend.role);
   json.key("model").text(backend.model);
@@ -27,18 +35,18 @@ void write_backend_health(JsonWriter& json, const llm::BackendView& backend) {
   json.key("device").text(backend.placement.device);
   json.key("gpu_layers").number_or_null(backend.placement.gpu_layers);
   json.key("total_layers").number_or_null(backend.placement.total_layers);
+  json.key("projector");
+  write_text_or_null(json, backend.placement.projector.value_or(""));
+  json.key("gpu_memory_bytes").number_or_null(use.memory_bytes);
   json.key("tokens_per_second").rounded_or_null(backend.tokens_per_second);
+  json.key("tokens_per_second_bound").rounded_or_null(use.tokens_per_second_bound);
   json.key("objective_ms").number(backend.objective_ms);
   json.key("p95_ms").rounded_or_null(backend.total_p95_ms);
   json.key("objective_met").boolean(!backend.total_p95_ms || *backend.total_p95_ms <= backend.objective_ms);
   json.key("embeddings").boolean(backend.embeds);
   json.key("demo").boolean(backend.is_demo);
   json.key("detail");
-  if (backend.detail.empty()) {
-    json.null();
-  } else {
-    json.text(backend.detail);
-  }
+  write_text_or_null(json, backend.detail);
   json.close_object();
 }
 
@@ -72,6 +80,20 @@ void write_gpu(JsonWriter& json, const HealthReport& report) {
     json.key("name").text(device.name);
     json.key("memory_total_bytes").number_or_null(device.memory_total_bytes);
     json.key("memory_free_bytes").number_or_null(device.memory_free_bytes);
+    json.key("bandwidth_bytes_per_second").number_or_null(device.bandwidth_bytes_per_second);
+    json.key("utilisation_percent").number_or_null(device.utilisation_percent);
+    json.key("utilisation_decoding_percent").number_or_null(device.utilisation_decoding_percent);
+    json.key("processes").open_array();
+    for (const GpuHolder& holder : device.processes) {
+      json.open_object();
+      json.key("role");
+      write_text_or_null(json, holder.role);
+      json.key("model");
+      write_text_or_null(json, holder.model);
+      json.key("bytes").number_or_null(holder.bytes);
+      json.close_object();
+    }
+    json.close_array();
     json.close_object();
   }
   json.close_array();
@@ -184,7 +206,9 @@ std::string write_health(const HealthReport& report) {
   json.key("operational").number(static_cast<std::int64_t>(std::ranges::count_if(report.backends, is_operational)));
   json.key("total").number(static_cast<std::int64_t>(report.backends.size()));
   json.key("roles").open_array();
-  for (const auto& backend : report.backends) write_backend_health(json, backend);
+  for (std::size_t i = 0; i < report.backends.size(); ++i) {
+    write_backend_health(json, report.backends[i], i < report.card_use.size() ? report.card_use[i] : CardUse{});
+  }
   json.close_array();
   json.close_object();
   json.key("database").open_object();

@@ -29,11 +29,28 @@ void write_notes(JsonWriter& json, const llm::AnswerNotes& notes);
 Result<llm::Request> parse_route(std::string_view body, const Limits& limits);
 std::string write_decision(const llm::Decision& decision);
 
+// A process that holds memory on a card; without a role when it is none of our workers.
+struct GpuHolder {
+  std::string role = {};
+  std::string model = {};
+  std::optional<std::int64_t> bytes = {};
+};
+
+// What a worker takes of the cards.
+struct CardUse {
+  std::optional<std::int64_t> memory_bytes = {};       // By the driver's word of its process.
+  std::optional<double> tokens_per_second_bound = {};  // What the card's memory allows at most.
+};
+
 struct GpuDevice {
   std::string id;  // "CUDA0"
   std::string name;
   std::optional<std::int64_t> memory_total_bytes = {};
   std::optional<std::int64_t> memory_free_bytes = {};
+  std::optional<std::int64_t> bandwidth_bytes_per_second = {};
+  std::optional<int> utilisation_percent = {};
+  std::optional<int> utilisation_decoding_percent = {};  // When models on a card were last seen at work.
+  std::vector<GpuHolder> processes = {};
 };
 
 struct HealthReport {
@@ -41,6 +58,7 @@ struct HealthReport {
   std::string version;
   std::int64_t uptime_seconds = 0;
   std::vector<llm::BackendView> backends = {};
+  std::vector<CardUse> card_use = {};  // One for each backend, or none at all.
   struct {
     std::string status = "healthy";
     std::string kind = "sqlite";

@@ -115,38 +115,48 @@ TEST(WriteHealth, HasTheShapeOfTheContract) {
   report.status = "degraded";
   report.version = "0.1.0";
   report.uptime_seconds = 12;
-  report.backends.push_back({.id = "technical/m",
-                             .role = "technical",
-                             .model = "m",
-                             .state = llm::BackendState::ready,
-                             .embeds = true,
-                             .is_demo = true,
-                             .objective_ms = 5000,
-                             .tokens_per_second = 20.5,
-                             .total_p95_ms = 6000,
-                             .placement = {.device = "CUDA0", .gpu_layers = 33, .total_layers = 33},
-                             .port = 11437});
+  report.backends.push_back(
+      {.id = "technical/m",
+       .role = "technical",
+       .model = "m",
+       .state = llm::BackendState::ready,
+       .embeds = true,
+       .is_demo = true,
+       .objective_ms = 5000,
+       .tokens_per_second = 20.5,
+       .total_p95_ms = 6000,
+       .placement = {.device = "CUDA0", .gpu_layers = 33, .total_layers = 33, .projector = "CUDA0"},
+       .port = 11437});
   report.backends.push_back({.id = "vision/v",
                              .role = "vision",
                              .model = "v",
                              .state = llm::BackendState::failed,
                              .detail = "It would not start."});
+  report.card_use = {{.memory_bytes = 5000, .tokens_per_second_bound = 224}, {}};
   report.storage.free_bytes = 1000;
   report.gpu.status = "fault";
-  report.gpu.devices.push_back({.id = "CUDA0", .name = "A card", .memory_total_bytes = 16});
+  report.gpu.devices.push_back({.id = "CUDA0",
+                                .name = "A card",
+                                .memory_total_bytes = 16,
+                                .processes = {{.role = "technical", .model = "m", .bytes = 5000}, {}}});
   report.gpu.findings.push_back({.code = "c", .severity = gpu::Severity::error, .message = "m", .fix = "f"});
   EXPECT_EQ(
       write_health(report),
       R"({"status":"degraded","version":"0.1.0","uptime_seconds":12,"models":{"operational":1,"total":2,"roles":[)"
       R"({"role":"technical","model":"m","state":"ready","port":11437,"device":"CUDA0","gpu_layers":33,)"
-      R"("total_layers":33,"tokens_per_second":20.5,"objective_ms":5000,"p95_ms":6000,"objective_met":false,)"
+      R"("total_layers":33,"projector":"CUDA0","gpu_memory_bytes":5000,"tokens_per_second":20.5,)"
+      R"("tokens_per_second_bound":224,"objective_ms":5000,"p95_ms":6000,"objective_met":false,)"
       R"("embeddings":true,"demo":true,"detail":null},)"
       R"({"role":"vision","model":"v","state":"failed","port":null,"device":"unknown","gpu_layers":null,)"
-      R"("total_layers":null,"tokens_per_second":null,"objective_ms":5000,"p95_ms":null,"objective_met":true,)"
+      R"("total_layers":null,"projector":null,"gpu_memory_bytes":null,"tokens_per_second":null,)"
+      R"("tokens_per_second_bound":null,"objective_ms":5000,"p95_ms":null,"objective_met":true,)"
       R"("embeddings":false,"demo":false,"detail":"It would not start."}]},)"
       R"("database":{"status":"healthy","kind":"sqlite"},"storage":{"status":"healthy","free_bytes":1000},)"
       R"("gpu":{"status":"fault","devices":[{"id":"CUDA0","name":"A card","memory_total_bytes":16,)"
-      R"("memory_free_bytes":null}],"findings":[{"code":"c","severity":"error","message":"m","fix":"f"}]}})");
+      R"("memory_free_bytes":null,"bandwidth_bytes_per_second":null,"utilisation_percent":null,)"
+      R"("utilisation_decoding_percent":null,"processes":[{"role":"technical","model":"m","bytes":5000},)"
+      R"({"role":null,"model":null,"bytes":null}]}],)"
+      R"("findings":[{"code":"c","severity":"error","message":"m","fix":"f"}]}})");
 }
 
 TEST(WriteHealth, SaysOnlyStatesOfTheContract) {

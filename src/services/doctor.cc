@@ -10,11 +10,15 @@
 #include "fleet/engine_command.h"
 #include "gpu/checks.h"
 #include "gpu/describe.h"
+#include "gpu/kernel_log.h"
 #include "gpu/machine.h"
 #include "services/checkup.h"
 
 namespace gbgreg::services {
 namespace {
+
+// A program that asks a driver that hangs can often not even be killed: each further question leaves one behind.
+constexpr std::chrono::seconds kHangRecheckMin{10};
 
 gpu::WorkerFacts facts_of(const fleet::WorkerOptions& worker, std::span<const llm::BackendView> views) {
   gpu::WorkerFacts facts{.role = worker.role,
@@ -26,6 +30,7 @@ gpu::WorkerFacts facts_of(const fleet::WorkerOptions& worker, std::span<const ll
       views, [&](const llm::BackendView& one) { return one.role == worker.role && one.model == worker.model; });
   if (view == views.end()) return facts;
   facts.has_started = view->state == llm::BackendState::ready;
+  facts.has_failed = view->state == llm::BackendState::failed;
   facts.placement = view->placement;
   facts.projector_device = view->placement.projector;
   facts.pid = view->process_id.value_or(0);
@@ -47,6 +52,24 @@ std::string summary_of(const gpu::Facts& facts) {
   return "No NVIDIA card is seen.";
 }
 
+// As long ago as a driver that hangs is left alone.
+bool is_old(const Diagnosis& diagnosis) {
+  return std::chrono::steady_clock::now() - diagnosis.made_at > kHangRecheckMin;
+}
+
+// Is a model on a card giving an answer?
+bool is_card_at_work(std::span<const llm::BackendView> views) {
+  return std::ranges::any_of(views, [](const llm::BackendView& view) {
+    return !view.placement.devices.empty() && view.slots_free < view.slots_total;
+  });
+}
+
+void note_utilisation(Diagnosis& diagnosis) {
+  for (const gpu::NvmlDevice& device : diagnosis.devices) {
+    if (device.utilisation_percent) diagnosis.utilisation_decoding[device.uuid] = *device.utilisation_percent;
+  }
+}
+
 }  // namespace
 
 Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendView> views,
@@ -62,7 +85,7 @@ Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendVie
   for (const fleet::WorkerOptions& worker : options.workers) facts.workers.push_back(facts_of(worker, views));
 
   Diagnosis diagnosis{.gpu_findings = gpu::examine(facts),
-                      .has_card = !facts.machine.cards.empty() || facts.machine.driver || !facts.machine.nodes.empty(),
+                      .has_card = gpu::has_own_card(facts.machine),
                       .summary = summary_of(facts),
                       .facts_json = gpu::describe(facts)};
   const std::vector<gpu::Finding> others = check_up(options);
@@ -72,8 +95,16 @@ Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendVie
     std::ranges::copy_if(others, std::back_inserter(diagnosis.findings), weighs_this);
   }
   if (facts.probe.nvml) diagnosis.devices = facts.probe.nvml->devices;
+  diagnosis.made_at = std::chrono::steady_clock::now();
   diagnosis.duration_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
   return diagnosis;
+}
+
+const gpu::Finding* driver_hangs(const Diagnosis& diagnosis) {
+  const auto found = std::ranges::find_if(diagnosis.gpu_findings, [](const gpu::Finding& finding) {
+    return finding.code == "firmware_hang" || finding.code == "driver_does_not_answer";
+  });
+  return found == diagnosis.gpu_findings.end() ? nullptr : &*found;
 }
 
 std::string_view status_of(const Diagnosis& diagnosis) {
@@ -87,6 +118,7 @@ Doctor::Doctor(asio::thread_pool& pool, const fleet::Fleet& fleet, DoctorOptions
     : pool_(pool), fleet_(fleet), options_(std::move(options)), environment_(std::move(environment)) {}
 
 Task<Result<Diagnosis>> Doctor::run() {
+  if (const auto hung = latest(); hung && driver_hangs(*hung) && !is_old(*hung)) co_return *hung;
   if (is_running_.exchange(true)) {
     if (const auto known = latest()) co_return *known;
     co_return std::unexpected(
@@ -97,13 +129,23 @@ Task<Result<Diagnosis>> Doctor::run() {
   }
   // Ended on the pool and not in this task, which ends early when its client leaves.
   const auto found = co_await offload(pool_, [this] {
-    auto diagnosis = std::make_shared<const Diagnosis>(diagnose(options_, fleet_.views(), environment_));
+    const auto before = fleet_.views();
+    auto found = diagnose(options_, before, environment_);
+    const auto known = latest();
+    if (known) found.utilisation_decoding = known->utilisation_decoding;
+    if (is_card_at_work(before) && is_card_at_work(fleet_.views())) note_utilisation(found);
+    auto diagnosis = std::make_shared<const Diagnosis>(std::move(found));
     const std::lock_guard lock(mutex_);
     latest_ = diagnosis;
     is_running_ = false;
     return diagnosis;
   });
   co_return *found;
+}
+
+Task<std::string> Doctor::newest_hang() {
+  auto look = [this] { return gpu::newest_hang(gpu::HostFiles(options_.probe.root)); };
+  co_return co_await offload(pool_, std::move(look));
 }
 
 std::shared_ptr<const Diagnosis> Doctor::latest() const {

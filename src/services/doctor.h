@@ -6,7 +6,9 @@
 
 #include <atomic>
 #include <boost/asio/thread_pool.hpp>
+#include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -32,11 +34,13 @@ struct DoctorOptions {
 };
 
 struct Diagnosis {
-  std::vector<gpu::Finding> findings = {};      // All of them, the worst first.
-  std::vector<gpu::Finding> gpu_findings = {};  // Those of the GPU alone.
-  bool has_card = false;                        // There is an NVIDIA card, or something that speaks of one.
+  std::vector<gpu::Finding> findings = {};               // All of them, the worst first.
+  std::vector<gpu::Finding> gpu_findings = {};           // Those of the GPU alone.
+  std::map<std::string, int> utilisation_decoding = {};  // Percent, by a card's UUID, when models were last at work.
+  bool has_card = false;                                 // There is an NVIDIA card, or something that speaks of one.
   std::vector<gpu::NvmlDevice> devices = {};
   std::string summary = {};  // One sentence of what there is: "1 NVIDIA card, driver 580.95.05."
+  std::chrono::steady_clock::time_point made_at = {};
   double duration_ms = 0;
   std::string facts_json = {};  // All that was read: gpu/describe.h.
 };
@@ -48,6 +52,9 @@ struct Diagnosis {
 Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendView> views,
                    std::span<const std::string> environment);
 
+// The finding that says that the driver does not answer; null when there is none.
+const gpu::Finding* driver_hangs(const Diagnosis& diagnosis);
+
 // "error" when one of them is, else "warning", else "ok".
 std::string_view status_of(const Diagnosis& diagnosis);
 
@@ -57,8 +64,12 @@ class Doctor {
   Doctor(asio::thread_pool& pool, const fleet::Fleet& fleet, DoctorOptions options,
          std::vector<std::string> environment);
 
-  // One examination at a time: who asks meanwhile gets the last one's result. Errors: busy, when there is none yet.
+  // One examination at a time: who asks meanwhile gets the last one's result, and so does for a while who asks after a
+  // driver that hangs. Errors: busy, when there is none yet.
   Task<Result<Diagnosis>> run();
+
+  // gpu::newest_hang() of this machine: quick, and asks no driver.
+  Task<std::string> newest_hang();
 
   // Of the latest examination; absent before the first has ended.
   std::shared_ptr<const Diagnosis> latest() const;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "services/card_use.h"
+
 namespace gbgreg::services {
 namespace {
 
@@ -63,6 +65,7 @@ void add_gpu(protocols::native::HealthReport& report, const Diagnosis* diagnosis
   const bool has_card = diagnosis != nullptr && !diagnosis->devices.empty();
   report.gpu.status = report.gpu.devices.empty() && !has_card ? "absent" : "ok";
   if (diagnosis == nullptr) return;
+  report.card_use = card_use_of(report.backends, diagnosis->devices);
   report.gpu.findings = diagnosis->gpu_findings;
   const auto is_fault = [](const gpu::Finding& finding) { return finding.severity == gpu::Severity::error; };
   if (std::ranges::any_of(report.gpu.findings, is_fault)) report.gpu.status = "fault";
@@ -73,6 +76,7 @@ void add_gpu(protocols::native::HealthReport& report, const Diagnosis* diagnosis
   if (report.gpu.devices.size() != 1) return;
   auto& device = report.gpu.devices.front();
   device.name = card.name;
+  add_use(device, card, *diagnosis, report.backends);
   device.memory_total_bytes = static_cast<std::int64_t>(card.memory_bytes);
   device.memory_free_bytes =
       static_cast<std::int64_t>(card.memory_bytes - std::min(card.memory_bytes, card.memory_used_bytes));

@@ -29,7 +29,7 @@ describe('GET /health', () => {
     for (const role of health.models.roles) {
       assert.equal(role.model, `demo-${role.role}`);
       assert.equal(role.state, 'ready');
-      for (const name of ['port', 'device', 'gpu_layers', 'total_layers', 'tokens_per_second', 'objective_ms', 'p95_ms', 'objective_met', 'detail']) {
+      for (const name of ['port', 'device', 'gpu_layers', 'total_layers', 'projector', 'tokens_per_second', 'objective_ms', 'p95_ms', 'objective_met', 'detail']) {
         assert.ok(name in role, `${role.role}.${name} is missing`);
       }
       assert.equal(role.objective_ms, 5000);

@@ -303,14 +303,14 @@ export async function startUnconfigured() {
 }
 
 // A gateway before the real llama-server with the demo models.
-export async function startReal({ roles = {}, limits, ready = true } = {}) {
+export async function startReal({ roles = {}, limits, ready = true, engine = kRealEngine, environment = {} } = {}) {
   requireRealEngine();
   const folder = temporaryFolder();
   const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
   try {
-    write(gateway, { engine: kRealEngine, roles: realRoles(roles), limits });
+    write(gateway, { engine, roles: realRoles(roles), limits });
     // It knows its demo models by where they lie.
-    await gateway.launch({ environment: { GBGREG_CACHE: kCache } });
+    await gateway.launch({ environment: { GBGREG_CACHE: kCache, ...environment } });
     return ready ? await gateway.allReady() : gateway;
   } catch (error) {
     await gateway.dispose().catch(() => {});

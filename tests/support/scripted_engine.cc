@@ -5,7 +5,8 @@
 // delay_ms=5]]`, and the engine is then slow, dies, stalls or answers garbage at exactly that point. `Directives` below
 // lists every one of them.
 //
-//   SCRIPTED_ENGINE_START  how the start goes: `exit1`, `slow:MS` or `hang`; `ALIAS@exit1` means only the child with
+//   SCRIPTED_ENGINE_START  how the start goes: `exit1`, `slow:MS`, `hang` or `gpu`, which says that it is on CUDA0;
+//   `ALIAS@exit1` means only the child with
 //                          that --alias.
 //   SCRIPTED_ENGINE_LOG    a file that gets one JSON line per event, with CLOCK_MONOTONIC nanoseconds, so that a test
 //                          can measure how long after its own act the engine noticed.
@@ -682,7 +683,14 @@ class Engine {
       poll(nullptr, 0, number_or(std::string_view(options_.start).substr(5), 0));
     }
     print_log("info", "print_info: n_layer               = 2");
-    print_log("info", "load_tensors:   CPU_Mapped model buffer size =     4.23 MiB");
+    if (options_.start == "gpu") {
+      print_log("info", "llama_prepare_model_devices: using device CUDA0 (a card) (0000:01:00.0) - 15800 MiB free");
+      print_log("info", "load_tensors: loading model tensors, this can take a while... (load_mode = mmap)");
+      print_log("info", "load_tensors: offloaded 3/3 layers to GPU");
+      print_log("info", "load_tensors:        CUDA0 model buffer size =     4.23 MiB");
+    } else {
+      print_log("info", "load_tensors:   CPU_Mapped model buffer size =     4.23 MiB");
+    }
     tell_router("loading", progress + "1.0}");
     print_log("info", "srv    load_model: initializing, n_slots = " + std::to_string(options_.slots));
     print_log("info", "srv  llama_server: model loaded");

@@ -1,4 +1,4 @@
-// A libcuda.so.1 without a driver behind it. What it answers is told by the environment:
+// A libcuda.so.1 without a driver behind it. What it answers is told by the environment (settings.h):
 //   CUDA_FAKE_STATUS    what cuInit returns [0]
 //   CUDA_FAKE_VERSION   of the driver's interface [13000]
 //   CUDA_FAKE_HANG=1    cuInit never comes back
@@ -7,14 +7,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace {
+#include "settings.h"
 
-int number(const char* name, int otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::atoi(text) : otherwise;
-}
-
-}  // namespace
+using fake_gpu::number;
 
 extern "C" {
 

@@ -1,7 +1,11 @@
-// A libnvidia-ml.so.1 without a driver behind it. What it answers is told by the environment:
+// A libnvidia-ml.so.1 without a driver behind it. What it answers is told by the environment (settings.h):
 //   NVIDIA_FAKE_NVML_STATUS   what nvmlInit_v2 returns [0]
 //   NVIDIA_FAKE_DEVICES       how many devices there are [1]
 //   NVIDIA_FAKE_DRIVER        the driver's version [580.95.05]
+//   NVIDIA_FAKE_PROCESSES     who holds memory, as "pid:bytes pid:bytes" [1:262144000]
+//   NVIDIA_FAKE_UTILISATION   in percent [7]
+//   NVIDIA_FAKE_CLOCK         of the memory, in MHz [0: not told]
+//   NVIDIA_FAKE_BUS           its width in bits [0: not told]
 //   NVIDIA_FAKE_HANG=nvml     it never comes back
 //   NVIDIA_FAKE_CRASH=nvml    it ends its caller
 #include <unistd.h>
@@ -9,18 +13,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
+#include <string>
+
+#include "settings.h"
 
 namespace {
 
-int number(const char* name, int otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::atoi(text) : otherwise;
-}
+using fake_gpu::number;
+using fake_gpu::setting;
 
-bool is(const char* name, const char* value) {
-  const char* text = std::getenv(name);
-  return text != nullptr && std::strcmp(text, value) == 0;
-}
+bool is(const char* name, const char* value) { return setting(name) == value; }
 
 struct Memory {
   unsigned long long total, free, used;
@@ -58,8 +61,7 @@ const char* nvmlErrorString(int status) {
 }
 
 int nvmlSystemGetDriverVersion(char* text, unsigned size) {
-  const char* version = std::getenv("NVIDIA_FAKE_DRIVER");
-  std::snprintf(text, size, "%s", version != nullptr ? version : "580.95.05");
+  std::snprintf(text, size, "%s", setting("NVIDIA_FAKE_DRIVER", "580.95.05").c_str());
   return 0;
 }
 
@@ -90,14 +92,32 @@ int nvmlDeviceGetMemoryInfo(void*, Memory* memory) {
 }
 
 int nvmlDeviceGetUtilizationRates(void*, Utilisation* utilisation) {
-  *utilisation = {.gpu = 7, .memory = 3};
+  *utilisation = {.gpu = static_cast<unsigned>(number("NVIDIA_FAKE_UTILISATION", 7)), .memory = 3};
   return 0;
 }
 
 int nvmlDeviceGetComputeRunningProcesses_v3(void*, unsigned* count, Process* processes) {
-  if (*count > 0) processes[0] = {.pid = 1, .memory = 262'144'000, .gpu_instance = 0, .compute_instance = 0};
-  *count = 1;
+  std::istringstream told(setting("NVIDIA_FAKE_PROCESSES", "1:262144000"));
+  unsigned found = 0;
+  for (std::string one; told >> one && found < *count; ++found) {
+    const std::size_t colon = one.find(':');
+    processes[found] = {.pid = static_cast<unsigned>(std::stoul(one)),
+                        .memory = std::stoull(one.substr(colon + 1)),
+                        .gpu_instance = 0,
+                        .compute_instance = 0};
+  }
+  *count = found;
   return 0;
+}
+
+int nvmlDeviceGetMaxClockInfo(void*, int, unsigned* clock) {
+  *clock = static_cast<unsigned>(number("NVIDIA_FAKE_CLOCK", 0));
+  return *clock == 0 ? 3 : 0;
+}
+
+int nvmlDeviceGetMemoryBusWidth(void*, unsigned* bits) {
+  *bits = static_cast<unsigned>(number("NVIDIA_FAKE_BUS", 0));
+  return *bits == 0 ? 3 : 0;
 }
 
 }  // extern "C"
