@@ -13,6 +13,7 @@ enum class Command : std::uint8_t {
   none,          // There is nothing to run.
   serve,         // Run the gateway with `flags`.
   doctor,        // Say what is wrong, with `flags` and `doctor`.
+  models,        // Fetch, list and remove models, with `flags` and `models`.
   probe_driver,  // Ask the GPU's driver for another process of ours: gpu/driver_probe.h.
 };
 
@@ -24,6 +25,12 @@ struct Parsed {
     std::filesystem::path report = {};  // Where to write one; empty for none.
     std::filesystem::path root = "/";   // Of the machine's files; for probe_driver too.
   } doctor = {};
+  struct {
+    std::string what = {};  // "list", "show", "pull", "import", "rm" or "prune".
+    std::string subject = {};
+    std::string name = {};
+    std::string projector = {};
+  } models = {};
   std::filesystem::path engine_folder = {};  // Of probe_driver.
   int exit_status = 0;                       // When there is nothing to run: after --help, --version or a mistake, …
   std::string text = {};                     // … what to print, on standard error when exit_status is not 0.

@@ -178,7 +178,18 @@ void Worker::begin_life() {
   act(scheduler_.process_not_started(now(), std::move(started.error().message)));
 }
 
+// It may have been fetched, or fetched anew, since the last start.
+Result<void> Worker::find_stored_model() {
+  if (!options_.is_stored || !surroundings_.options.find_model) return {};
+  auto found = surroundings_.options.find_model(options_.model);
+  if (!found) return std::unexpected(std::move(found.error()));
+  options_.model_file = std::move(found->model);
+  options_.projector_file = std::move(found->projector);
+  return {};
+}
+
 Result<void> Worker::start_process() {
+  if (auto found = find_stored_model(); !found) return found;
   std::vector<std::string> folders;
   for (const auto& file : {options_.model_file, options_.projector_file, surroundings_.options.engine}) {
     folders.push_back(file.parent_path().string());
