@@ -74,9 +74,11 @@ int list(const config::Config& config, const models::Library& library) {
   for (const models::Shown& shown : all) width = std::max(width, models::short_name(shown.stored.name).size());
   std::cout << fmt::format("{:{}}  {:>9}  {:10}  {:6}  {}\n", "NAME", width, "SIZE", "CHANGED", "STORE", "ROLES");
   for (const models::Shown& shown : all) {
-    std::cout << fmt::format("{:{}}  {:>9}  {:10}  {:6}  {}\n", models::short_name(shown.stored.name), width,
-                             human_bytes(shown.stored.manifest.size_bytes()), day(shown.stored.modified),
-                             shown.is_own ? "own" : "ollama", joined(roles_of(config, shown.stored.name)));
+    std::string line = fmt::format("{:{}}  {:>9}  {:10}  {:6}  {}", models::short_name(shown.stored.name), width,
+                                   human_bytes(shown.stored.manifest.size_bytes()), day(shown.stored.modified),
+                                   shown.is_own ? "own" : "ollama", joined(roles_of(config, shown.stored.name)));
+    line.erase(line.find_last_not_of(' ') + 1);
+    std::cout << line << "\n";
   }
   return 0;
 }

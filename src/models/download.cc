@@ -122,7 +122,7 @@ class Partial {
 
   // Checks the whole, and makes a blob of it.
   Result<Layer> keep() {
-    const Layer layer{.media_type = wanted_.media_type, .sha256 = hash_.finish(), .size_bytes = size_};
+    Layer layer{.media_type = wanted_.media_type, .sha256 = hash_.finish(), .size_bytes = size_};
     if (!wanted_.sha256.empty() && layer.sha256 != wanted_.sha256) {
       remove();
       return fail(Kind::backend_failed, "digest_differs",
@@ -199,7 +199,7 @@ class Download {
 
  private:
   std::optional<Layer> stored() const {
-    const Layer layer{
+    Layer layer{
         .media_type = wanted_.media_type, .sha256 = wanted_.sha256, .size_bytes = wanted_.size_bytes.value_or(0)};
     if (wanted_.sha256.empty() || !wanted_.size_bytes || !store_.store().has(layer)) return std::nullopt;
     tell_(layer.size_bytes, layer.size_bytes);
