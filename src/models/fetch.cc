@@ -272,7 +272,7 @@ Result<FetchHead> fetch(const FetchRequest& request, const FetchOptions& options
   const auto add = [&](const std::string& field) {
     curl_slist* longer = curl_slist_append(fields.get(), field.c_str());
     if (longer == nullptr) throw std::bad_alloc();
-    static_cast<void>(fields.release());  // It is a part of the longer one.
+    [[maybe_unused]] const curl_slist* part = fields.release();  // It is a part of the longer one.
     fields.reset(longer);
   };
   if (!request.accept.empty()) add("Accept: " + request.accept);
