@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   check(!config->listen.empty() && !config->fleet.workers.empty());
   for (const auto& worker : config->fleet.workers) {
-    check(!worker.model.empty() && !worker.model_file.empty());
+    check(!worker.model.empty() && worker.is_stored == worker.model_file.empty());
     check(worker.slots >= 1 && worker.context_tokens >= 64 && worker.objective_ms >= 1);
   }
   return 0;

@@ -15,6 +15,7 @@
 #include "app/doctor.h"
 #include "app/listeners.h"
 #include "app/machine_memory.h"
+#include "app/models.h"
 #include "app/open_files.h"
 #include "backends/llama_backend.h"
 #include "fleet/fleet.h"
@@ -29,16 +30,19 @@
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
 #include "http/handlers/responses.h"
+#include "http/handlers/stored_models.h"
 #include "http/handlers/uploads.h"
 #include "http/pipeline.h"
 #include "http/routes.h"
 #include "metrics/metrics.h"
+#include "models/library.h"
 #include "net/server.h"
 #include "services/doctor.h"
 #include "services/embed.h"
 #include "services/generate.h"
 #include "services/health.h"
 #include "services/intake.h"
+#include "services/models.h"
 #include "services/stores_watch.h"
 #include "storage/storage.h"
 
@@ -83,6 +87,10 @@ void add_sampled_metrics(metrics::Registry& registry, const fleet::Fleet& fleet,
            [](const View& view) { return static_cast<double>(view.queued); });
   of_fleet("gbgreg_worker_restarts_total", "Times the worker was started again after it died.", "counter",
            [](const View& view) { return static_cast<double>(view.restarts); });
+  of_fleet("gbgreg_worker_loads_total", "Times the worker was loaded, for whatever reason.", "counter",
+           [](const View& view) { return static_cast<double>(view.loads); });
+  of_fleet("gbgreg_worker_memory_bytes", "What the worker takes of memory when it is loaded.", "gauge",
+           [](const View& view) { return static_cast<double>(view.memory_bytes); });
   registry.sampled("gbgreg_connections", "Open client connections.", "gauge", [&server] {
     return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().connections)}};
   });
@@ -201,7 +209,8 @@ int serve(const config::Config& config, const std::string& version, const std::f
   const auto swept = intake.sweep();
   if (!swept) return refuse_to_start(swept.error());
 
-  fleet::Options fleet_options = config.fleet;
+  const models::Library library(config.stores, disk);
+  fleet::Options fleet_options = with_stored_models(config.fleet, library);
   fleet_options.run_folder = folder->run();
   fleet_options.worker_open_files_max = open_files.before;
   std::int64_t& for_models = fleet_options.memory.budget.host;
@@ -216,21 +225,24 @@ int serve(const config::Config& config, const std::string& version, const std::f
   services::Doctor doctor(doctor_pool, fleet, std::move(examined), fleet::own_environment());
   services::Health health(fleet, stores, doctor, clock, config.http.upload_bytes_max, version);
 
+  services::Models stored_models(library, config.stores, config.fleet.workers);
+
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
   http::AskHandlers ask_handlers(generate, clock, json_reading);
   http::DoctorHandlers doctor_handlers(doctor);
   http::EmbeddingHandlers embedding_handlers(embed, json_reading);
-  http::ModelHandlers model_handlers(fleet, clock, json_reading);
+  http::ModelHandlers model_handlers(fleet, stored_models, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
   http::ResponseHandlers response_handlers(generate, intake, clock, json_reading);
+  http::StoredModelHandlers stored_model_handlers(stored_models, json_reading);
   http::UploadHandlers upload_handlers(intake, config.http);
   http::FileHandlers file_handlers(intake, upload_handlers, config.http);
-  http::Pipeline pipeline(
-      http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers, file_handlers,
-                         health_handlers, model_handlers, openai_handlers, response_handlers, upload_handlers}),
-      config.http, registry, clock);
+  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers,
+                                             file_handlers, health_handlers, model_handlers, openai_handlers,
+                                             response_handlers, stored_model_handlers, upload_handlers}),
+                          config.http, registry, clock);
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);
 
@@ -254,7 +266,9 @@ int serve(const config::Config& config, const std::string& version, const std::f
   signals.cancel();
   std::signal(SIGINT, SIG_DFL);  // A second Ctrl-C means it.
   alarm(kShutdownSecondsMax);
+  stored_models.give_up();
   server.stop();
+  stored_models.stop();
   fleet.stop();
   doctor_pool.join();
   storage_pool.join();

@@ -13,7 +13,9 @@
 #include <iostream>
 #include <optional>
 
+#include "app/models.h"
 #include "fleet/process.h"
+#include "models/library.h"
 #include "net/client.h"
 #include "net/io_thread.h"
 #include "protocols/native.h"
@@ -171,8 +173,19 @@ bool write_report(const DoctorCommand& command, const std::string& diagnosis, co
 }  // namespace
 
 services::DoctorOptions doctor_options(const config::Config& config) {
+  // Shared with the options, which go their own ways.
+  struct Stores {
+    storage::Disk disk;
+    models::Library library;
+    explicit Stores(const models::Options& options) : library(options, disk) {}
+  };
+  const auto stores = std::make_shared<Stores>(config.stores);
+  auto find_model = [stores](const std::string& model) -> Result<fleet::StoredFiles> {
+    return with_stored_models({}, stores->library).find_model(model);
+  };
   return {.engine = config.fleet.engine,
           .data = config.data,
+          .find_model = std::move(find_model),
           .workers = config.fleet.workers,
           .upload_bytes_max = config.http.upload_bytes_max};
 }

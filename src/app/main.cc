@@ -4,6 +4,7 @@
 #include "app/app.h"
 #include "app/doctor.h"
 #include "app/gpu_command.h"
+#include "app/models.h"
 #include "cli/cli.h"
 #include "config/config.h"
 #include "core/log.h"
@@ -43,6 +44,19 @@ int main(int argc, char** argv) {
       return gbgreg::app::examine(
           *config,
           {.as_json = doctor.as_json, .report = doctor.report, .root = doctor.root, .version = GBGREG_VERSION});
+    }
+    if (parsed.command == Command::models) {
+      gbgreg::set_up_log("off");
+      using What = gbgreg::app::ModelsCommand::What;
+      const auto& asked = parsed.models;
+      const What what = asked.what == "show"     ? What::show
+                        : asked.what == "pull"   ? What::pull
+                        : asked.what == "import" ? What::import
+                        : asked.what == "rm"     ? What::remove
+                        : asked.what == "prune"  ? What::prune
+                                                 : What::list;
+      return gbgreg::app::run_models(
+          *config, {.what = what, .subject = asked.subject, .name = asked.name, .projector = asked.projector});
     }
     gbgreg::set_up_log(config->log_level);
     return gbgreg::app::serve(*config, GBGREG_VERSION, parsed.doctor.root);

@@ -72,6 +72,33 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
       ->group("");
 
   CLI::App* gpu = add_gpu(app, parsed);
+  CLI::App* models = app.add_subcommand("models", "Fetch models by their names, list them, remove them.");
+  models->require_subcommand(1);
+  models->footer(
+      "A model is named as Ollama names it: llama3.1:8b, someone/model:tag, hf.co/org/repo:Q4_K_M; or by the address "
+      "of\n"
+      "its file: https://HOST/org/repo/resolve/main/FILE.gguf, hf.co/org/repo:FILE.gguf. Models of Ollama's on this\n"
+      "machine are used where they are.");
+  const auto add_models = [&](const char* what, const char* help, const char* subject, const char* subject_help) {
+    CLI::App* command = models->add_subcommand(what, help);
+    if (subject != nullptr) command->add_option(subject, parsed.models.subject, subject_help)->required();
+    command->add_option("--config", parsed.flags.config, "YAML file with settings, as for serve");
+    command->add_option("--data", parsed.flags.data, "Folder for database, uploads and models");
+    command->callback([&parsed, what] { parsed.models.what = what; });
+    return command;
+  };
+  add_models("list", "The models that are here.", nullptr, nullptr);
+  add_models("show", "What is known of one.", "NAME", "A model's name");
+  CLI::App* pull = add_models("pull", "Fetch one; what an earlier attempt brought is not fetched again.", "NAME",
+                              "A model's name, or an address");
+  pull->add_option("--name", parsed.models.name, "What to call a model that is fetched from an address");
+  pull->add_option("--mmproj", parsed.models.projector, "The address of its vision projector");
+  CLI::App* import =
+      add_models("import", "Take a GGUF file into the store; of a sharded one name any shard.", "FILE", "A GGUF file");
+  import->add_option("--name", parsed.models.name, "What to call it [the file's name]");
+  import->add_option("--mmproj", parsed.models.projector, "The file of its vision projector");
+  add_models("rm", "Remove one.", "NAME", "A model's name");
+  add_models("prune", "Remove unfinished downloads and what no model needs.", nullptr, nullptr);
 
   CLI::App* probe = app.add_subcommand("probe-driver", "Ask the GPU's driver (for gbgreg's own use).")->group("");
   probe->add_option("--root", parsed.doctor.root);
@@ -85,6 +112,7 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
       parsed.command = Command::gpu;
       parsed.gpu.verb = gpu->get_subcommands().front()->get_name();
     }
+    if (models->parsed()) parsed.command = Command::models;
     if (probe->parsed()) parsed.command = Command::probe_driver;
   } catch (const CLI::ParseError& stopped) {
     std::ostringstream out, err;

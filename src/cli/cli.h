@@ -14,6 +14,7 @@ enum class Command : std::uint8_t {
   serve,         // Run the gateway with `flags`.
   doctor,        // Say what is wrong, with `flags` and `doctor`.
   gpu,           // Install, remove or list the engine's modules for GPUs, with `flags` and `gpu`.
+  models,        // Fetch, list and remove models, with `flags` and `models`.
   probe_driver,  // Ask the GPU's driver for another process of ours: gpu/driver_probe.h.
 };
 
@@ -29,6 +30,12 @@ struct Parsed {
     std::string verb = {};    // "install", "remove" or "status".
     std::string module = {};  // Of install; empty for the best that works here.
   } gpu = {};
+  struct {
+    std::string what = {};  // "list", "show", "pull", "import", "rm" or "prune".
+    std::string subject = {};
+    std::string name = {};
+    std::string projector = {};
+  } models = {};
   std::filesystem::path engine_folder = {};  // Of probe_driver.
   int exit_status = 0;                       // When there is nothing to run: after --help, --version or a mistake, …
   std::string text = {};                     // … what to print, on standard error when exit_status is not 0.

@@ -11,6 +11,8 @@
 #include <system_error>
 
 #include "http/web_origin.h"
+#include "models/library.h"
+#include "models/name.h"
 
 namespace gbgreg::config {
 namespace {
@@ -139,6 +141,23 @@ fs::path expand(const std::string& text, const Environment& environment) {
   return text;
 }
 
+std::vector<fs::path> expand_all(const std::vector<std::string>& texts, const Environment& environment) {
+  std::vector<fs::path> paths;
+  for (const std::string& text : texts) paths.push_back(expand(text, environment));
+  return paths;
+}
+
+// HOST=TOKEN,…; the tokens of Hugging Face have a variable of their own, as for its other clients.
+std::map<std::string, std::string> registry_tokens(const Environment& environment) {
+  std::map<std::string, std::string> tokens;
+  if (const auto set = environment("HF_TOKEN")) tokens["hf.co"] = tokens["huggingface.co"] = *set;
+  for (const std::string& item : split_list(environment("GBGREG_REGISTRY_TOKENS").value_or(""))) {
+    const std::size_t at = item.find('=');
+    if (at != std::string::npos) tokens[item.substr(0, at)] = item.substr(at + 1);
+  }
+  return tokens;
+}
+
 fs::path cache_folder(const Environment& environment) {
   if (const auto set = environment("GBGREG_CACHE")) return *set;
   if (const auto set = environment("XDG_CACHE_HOME")) return fs::path(*set) / "gbgreg";
@@ -218,6 +237,16 @@ void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions
   }
 }
 
+// A role without a file has a model that was fetched by its name.
+void check_stored(const std::string& role, const YAML::Node& node, const std::string& model, bool has_projector) {
+  if (!models::parse_name(model)) {
+    bad(node, "role `" + role +
+                  "` needs `file`, the model's GGUF file, or a `model` that can be fetched by its name, "
+                  "like llama3.1:8b.");
+  }
+  if (has_projector) bad(node, "role `" + role + "` needs `file` for `mmproj`: a fetched model brings its own.");
+}
+
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
@@ -246,7 +275,11 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
     bad(node,
         "role `" + role + "`: `context` times `slots` must be at most " + std::to_string(kContextTokensMax) + ".");
   }
-  if (file.empty()) bad(node, "role `" + role + "` needs `file`, the model's GGUF file.");
+  if (file.empty()) {
+    check_stored(role, node, worker.model, !projector.empty());
+    worker.is_stored = true;
+    return worker;
+  }
   // `models / x` is x itself when x is absolute.
   worker.model_file = models / expand(file, environment);
   if (!projector.empty()) worker.projector_file = models / expand(projector, environment);
@@ -320,14 +353,20 @@ void check_tls(const Config& config) {
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
-             {"listen", "tls", "hosts", "origins", "data", "engine", "models", "log_level", "threads", "limits",
-              "memory", "roles"});
+             {"listen", "tls", "hosts", "origins", "data", "engine", "models", "model_stores", "registries",
+              "log_level", "threads", "limits", "memory", "roles"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
     std::ranges::transform(host, host.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   }
   read_list(root, "origins", config.http.origins);
+  if (root["model_stores"]) {
+    std::vector<std::string> folders;
+    read_list(root, "model_stores", folders);
+    config.stores.other_folders = expand_all(folders, environment);
+  }
+  read_list(root, "registries", config.stores.registries);
   std::string data, engine, models;
   read_text(root, "data", data);
   read_text(root, "engine", engine);
@@ -339,12 +378,16 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
   if (!models.empty()) config.models = expand(models, environment);
   if (const YAML::Node limits = root["limits"]) {
     check_keys(limits, "`limits`",
-               {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max", "queue_wait_ms_max"});
+               {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max", "queue_wait_ms_max",
+                "pull_stall_seconds"});
     read_number(limits, "upload_bytes_max", 1, std::int64_t{1} << 40, config.http.upload_bytes_max);
     read_number(limits, "json_bytes_max", 1024, std::int64_t{1} << 30, config.http.json_bytes_max);
     read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
     read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
     read_bound(limits, "queue_wait_ms_max", config.fleet.queue_wait_max);
+    std::int64_t stall_seconds = config.stores.fetch.stall_timeout.count();
+    read_number(limits, "pull_stall_seconds", 1, 3600, stall_seconds);
+    config.stores.fetch.stall_timeout = std::chrono::seconds{stall_seconds};
   }
   if (const YAML::Node memory = root["memory"]) {
     check_keys(memory, "`memory`", {"ram_bytes_max", "vram_bytes_max"});
@@ -360,6 +403,8 @@ Config read_all(const Flags& flags, const Environment& environment) {
   config.data = data_folder(environment);
   config.models = cache_models(environment);
   config.cache = cache_folder(environment);
+  config.stores.other_folders = models::usual_folders(environment("OLLAMA_MODELS").value_or(""), home(environment));
+  config.stores.fetch.tokens = registry_tokens(environment);
   config.fleet.engine = cache_folder(environment) / "engine" / kEngineVersion / "bin" / "llama-server";
 
   const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");
@@ -386,6 +431,11 @@ Config read_all(const Flags& flags, const Environment& environment) {
   if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
   if (const auto set = over(flags.log_level, "GBGREG_LOG_LEVEL")) config.log_level = *set;
   if (const auto set = environment("GBGREG_ORIGINS")) config.http.origins = split_list(*set);
+  if (const auto set = environment("GBGREG_MODEL_STORES")) {
+    config.stores.other_folders = expand_all(split_list(*set), environment);
+  }
+  if (const auto set = environment("GBGREG_REGISTRIES")) config.stores.registries = split_list(*set);
+  config.stores.folder = config.data / "models";
   check_origins(config.http.origins);
   config.insecure = flags.insecure || environment("GBGREG_INSECURE") == "1";
   if (config.listen.empty()) throw BadConfig{"`listen` needs at least one address."};

@@ -11,6 +11,10 @@
 //   data: ~/.local/share/gbgreg     # database, uploads/, projects/
 //   engine: …/bin/llama-server      # the inference engine
 //   models: …/models                # where relative model files are looked for
+//   model_stores: [~/.ollama/models]   # folders of Ollama's whose models are used in place; unless set, those that are
+//                                   # there: OLLAMA_MODELS, ~/.ollama/models, /usr/share/ollama/.ollama/models
+//   registries: [registry.ollama.ai, hf.co, huggingface.co]   # from where clients may have models fetched (/api/pull);
+//                                   # `gbgreg models pull` may name any
 //   hosts: [ai.example.org]         # names under which browsers reach it, beside addresses and local names
 //   origins: [https://app.example.org]   # web pages that may use it, beside its own and those of this machine
 //   log_level: info                 # trace, debug, info, warn, error, off
@@ -22,14 +26,15 @@
 //     queue_max: 64                 # requests waiting for one worker
 //     queue_wait_ms_max: 2000       # refused at once who would probably wait longer, or off; unless set, so long that
 //                                   # the answer is still there within the role's objective
+//     pull_stall_seconds: 30        # a server that sends next to nothing for so long is asked again
 //   memory:                         # of all models together; one that is asked for takes the place of an idle one
 //     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
 //     vram_bytes_max: 15000000000   # of the cards together
 //   roles:                          # any names; the router knows these four
 //     technical:
 //       model: demo-technical       # the name clients see
-//       file: demo-technical.gguf
-//       mmproj: …                   # the vision projector, for models that see
+//       file: demo-technical.gguf   # without it the model is one that `gbgreg models pull` or Ollama fetched, by its
+//       name mmproj: …                   # the vision projector, for models that see; a fetched model brings its own
 //       context: 4096               # tokens, for each slot
 //       slots: 4                    # answers at once
 //       threads: 0                  # CPU threads; 0 is half of the cores
@@ -46,8 +51,9 @@
 //       …                           # and the keys above; its context is at most what it was trained for
 //
 // Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_TLS_CERTIFICATE, GBGREG_TLS_KEY, GBGREG_DATA, GBGREG_ENGINE,
-// GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, GBGREG_ORIGINS (with commas) and GBGREG_INSECURE=1, which as a flag is
-// --insecure.
+// GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, GBGREG_ORIGINS, GBGREG_MODEL_STORES and GBGREG_REGISTRIES (with
+// commas), and GBGREG_INSECURE=1, which as a flag is --insecure. For servers of models that ask who it is: HF_TOKEN for
+// Hugging Face, GBGREG_REGISTRY_TOKENS=HOST=TOKEN,… for others.
 #pragma once
 
 #include <filesystem>
@@ -59,6 +65,7 @@
 #include "core/core.h"
 #include "fleet/options.h"
 #include "http/options.h"
+#include "models/options.h"
 #include "net/options.h"
 
 namespace gbgreg::config {
@@ -74,6 +81,7 @@ struct Config {
   std::filesystem::path data;
   std::filesystem::path models;
   std::filesystem::path cache;  // What is fetched or built once is kept there.
+  models::Options stores = {};  // Of models that are known by their names.
   std::string log_level = "info";
   bool insecure = false;  // May listen where others can reach it.
   net::Options net = {};

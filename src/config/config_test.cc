@@ -113,6 +113,25 @@ roles:
   EXPECT_EQ(workers[2].dimensions_min, 0);
 }
 
+TEST_F(ConfigTest, LooksForAModelWithoutAFileByItsName) {
+  variables_["HF_TOKEN"] = "h";
+  variables_["GBGREG_REGISTRY_TOKENS"] = "r.example=t=1, other.example=u";
+  const auto config = load_text(
+      "data: /d\nmodel_stores: [~/m, /n]\nregistries: [r.example]\nlimits: { pull_stall_seconds: 7 }\n"
+      "roles:\n  a: { model: \"llama3.1:8b\" }\n  b: { model: x, file: /y.gguf }\n");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_TRUE(config->fleet.workers[0].is_stored);
+  EXPECT_TRUE(config->fleet.workers[0].model_file.empty());
+  EXPECT_FALSE(config->fleet.workers[1].is_stored);
+  EXPECT_EQ(config->stores.folder, "/d/models");
+  EXPECT_EQ(config->stores.other_folders, (std::vector<std::filesystem::path>{"/home/x/m", "/n"}));
+  EXPECT_EQ(config->stores.registries, std::vector<std::string>{"r.example"});
+  EXPECT_EQ(config->stores.fetch.stall_timeout, std::chrono::seconds{7});
+  EXPECT_EQ(config->stores.fetch.tokens.at("hf.co"), "h");
+  EXPECT_EQ(config->stores.fetch.tokens.at("r.example"), "t=1");
+  EXPECT_EQ(config->stores.fetch.tokens.at("other.example"), "u");
+}
+
 TEST_F(ConfigTest, CallsAModelADemoByItsFileAndNotByItsName) {
   const auto config = load_text(R"(
 roles:
@@ -144,7 +163,10 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"roles: { a: { model: m, file: f, keep_alive: -2 } }\n", "`keep_alive` must be a whole number from -1"},
       {"roles: {}\n", "at least one role"},
       {"roles:\n  a: { file: x }\n", "needs `model`"},
-      {"roles:\n  a: { model: x }\n", "needs `file`"},
+      {"roles:\n  a: { model: \"a b\" }\n", "printable"},
+      {"roles:\n  a: { model: x/y/z/w }\n", "needs `file`"},
+      {"roles:\n  a: { model: x, mmproj: p.gguf }\n", "needs `file` for `mmproj`"},
+      {"limits: { pull_stall_seconds: 0 }\n", "pull_stall_seconds"},
       {"roles:\n  a: { model: x, file: y, slots: 0 }\n", "`slots` must be"},
       {"data: [\n", "line"},
       {"listen: []\n", "at least one address"},

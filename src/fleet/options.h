@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "fleet/memory_plan.h"
 #include "gpu/device_policy.h"
 
@@ -24,6 +26,7 @@ struct WorkerOptions {
   std::string model;                          // "demo-technical"
   std::filesystem::path model_file;           // A GGUF file.
   std::filesystem::path projector_file = {};  // The vision projector, for models that see.
+  bool is_stored = false;                     // Its files are those that Options::find_model knows, at each start.
   bool embeds = false;                        // It makes vectors of texts, and nothing else.
   std::optional<Pooling> pooling = {};        // Of one that embeds, when its file says nothing, or wrong.
   int dimensions_min = 0;                     // Likewise: how short its vectors may be cut; 0 is not at all.
@@ -40,6 +43,12 @@ struct WorkerOptions {
   bool allow_cpu = false;  // Of prefer_gpu, on a machine that has a GPU: to answer from the processor all the same.
 };
 
+// Where a model's files are that has been fetched by its name.
+struct StoredFiles {
+  std::filesystem::path model = {};
+  std::filesystem::path projector = {};  // Empty when there is none.
+};
+
 struct Options {
   std::filesystem::path engine;      // The llama-server program.
   std::filesystem::path run_folder;  // For sockets: short enough for a Unix socket's 107 bytes, mode 0700.
@@ -47,6 +56,8 @@ struct Options {
   MemoryPlanOptions memory = {};  // `memory`: what all models may have together.
 
   bool has_gpu = false;  // The machine has one: then a role that prefers it does not silently go without.
+  // Asked at each start of a worker whose model is_stored, on the fleet's thread. Its errors are told to clients.
+  std::function<Result<StoredFiles>(const std::string& model)> find_model = {};
 
   // The soft limit of open files that a worker gets; 0 is the gateway's own.
   std::uint64_t worker_open_files_max = 0;

@@ -157,7 +157,8 @@ Tenant Worker::tenant() {
 void Worker::predict_memory() {
   claim_ = Memory{};
   predicted_bytes_ = 0;
-  const auto shape = read_model_shape(options_.model_file);
+  const bool is_found = find_stored_model().has_value();
+  const auto shape = is_found ? read_model_shape(options_.model_file) : std::nullopt;
   if (!shape) return;
   const std::int64_t projector =
       options_.projector_file.empty() ? 0 : read_weight_bytes(options_.projector_file).value_or(0);
@@ -299,10 +300,22 @@ void Worker::begin_life() {
     return;
   }
   spdlog::warn("worker {}: {} {}", id_, started.error().message, started.error().detail);
+  claim_.reset();  // Its file may be there the next time.
   act(scheduler_.process_not_started(now(), std::move(started.error().message)));
 }
 
+// It may have been fetched, or fetched anew, since the last start.
+Result<void> Worker::find_stored_model() {
+  if (!options_.is_stored || !surroundings_.options.find_model) return {};
+  auto found = surroundings_.options.find_model(options_.model);
+  if (!found) return std::unexpected(std::move(found.error()));
+  options_.model_file = std::move(found->model);
+  options_.projector_file = std::move(found->projector);
+  return {};
+}
+
 Result<void> Worker::start_process() {
+  if (auto found = find_stored_model(); !found) return found;
   std::vector<std::string> folders;
   for (const auto& file : {options_.model_file, options_.projector_file, surroundings_.options.engine}) {
     folders.push_back(file.parent_path().string());
@@ -486,6 +499,8 @@ llm::BackendView Worker::view() const {
   view.queue_max = surroundings_.options.queue_max;
   view.objective_ms = options_.objective_ms;
   view.restarts = scheduler_.restarts();
+  view.loads = static_cast<std::int64_t>(scheduler_.generation());
+  if (claim_) view.memory_bytes = claim_->host + claim_->card;
   view.tokens_per_second = figures_.tokens_per_second();
   view.total_p95_ms = figures_.total_p95_ms();
   if (view.state == llm::BackendState::ready) view.placement = log_.placement();

@@ -103,6 +103,7 @@ class Worker {
   Result<void> start_process();
   void end_life(const ProcessEnd& end);
   Task<void> check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
+  Result<void> find_stored_model();
   Result<void> check_files() const;
   Result<void> check_placement() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
@@ -115,7 +116,7 @@ class Worker {
 
   WorkerSurroundings surroundings_;
   int index_;
-  const WorkerOptions& options_;
+  WorkerOptions options_;  // Its own copy: where a stored model is may be another place at each start.
   std::string id_;
   std::shared_ptr<const Seat> seat_;
   Scheduler scheduler_;

@@ -9,6 +9,7 @@
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
 #include "http/handlers/responses.h"
+#include "http/handlers/stored_models.h"
 #include "http/handlers/uploads.h"
 #include "http/openapi.h"
 
@@ -24,6 +25,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
   ResponseHandlers& responses = handlers.responses;
+  StoredModelHandlers& stored = handlers.stored_models;
   UploadHandlers& uploads = handlers.uploads;
   return {
       // Asking a model.
@@ -51,6 +53,10 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/api/tags", [&models](Call& call) { return models.tags(call); }, Dialect::ollama},
       {"GET", "/api/ps", [&models](Call& call) { return models.running(call); }, Dialect::ollama},
       {"POST", "/api/show", [&models](Call& call) { return models.show(call); }, Dialect::ollama},
+      {"POST", "/api/pull", [&stored](Call& call) { return stored.pull_as_ollama(call); }, Dialect::ollama},
+      {"DELETE", "/api/delete", [&stored](Call& call) { return stored.remove(call); }, Dialect::ollama},
+      {"GET", "/api/models", [&stored](Call& call) { return stored.list(call); }},
+      {"POST", "/api/models/pull", [&stored](Call& call) { return stored.pull(call); }},
       {"GET", "/", [&models](Call& call) { return models.root(call); }},
       // Files.
       {"POST", "/api/upload/file", [&uploads](Call& call) { return uploads.upload_file(call.exchange); }},

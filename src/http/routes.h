@@ -19,6 +19,7 @@ class HealthHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
 class ResponseHandlers;
+class StoredModelHandlers;
 class UploadHandlers;
 
 struct Route {
@@ -40,6 +41,7 @@ struct Handlers {
   ModelHandlers& models;
   OpenAiHandlers& openai;
   ResponseHandlers& responses;
+  StoredModelHandlers& stored_models;
   UploadHandlers& uploads;
 };
 

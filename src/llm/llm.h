@@ -161,6 +161,9 @@ struct BackendView {
   std::string role;
   std::string model;
   BackendState state = BackendState::stopped;
+  std::int64_t loads = 0;  // Times it has been loaded.
+  // What it takes of all memory, by its engine's word, or will take, as predicted; 0 when not known.
+  std::int64_t memory_bytes = 0;
   bool sees_images = false;
   bool embeds = false;     // It makes vectors of texts, and nothing else.
   int dimensions_min = 0;  // Of a model that embeds: how short its vectors may be cut; 0 is not at all.

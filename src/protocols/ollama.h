@@ -81,8 +81,7 @@ void write_loaded(std::string& out, Form form, const llm::Answer& answer, WallTi
 // `error`, and only a string reads well there.
 void write_error(std::string& out, const Error& error, std::string_view request_id);
 
-// GET /api/tags, GET /api/ps and POST /api/show, out of what the fleet shows.
-std::string write_tags(std::span<const llm::BackendView> backends, WallTime now);
+// GET /api/ps and POST /api/show, out of what the fleet shows; what is on the disk: stored_models.h.
 std::string write_running(std::span<const llm::BackendView> backends, WallTime now);
 std::string write_model(const llm::BackendView& backend, WallTime now);
 

@@ -6,6 +6,7 @@
 #include "protocols/json_writer.h"
 #include "protocols/native.h"
 #include "protocols/ollama.h"
+#include "protocols/ollama_models.h"
 #include "protocols/tools.h"
 
 namespace gbgreg::protocols::ollama {
@@ -89,6 +90,8 @@ void write_details(JsonWriter& json, const llm::BackendView& backend) {
   json.close_object();
 }
 
+}  // namespace
+
 void write_entry(JsonWriter& json, const llm::BackendView& backend, WallTime now) {
   json.key("name").text(backend.model);
   json.key("model").text(backend.model);
@@ -107,8 +110,6 @@ std::vector<const llm::BackendView*> models_of(std::span<const llm::BackendView>
   }
   return models;
 }
-
-}  // namespace
 
 void GenerateWriter::begin(std::string&, const llm::AnswerNotes& notes, WallTime) { model_ = notes.model; }
 
@@ -192,21 +193,6 @@ void write_error(std::string& out, const Error& error, std::string_view request_
   json.key("request_id").text(request_id);
   json.close_object();
   out += '\n';
-}
-
-std::string write_tags(std::span<const llm::BackendView> backends, WallTime now) {
-  std::string out;
-  JsonWriter json(out);
-  json.open_object();
-  json.key("models").open_array();
-  for (const auto* model : models_of(backends)) {
-    json.open_object();
-    write_entry(json, *model, now);
-    json.close_object();
-  }
-  json.close_array();
-  json.close_object();
-  return out;
 }
 
 std::string write_running(std::span<const llm::BackendView> backends, WallTime now) {

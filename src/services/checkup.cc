@@ -41,7 +41,13 @@ void check_engine(const DoctorOptions& options, std::vector<Finding>& findings) 
 
 void check_model(const fleet::WorkerOptions& worker, const std::filesystem::path& file,
                  std::vector<Finding>& findings) {
-  if (::access(file.c_str(), R_OK) != 0) {
+  if (worker.is_stored && file.empty()) {
+    findings.push_back({.code = "model_missing",
+                        .message = "The role " + worker.role + " has no model: " + worker.model +
+                                   " has not been fetched, or is not whole.",
+                        .evidence = {"looked for " + worker.model + " in the data folder and in Ollama's folders"},
+                        .fix = "gbgreg models pull " + worker.model + "; gbgreg models list shows what is here."});
+  } else if (::access(file.c_str(), R_OK) != 0) {
     findings.push_back({.code = "model_missing",
                         .message = "The role " + worker.role + " has no model: its file cannot be read.",
                         .evidence = {file.string() + ": " + std::strerror(errno)},
@@ -128,7 +134,14 @@ void check_database(const DoctorOptions& options, std::vector<Finding>& findings
 
 }  // namespace
 
-std::vector<gpu::Finding> check_up(const DoctorOptions& options) {
+std::vector<gpu::Finding> check_up(const DoctorOptions& asked) {
+  DoctorOptions options = asked;
+  for (fleet::WorkerOptions& worker : options.workers) {
+    if (!worker.is_stored || !options.find_model) continue;
+    const auto files = options.find_model(worker.model);
+    worker.model_file = files ? files->model : std::filesystem::path();
+    worker.projector_file = files ? files->projector : std::filesystem::path();
+  }
   std::vector<Finding> findings;
   check_engine(options, findings);
   for (const fleet::WorkerOptions& worker : options.workers) {

@@ -8,6 +8,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,8 @@ namespace gbgreg::services {
 struct DoctorOptions {
   std::filesystem::path engine;  // The llama-server program.
   std::filesystem::path data;    // The data folder, which need not be there yet.
+  // Where the models of workers are that are stored by their names; asked at each examination.
+  std::function<Result<fleet::StoredFiles>(const std::string& model)> find_model = {};
   std::vector<fleet::WorkerOptions> workers = {};
   std::uint64_t upload_bytes_max = 0;
   gpu::ProbeOptions probe = {};  // Its engine_folder and environment are filled in here.

@@ -1,65 +1,16 @@
 // A full disk: uploads are refused with a reason, models still answer, and all is well again when there is space.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 
-import { assertError, startScripted, temporaryFolder } from '../support/gateway.mjs';
+import { assertError, startScripted } from '../support/gateway.mjs';
+import { canMount, kSmallDiskMegabytes, SmallDisk } from '../support/small_disk.mjs';
 import { content, fileBody, list, postUpload, sha256, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 const kMegabyte = 1024 * 1024;
 const oneRole = { technical: null, documentation: null, vision: null };
-
-// A small disk in a mount namespace, which a process holds until we close its stdin. Needs root or user namespaces.
-const kSmallDiskMegabytes = 8;
-const isRoot = process.getuid() === 0;
-const kNamespace = ['unshare', '--mount', ...(isRoot ? [] : ['--map-root-user'])];
-const canMount = spawnSync(kNamespace[0], [...kNamespace.slice(1), 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
-
-class SmallDisk {
-  folder = temporaryFolder();
-  data = path.join(this.folder, 'data');
-
-  async mount() {
-    const script = `mount -t tmpfs -o size=${kSmallDiskMegabytes}m,mode=700 none "$1" && touch "$1/here" && exec cat`;
-    this.holder = spawn(kNamespace[0], [...kNamespace.slice(1), 'sh', '-c', script, 'sh', this.folder], { stdio: ['pipe', 'ignore', 'inherit'] });
-    await waitUntil('the small disk is there', () => fs.existsSync(this.seen('here')));
-    return this;
-  }
-  // A path on it, for those who are not in the namespace.
-  seen(name) {
-    return path.join(`/proc/${this.holder.pid}/root`, this.folder, name);
-  }
-  // To the last byte.
-  fill() {
-    const file = fs.openSync(this.seen('filler'), 'w');
-    const block = Buffer.alloc(4096);
-    assert.throws(() => { for (;;) fs.writeSync(file, block); }, { code: 'ENOSPC' });
-    fs.closeSync(file);
-  }
-  empty() {
-    fs.rmSync(this.seen('filler'));
-  }
-  // Starts the gateway in the namespace; then gateway.data is what the test sees of its folder.
-  async launch(start) {
-    const gateway = await start(['nsenter', `--target=${this.holder.pid}`, '--mount', ...(isRoot ? [] : ['--user', '--preserve-credentials'])]);
-    gateway.data = this.seen('data');
-    return gateway;
-  }
-  start(options) {
-    return this.launch((under) => startScripted({ ...options, prepare: (gateway) => { gateway.data = this.data; }, under: () => under }));
-  }
-  restart(gateway) {
-    gateway.data = this.data;
-    return this.launch((under) => gateway.launch({ under }));
-  }
-  dispose() {
-    this.holder?.stdin.end();
-    fs.rmSync(this.folder, { recursive: true, force: true });
-  }
-}
 
 // Without any rights: no file may grow over some size, which the kernel tells a program in nearly the same way.
 const kFileBlocks = 2 * kMegabyte / 512;

@@ -144,7 +144,7 @@ describe('the start', () => {
     ['an unknown key', '{"listne": "127.0.0.1:0"}'],
     ['not YAML', '{{{{'],
     ['a wrong type', '{"limits": {"upload_bytes_max": "much"}}'],
-    ['a role without a file', '{"roles": {"coordinator": {"model": "x"}}}'],
+    ['a role without a file, whose model can have no name', '{"roles": {"coordinator": {"model": "a/b/c/d"}}}'],
   ]) {
     test(`with a configuration that is wrong (${name}) ends with a sentence`, () => {
       const folder = temporaryFolder();

@@ -3,11 +3,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { importClient } from '../support/clients.mjs';
-import { kEmbedding, startReal, startScripted } from '../support/gateway.mjs';
+import { emptyModel, kEmbedding, startReal, startScripted } from '../support/gateway.mjs';
 import { exchange, openStream, request } from '../support/http.mjs';
+import { ModelServer } from '../support/model_server.mjs';
 import { contentType, fileBody, multipart } from '../support/multipart.mjs';
 import { Contract } from '../support/openapi.mjs';
 import { kCallsWeather, kPng, kWeatherSchema, kWeatherTool } from '../support/protocols.mjs';
+import { waitUntil } from '../support/wait.mjs';
 
 const kStranger = { origin: 'https://evil.example' };
 const kNoImage = Buffer.from('this is no image of any kind').toString('base64');
@@ -98,9 +100,10 @@ const kAskers = {
 
 // Nothing of these can be brought about in a test: a fault of ours, a client that is slow for half a minute, a deadline in
 // a dialect that has no word for one, an upload that finds all places taken, a database that is away, two that
-// ask at once for what has never been looked at.
+// ask at once for what has never been looked at, a disk that is full (models.test.mjs has that).
 const kNeverExercised = [
   / (500|408)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
+  /^(pullModel|pullStoredModel|deleteModel) 503$/,
 ];
 
 let document;
@@ -261,6 +264,61 @@ test('models', async () => {
   await post('/api/show', { model: 'unknown' }, 404);
   await post('/api/show', { model: 'coordinator' }, 403, { headers: kStranger });
   await isTooLarge('/api/show');
+});
+
+test('models on the disk', async () => {
+  const server = await ModelServer.start();
+  const name = server.add('library/demo:tiny', { models: emptyModel() });
+  const more = { registries: [server.authority], model_stores: [] };
+  const roles = { technical: { model: name, file: undefined }, documentation: null, vision: null };
+  const stored = await startScripted({ roles, more, ready: false, limits: { pull_stall_seconds: 1 } });
+  const at = { at: stored };
+  try {
+    const none = `${server.authority}/library/none:x`;
+    for (const target of ['/api/pull', '/api/models/pull']) {
+      for (const body of [{ model: name }, { name }, { model: name, stream: false }]) {
+        assert.ok(contract.takesRequest('POST', target, body));
+        await post(target, body, 200, at);
+      }
+      for (const body of [{}, { model: 5 }, { model: name, stream: 'no' }]) {
+        assert.ok(!contract.takesRequest('POST', target, body));
+        await post(target, body, 400, at);
+      }
+      await post(target, { model: name }, 403, { ...at, headers: kStranger });
+      await post(target, { model: 'somewhere.example/a/b' }, 403, at);
+      await post(target, { model: none }, 404, at);
+      await isTooLarge(target);
+      server.fault({ path: /manifests/, kind: 'status', status: 418 });
+      await post(target, { model: name }, 502, at);
+    }
+    // Nothing of it comes, however often it is asked; and no more than four may ask at once.
+    const held = server.fault({ path: /manifests/, kind: 'hold', after: 0, times: 1000 });
+    const late = ['/api/pull', '/api/pull', '/api/models/pull', '/api/models/pull'].map((target) => post(target, { model: name, stream: false }, 504, at));
+    await waitUntil('four ask', () => server.asked(/manifests/).filter(({ isClosed }) => !isClosed).length === 4);
+    for (const target of ['/api/pull', '/api/models/pull']) await post(target, { model: name }, 429, at);
+    await Promise.all(late);
+    server.clear();
+    held.release();
+    for (const target of ['/api/models', '/api/tags']) {
+      await checked('GET', target, { status: 200, ...at });
+      await checked('GET', target, { status: 403, headers: kStranger, ...at });
+    }
+    const remove = (body, status, options = {}) => checked('DELETE', '/api/delete', { body, status, ...at, ...options });
+    await remove({ model: name }, 409);
+    await post('/api/pull', { model: `${server.authority}/library/demo:tiny` }, 200, at);
+    const other = server.add('library/other:x', { models: emptyModel(), texts: { license: 'MIT', system: 'Be brief.', template: '{{ .Prompt }}' } });
+    await post('/api/pull', { model: other }, 200, at);
+    await post('/api/show', { model: other }, 200, at);
+    await remove({ model: other }, 200);
+    await remove({ model: other }, 404);
+    await remove({}, 400);
+    await remove({ model: other }, 403, { headers: kStranger });
+    const answer = await exchange(gateway.port, 'DELETE /api/delete HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n');
+    contract.check('DELETE', '/api/delete', answer);
+  } finally {
+    await stored.dispose();
+    await server.stop();
+  }
 });
 
 test('the doctor', async () => {

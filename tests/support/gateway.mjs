@@ -303,12 +303,12 @@ export async function startUnconfigured() {
 }
 
 // A gateway before the real llama-server with the demo models.
-export async function startReal({ roles = {}, limits, ready = true, engine = kRealEngine, environment = {} } = {}) {
+export async function startReal({ roles = {}, limits, more, ready = true, engine = kRealEngine, environment = {} } = {}) {
   requireRealEngine();
   const folder = temporaryFolder();
   const gateway = new Gateway(folder, new EngineLog(path.join(folder, 'engine.log')));
   try {
-    write(gateway, { engine, roles: realRoles(roles), limits });
+    write(gateway, { engine, roles: realRoles(roles), limits, more });
     // It knows its demo models by where they lie.
     await gateway.launch({ environment: { GBGREG_CACHE: kCache, ...environment } });
     return ready ? await gateway.allReady() : gateway;

@@ -4,6 +4,7 @@
 
 #include "protocols/ollama.h"
 #include "protocols/openai.h"
+#include "protocols/stored_models.h"
 #include "routing/policy.h"
 
 namespace gbgreg::http {
@@ -25,8 +26,8 @@ std::vector<openai::Model> names(const std::vector<llm::BackendView>& backends) 
 
 }  // namespace
 
-ModelHandlers::ModelHandlers(const fleet::Fleet& fleet, const Clock& clock, JsonReading& json)
-    : fleet_(fleet), json_(json), started_(clock.wall()) {}
+ModelHandlers::ModelHandlers(const fleet::Fleet& fleet, services::Models& stored, const Clock& clock, JsonReading& json)
+    : fleet_(fleet), stored_(stored), json_(json), started_(clock.wall()) {}
 
 Task<Result<void>> ModelHandlers::openai_list(Call& call) {
   const auto backends = fleet_.snapshot();
@@ -43,7 +44,9 @@ Task<Result<void>> ModelHandlers::openai_one(Call& call) {
 
 Task<Result<void>> ModelHandlers::tags(Call& call) {
   const auto backends = fleet_.snapshot();
-  co_return co_await call.exchange.respond(200, kJson, ollama::write_tags(*backends, started_));
+  const auto stored = co_await stored_.list();
+  const std::string body = ollama::write_tags(*backends, stored, routing::is_named, started_);
+  co_return co_await call.exchange.respond(200, kJson, body);
 }
 
 Task<Result<void>> ModelHandlers::running(Call& call) {
@@ -61,8 +64,15 @@ Task<Result<void>> ModelHandlers::show(Call& call) {
     return routing::is_named(backend.model, *asked) || backend.role == *asked;
   };
   const auto backend = std::ranges::find_if(*backends, is_it);
-  if (backend == backends->end()) co_return routing::model_not_found(*asked, *backends);
-  co_return co_await call.exchange.respond(200, kJson, ollama::write_model(*backend, started_));
+  if (backend != backends->end()) {
+    co_return co_await call.exchange.respond(200, kJson, ollama::write_model(*backend, started_));
+  }
+  const auto stored = co_await stored_.find(*asked);
+  if (stored) co_return co_await call.exchange.respond(200, kJson, ollama::write_model(*stored));
+  // What is no name of a model on a disk may be one that somebody expected in the configuration.
+  const bool is_unknown = stored.error().kind == Kind::not_found || stored.error().kind == Kind::malformed;
+  if (is_unknown) co_return routing::model_not_found(*asked, *backends);
+  co_return std::unexpected(stored.error());
 }
 
 // What Ollama's clients ask to find out whether anybody is there.

@@ -6,13 +6,14 @@
 #include "fleet/fleet.h"
 #include "http/call.h"
 #include "http/json_reading.h"
+#include "services/models.h"
 
 namespace gbgreg::http {
 
 class ModelHandlers {
  public:
   // All outlive this.
-  ModelHandlers(const fleet::Fleet& fleet, const Clock& clock, JsonReading& json);
+  ModelHandlers(const fleet::Fleet& fleet, services::Models& stored, const Clock& clock, JsonReading& json);
 
   Task<Result<void>> openai_list(Call& call);
   Task<Result<void>> openai_one(Call& call);
@@ -23,6 +24,7 @@ class ModelHandlers {
 
  private:
   const fleet::Fleet& fleet_;
+  services::Models& stored_;
   JsonReading& json_;
   WallTime started_;  // What OpenAI calls a model's creation.
 };
