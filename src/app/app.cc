@@ -16,6 +16,7 @@
 #include "app/listeners.h"
 #include "app/open_files.h"
 #include "backends/llama_backend.h"
+#include "backends/openai_backend.h"
 #include "fleet/fleet.h"
 #include "fleet/process.h"
 #include "http/handlers/anthropic.h"
@@ -55,6 +56,20 @@ int refuse_to_start(const Error& error) {
 
 std::shared_ptr<backends::Backend> make_llama(const std::string& address, const std::string& bearer) {
   return std::make_shared<backends::LlamaBackend>(net::Address{address}, bearer);
+}
+
+std::shared_ptr<backends::Backend> make_outside(const fleet::ServerOptions& server,
+                                                const fleet::OutsideModelOptions& model) {
+  using Takes = backends::OpenAiOptions::Takes;
+  backends::OpenAiOptions options{.address = {server.address}, .key = server.key, .model = model.served_as};
+  if (server.kind == fleet::ServerKind::ollama) options.health_target = "/api/version";
+  if (server.kind == fleet::ServerKind::vllm) options.takes = Takes::vllm;
+  if (server.kind == fleet::ServerKind::llama_server) {
+    options.takes = Takes::engine;
+    options.health_target = "/health";
+    options.counts_tokens = true;
+  }
+  return std::make_shared<backends::OpenAiBackend>(std::move(options));
 }
 
 std::vector<metrics::Sample> by_role(const fleet::Fleet& fleet, double (*value)(const llm::BackendView&)) {
@@ -130,7 +145,8 @@ class Greeting {
       const auto backends = fleet_.snapshot();
       const auto is = [](llm::BackendState state) { return [state](const auto& view) { return view.state == state; }; };
       const auto ready = std::ranges::count_if(*backends, is(llm::BackendState::ready));
-      const auto failed = std::ranges::count_if(*backends, is(llm::BackendState::failed));
+      const auto failed = std::ranges::count_if(*backends, is(llm::BackendState::failed)) +
+                          std::ranges::count_if(*backends, is(llm::BackendState::unreachable));
       if (ready + failed < std::ssize(*backends)) return watch();
       say_settled(*backends, ready);
     });
@@ -203,7 +219,7 @@ int serve(const config::Config& config, const std::string& version) {
   fleet::Options fleet_options = config.fleet;
   fleet_options.run_folder = folder->run();
   fleet_options.worker_open_files_max = open_files.before;
-  fleet::Fleet fleet(fleet_options, clock, make_llama);
+  fleet::Fleet fleet(fleet_options, clock, make_llama, make_outside);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
   asio::thread_pool doctor_pool(1);

@@ -22,6 +22,12 @@
 //     queue_max: 64                 # requests waiting for one worker
 //     queue_wait_ms_max: 2000       # refused at once who would probably wait longer, or off; unless set, so long that
 //                                   # the answer is still there within the role's objective
+//   servers:                        # outside servers, by names of your own
+//     den:
+//       kind: ollama                # or vllm, llama-server, openai: anything that speaks OpenAI's dialect
+//       url: http://192.168.1.7:11434
+//       key_env: DEN_KEY            # the environment variable that holds its key; or key_file: /etc/…/den.key
+//       slots: 4                    # requests at once, over all its models
 //   roles:                          # any names; the router knows these four
 //     technical:
 //       model: demo-technical       # the name clients see
@@ -32,6 +38,15 @@
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
 //       device: prefer_gpu          # or require_gpu: rather no answer than one from the processor; or cpu
+//     documentation:
+//       models:                     # several, the one that is wanted first at the head; each has the keys above, or:
+//         - model: llama3.1:8b
+//           server: [den, attic]    # the servers that have it, which share the work
+//           served_as: llama3.1     # the server's own name for it, when that is another
+//           context: 8192           # and objective_ms, embeddings
+//           sees_images: false
+//         - model: llama3.2:1b      # asked while none of those before it can answer
+//           file: llama3.2-1b.gguf
 //     embedding:
 //       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
 //       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong

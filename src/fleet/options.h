@@ -30,12 +30,37 @@ struct WorkerOptions {
   int batch_tokens = 64;  // Small on the CPU, so that a client that leaves during the prompt frees its slot soon.
   int objective_ms = 5000;
   gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
+  int preference = 0;  // Within its role; see BackendView.
+};
+
+enum class ServerKind : std::uint8_t { openai, ollama, vllm, llama_server };
+
+// A model on an outside server.
+struct OutsideModelOptions {
+  std::string role;
+  std::string model;      // As clients name it.
+  std::string served_as;  // As the server does.
+  bool sees_images = false;
+  bool embeds = false;
+  int context_tokens = 4096;
+  int objective_ms = 5000;
+  int preference = 0;  // Within its role; see BackendView.
+};
+
+struct ServerOptions {
+  std::string name;  // As the owner calls it.
+  ServerKind kind = ServerKind::openai;
+  std::string address;   // "127.0.0.1:11434"
+  std::string key = {};  // Sent as a bearer token when not empty. Never logged, told or stored.
+  int slots = 4;         // Requests at once, over all its models.
+  std::vector<OutsideModelOptions> models = {};
 };
 
 struct Options {
   std::filesystem::path engine;      // The llama-server program.
   std::filesystem::path run_folder;  // For sockets: short enough for a Unix socket's 107 bytes, mode 0700.
   std::vector<WorkerOptions> workers = {};
+  std::vector<ServerOptions> servers = {};  // Each with at least one model.
 
   // The soft limit of open files that a worker gets; 0 is the gateway's own.
   std::uint64_t worker_open_files_max = 0;
