@@ -511,6 +511,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
   }
 
   if (!roles.IsDefined() || roles.IsNull()) {
+    if (!config.fleet.servers.empty()) throw BadConfig{"`servers` needs `roles` whose models are on them."};
     config.fleet.workers = demo_workers(config.models);
     return config;
   }
