@@ -4,7 +4,7 @@
 import { startBefore, ScriptedServer, status } from '../tests/support/outside.mjs';
 import { monotonicNs, percentile } from '../tests/support/wait.mjs';
 
-const kRounds = 400;
+const kRounds = 120;
 const faults = {
   'answers 500': status(500),
   'closes without an answer': (request, response) => response.destroy(),

@@ -208,3 +208,15 @@ test('a worker of our own gives way to an outside server when its engine is miss
   assert.equal((await chat(gateway)).status, 200);
   assert.equal((await chat(gateway, { model: 'auto' })).status, 200);
 });
+
+test('texts become vectors on another server when the first fails', async () => {
+  const real = keep(await startReal({ roles: { coordinator: null, technical: null, documentation: null, vision: null, embedding: { embeddings: true } } }));
+  const bad = await scripted(status(500));
+  const gateway = await before({ bad: { kind: 'openai', url: bad.url }, real: { kind: 'openai', url: real.url } }, [{ model: 'e', server: ['bad', 'real'], served_as: 'demo-embedding', embeddings: true }]);
+  for (let i = 0; i < 6; ++i) {
+    const answer = await gateway.request('POST', '/v1/embeddings', { body: { model: 'e', input: ['one', 'two'] } });
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(answer.json().data.length, 2);
+  }
+  assert.ok(bad.asked.length > 0);
+});
