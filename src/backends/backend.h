@@ -1,5 +1,4 @@
-// A server that turns a request into an answer: a llama-server worker today; Ollama and OpenAI-compatible servers
-// later.
+// A server that turns a request into an answer: a llama-server worker, or a model on an outside server.
 //
 // A backend keeps no state of a request. Any I/O thread may call it; the call runs on the thread it is given.
 #pragma once

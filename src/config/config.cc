@@ -13,6 +13,7 @@
 #include "http/web_origin.h"
 #include "models/library.h"
 #include "models/name.h"
+#include "net/endpoint.h"
 
 namespace gbgreg::config {
 namespace {
@@ -25,6 +26,8 @@ constexpr std::initializer_list<const char*> kDemoRoles{"coordinator", "technica
 constexpr int kDemoContextTokens = 2048;
 constexpr std::initializer_list<const char*> kLogLevels{"trace", "debug", "info", "warn", "error", "off"};
 constexpr std::size_t kFileBytesMax = 1024 * 1024;
+constexpr std::size_t kKeyBytesMax = 4096;  // Of the key to a server.
+constexpr std::size_t kModelsOfRoleMax = 32;
 constexpr std::size_t kNameBytesMax = 100;  // Of a role or a model: both stand in headers, metrics and tables.
 // Over all slots of a worker: the engine counts them in an int.
 constexpr std::int64_t kKeepAliveSecondsMax = 365 * 86'400;
@@ -247,6 +250,89 @@ void check_stored(const std::string& role, const YAML::Node& node, const std::st
   if (has_projector) bad(node, "role `" + role + "` needs `file` for `mmproj`: a fetched model brings its own.");
 }
 
+fleet::ServerKind read_server_kind(const YAML::Node& map) {
+  const YAML::Node node = map["kind"];
+  const std::string kind = node && node.IsScalar() ? node.Scalar() : "";
+  if (kind == "openai") return fleet::ServerKind::openai;
+  if (kind == "ollama") return fleet::ServerKind::ollama;
+  if (kind == "vllm") return fleet::ServerKind::vllm;
+  if (kind == "llama-server") return fleet::ServerKind::llama_server;
+  bad(node ? node : map, "`kind` of a server must be openai, ollama, vllm or llama-server.");
+}
+
+// The key itself stands neither in the configuration nor in what is said of it.
+std::string read_server_key(const std::string& where, const YAML::Node& node, const Environment& environment) {
+  std::string variable, file, key;
+  read_text(node, "key_env", variable);
+  read_text(node, "key_file", file);
+  if (!variable.empty() && !file.empty()) bad(node, where + " has both `key_env` and `key_file`: leave one out.");
+  if (!variable.empty()) {
+    key = environment(variable).value_or("");
+    if (key.empty()) bad(node["key_env"], where + ": the environment variable " + variable + " is not set.");
+  }
+  if (!file.empty()) {
+    std::ifstream in(expand(file, environment));
+    if (!std::getline(in, key) || key.empty())
+      bad(node["key_file"], where + ": `key_file` cannot be read, or is empty.");
+  }
+  const bool is_usable =
+      key.size() <= kKeyBytesMax && std::ranges::all_of(key, [](unsigned char c) { return c > ' ' && c < 0x7f; });
+  if (!is_usable) {
+    bad(node, where + ": its key must be at most " + std::to_string(kKeyBytesMax) +
+                  " printable ASCII characters without blanks.");
+  }
+  return key;
+}
+
+fleet::ServerOptions read_server(const std::string& name, const YAML::Node& node, const Environment& environment) {
+  const std::string where = "server `" + name + "`";
+  check_keys(node, where, {"kind", "url", "key_env", "key_file", "slots"});
+  fleet::ServerOptions server{.name = name, .kind = read_server_kind(node), .address = {}};
+  std::string url;
+  read_text(node, "url", url);
+  constexpr std::string_view kHttp = "http://";
+  if (!url.starts_with(kHttp)) {
+    bad(node, where + " needs `url`, http://ADDRESS:PORT. For https put a local proxy before it, such as stunnel.");
+  }
+  server.address = url.substr(kHttp.size());
+  if (server.address.ends_with('/')) server.address.pop_back();
+  if (auto endpoint = net::parse_endpoint(server.address); !endpoint) {
+    bad(node["url"], where + ": " + endpoint.error().message + " The names of other machines are not looked up.");
+  }
+  server.key = read_server_key(where, node, environment);
+  read_number(node, "slots", 1, 256, server.slots);
+  return server;
+}
+
+// A role's model on one server, or on several that share the work.
+void read_outside_model(const std::string& role, const YAML::Node& node, int preference, Config& config) {
+  const std::string where = "a model of role `" + role + "`";
+  check_keys(node, where, {"model", "server", "served_as", "context", "objective_ms", "embeddings", "sees_images"});
+  fleet::OutsideModelOptions model{.role = role, .model = {}, .served_as = {}};
+  model.preference = preference;
+  read_text(node, "model", model.model);
+  if (model.model.empty()) bad(node, where + " needs `model`, the name that clients see.");
+  check_name(node, "`model` of role `" + role + "`", model.model);
+  model.served_as = model.model;
+  read_text(node, "served_as", model.served_as);
+  read_number(node, "context", 64, 10'000'000, model.context_tokens);
+  read_number(node, "objective_ms", 1, 3'600'000, model.objective_ms);
+  read_boolean(node, "embeddings", model.embeds);
+  read_boolean(node, "sees_images", model.sees_images);
+  std::vector<std::string> names;
+  read_list(node, "server", names);
+  if (names.empty()) bad(node, where + " needs at least one `server`.");
+  for (const std::string& name : names) {
+    const auto server = std::ranges::find(config.fleet.servers, name, &fleet::ServerOptions::name);
+    if (server == config.fleet.servers.end()) bad(node["server"], "`" + name + "` is not one of `servers`.");
+    const bool has_it = std::ranges::any_of(server->models, [&](const fleet::OutsideModelOptions& other) {
+      return other.role == role && other.model == model.model;
+    });
+    if (has_it) bad(node, "role `" + role + "` names " + model.model + " on the server `" + name + "` twice.");
+    server->models.push_back(model);
+  }
+}
+
 fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, const Environment& environment,
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
@@ -285,6 +371,46 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   if (!projector.empty()) worker.projector_file = models / expand(projector, environment);
   worker.is_demo = is_demo_model(worker.model_file, environment);
   return worker;
+}
+
+// One model, or a list of them in order of preference. Those of one name are equals.
+void read_models(const std::string& role, const YAML::Node& node, const Environment& environment, Config& config) {
+  const YAML::Node list = node["models"];
+  if (list) {
+    check_keys(node, "role `" + role + "` with `models`", {"models"});
+    if (!list.IsSequence() || list.size() == 0 || list.size() > kModelsOfRoleMax) {
+      bad(list, "`models` of role `" + role + "` must be a list of 1 to " + std::to_string(kModelsOfRoleMax) +
+                    " models, the one that is wanted first at its head.");
+    }
+  }
+  std::vector<std::string> names;
+  std::set<bool> kinds;
+  for (std::size_t i = 0; i < (list ? list.size() : 1); ++i) {
+    const YAML::Node entry = list ? list[i] : node;
+    if (!entry.IsMap()) bad(entry, "each model of role `" + role + "` must be a map of keys and values.");
+    const YAML::Node name = entry["model"];
+    const std::string model = name && name.IsScalar() ? name.Scalar() : "";
+    const auto known = std::ranges::find(names, model);
+    const int preference = static_cast<int>(known - names.begin());
+    if (known == names.end()) names.push_back(model);
+    if (entry["server"]) {
+      read_outside_model(role, entry, preference, config);
+    } else {
+      fleet::WorkerOptions worker = read_role(role, entry, environment, config.models);
+      worker.preference = preference;
+      const bool has_it = std::ranges::any_of(config.fleet.workers, [&](const fleet::WorkerOptions& other) {
+        return other.role == role && other.model == worker.model;
+      });
+      if (has_it) bad(entry, "role `" + role + "` has two workers for " + worker.model + ": give one more slots.");
+      config.fleet.workers.push_back(std::move(worker));
+    }
+    bool embeds = false;
+    read_boolean(entry, "embeddings", embeds);
+    kinds.insert(embeds);
+    if (kinds.size() > 1) bad(entry, "role `" + role + "` has models with `embeddings` and others without.");
+    // Vectors of two models cannot be compared.
+    if (embeds && names.size() > 1) bad(entry, "role `" + role + "` is for embeddings, so all its models must be one.");
+  }
 }
 
 // The roles with the models that tools/make_demo_models.mjs makes.
@@ -350,11 +476,21 @@ void check_tls(const Config& config) {
                   ", so `tls` must name a certificate and a key (--tls-certificate and --tls-key)."};
 }
 
+void read_servers(const YAML::Node& servers, const Environment& environment, Config& config) {
+  if (!servers.IsMap()) bad(servers, "`servers` must be a map of names and servers.");
+  check_unique_keys(servers);
+  for (const auto& entry : servers) {
+    const auto name = entry.first.as<std::string>();
+    check_name(entry.first, "the name of a server", name);
+    config.fleet.servers.push_back(read_server(name, entry.second, environment));
+  }
+}
+
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
              {"listen", "tls", "hosts", "origins", "data", "engine", "models", "model_stores", "registries",
-              "log_level", "threads", "limits", "memory", "roles"});
+              "log_level", "threads", "limits", "memory", "roles", "servers"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
@@ -395,6 +531,7 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     read_number(memory, "vram_bytes_max", kMemoryBytesMin, kMemoryBytesMax, config.fleet.memory.budget.card);
   }
   if (const YAML::Node tls = root["tls"]) read_tls(tls, environment, config);
+  if (root["servers"]) read_servers(root["servers"], environment, config);
   if (root["roles"]) roles = root["roles"];
 }
 
@@ -445,6 +582,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
   }
 
   if (!roles.IsDefined() || roles.IsNull()) {
+    if (!config.fleet.servers.empty()) throw BadConfig{"`servers` needs `roles` whose models are on them."};
     config.fleet.workers = demo_workers(config.models);
     for (fleet::WorkerOptions& worker : config.fleet.workers) worker.allow_cpu = true;
     return config;
@@ -457,9 +595,12 @@ Config read_all(const Flags& flags, const Environment& environment) {
       check_name(entry.first, "the name of a role", role);
       // A worker's id is role/model, and models do have slashes: only so are two ids never the same.
       if (role.contains('/')) bad(entry.first, "the name of a role must have no slash.");
-      config.fleet.workers.push_back(read_role(role, entry.second, environment, config.models));
+      read_models(role, entry.second, environment, config);
     }
     check_kinds(roles, config.fleet.workers);
+    for (const auto& server : config.fleet.servers) {
+      if (server.models.empty()) bad(roles, "no role has a model on the server `" + server.name + "`: take it out.");
+    }
   } catch (const YAML::Exception& error) {
     throw BadConfig{error.what()};
   }

@@ -30,6 +30,12 @@
 //   memory:                         # of all models together; one that is asked for takes the place of an idle one
 //     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
 //     vram_bytes_max: 15000000000   # of the cards together
+//   servers:                        # outside servers, by names of your own
+//     den:
+//       kind: ollama                # or vllm, llama-server, openai: anything that speaks OpenAI's dialect
+//       url: http://192.168.1.7:11434
+//       key_env: DEN_KEY            # the environment variable that holds its key; or key_file: /etc/…/den.key
+//       slots: 4                    # requests at once, over all its models
 //   roles:                          # any names; the router knows these four
 //     technical:
 //       model: demo-technical       # the name clients see
@@ -44,6 +50,15 @@
 //       keep_alive: 300             # seconds: idle for so long it leaves memory; -1 is not before another needs it
 //       allow_cpu: false            # of prefer_gpu where there is an NVIDIA card: answer from the processor rather
 //                                   # than not at all. Every answer says where it was made. The demo models have true
+//     documentation:
+//       models:                     # several, the one that is wanted first at the head; each has the keys above, or:
+//         - model: llama3.1:8b
+//           server: [den, attic]    # the servers that have it, which share the work
+//           served_as: llama3.1     # the server's own name for it, when that is another
+//           context: 8192           # and objective_ms, embeddings
+//           sees_images: false
+//         - model: llama3.2:1b      # asked while none of those before it can answer
+//           file: llama3.2-1b.gguf
 //     embedding:
 //       embeddings: true            # the model makes vectors of texts, and is asked for nothing else
 //       pooling: mean               # mean, cls or last, when the model's file says nothing, or wrong

@@ -247,5 +247,83 @@ TEST_F(ConfigTest, TakesAListWithBlanksAndTheWordInsecure) {
   EXPECT_TRUE(load(flags_, environment())->insecure);
 }
 
+constexpr const char* kServers = R"(
+servers:
+  den: { kind: ollama, url: "http://192.168.1.7:11434", key_env: DEN_KEY, slots: 3 }
+  attic: { kind: vllm, url: "http://[::1]:8000/" }
+)";
+
+TEST_F(ConfigTest, ReadsModelsInOrderOfPreferenceAndTheServersThatHaveThem) {
+  variables_["DEN_KEY"] = "sk-1";
+  const auto config = load_text(std::string(kServers) + R"(
+roles:
+  documentation:
+    models:
+      - { model: "llama3.1:8b", server: [den, attic], served_as: llama3.1, context: 8192, sees_images: true }
+      - { model: "llama3.2:1b", file: small.gguf }
+  technical: { model: coder, file: coder.gguf }
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_EQ(config->fleet.servers.size(), 2U);
+  const auto& den = config->fleet.servers[0];
+  EXPECT_EQ(den.kind, fleet::ServerKind::ollama);
+  EXPECT_EQ(den.address, "192.168.1.7:11434");
+  EXPECT_EQ(den.key, "sk-1");
+  EXPECT_EQ(den.slots, 3);
+  ASSERT_EQ(den.models.size(), 1U);
+  EXPECT_EQ(den.models[0].model, "llama3.1:8b");
+  EXPECT_EQ(den.models[0].served_as, "llama3.1");
+  EXPECT_TRUE(den.models[0].sees_images);
+  EXPECT_EQ(den.models[0].preference, 0);
+  EXPECT_EQ(config->fleet.servers[1].address, "[::1]:8000");
+  EXPECT_EQ(config->fleet.servers[1].key, "");
+  ASSERT_EQ(config->fleet.workers.size(), 2U);
+  EXPECT_EQ(config->fleet.workers[0].preference, 1);
+  EXPECT_EQ(config->fleet.workers[1].preference, 0);
+}
+
+TEST_F(ConfigTest, ReadsAKeyFromAFileAndNeverShowsIt) {
+  const auto key = file_.string() + ".key";
+  std::ofstream(key) << "sk-from-file\n";
+  const std::string servers = "servers: { a: { kind: openai, url: \"http://127.0.0.1:1\", key_file: " + key + " } }\n";
+  const auto config = load_text(servers + "roles: { r: { model: m, server: a } }");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->fleet.servers[0].key, "sk-from-file");
+  std::ofstream(key) << "sk with blanks\n";
+  const auto refused = load_text(servers + "roles: { r: { model: m, server: a } }");
+  std::filesystem::remove(key);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, testing::Not(HasSubstr("sk with")));
+}
+
+TEST_F(ConfigTest, SaysWhatIsWrongWithServersAndTheirModels) {
+  variables_["DEN_KEY"] = "sk-1";
+  struct Case {
+    const char* yaml;
+    const char* says;
+  };
+  const Case cases[] = {
+      {"servers: { a: { kind: x, url: \"http://127.0.0.1:1\" } }", "`kind` of a server must be"},
+      {"servers: { a: { kind: openai, url: \"https://127.0.0.1:1\" } }", "needs `url`, http://ADDRESS:PORT"},
+      {"servers: { a: { kind: openai, url: \"http://host.example:1\" } }", "names of other machines"},
+      {"servers: { a: { kind: openai, url: \"http://127.0.0.1:1\", key_env: NOT_SET } }", "NOT_SET is not set"},
+      {"servers: { a: { kind: openai, url: \"http://127.0.0.1:1\" } }\nroles: { r: { model: m, file: f } }",
+       "no role has a model on the server `a`"},
+      {"roles: { r: { model: m, server: nowhere } }", "`nowhere` is not one of `servers`"},
+      {"roles: { r: { models: [] } }", "must be a list of 1 to 32 models"},
+      {"roles: { r: { model: m, models: [{ model: m, file: f }] } }", "`model` is not a key of role `r` with"},
+      {"roles: { r: { models: [{ model: m, file: f }, { model: m, file: f }] } }", "two workers for m"},
+      {"roles: { r: { models: [{ model: m, file: f, embeddings: true }, { model: n, file: f }] } }", "others without"},
+      {"roles: { r: { models: [{ model: m, file: f, embeddings: true }, { model: n, file: f, embeddings: true }] } }",
+       "all its models must be one"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.yaml);
+    const auto config = load_text(c.yaml);
+    ASSERT_FALSE(config);
+    EXPECT_THAT(config.error().message, HasSubstr(c.says));
+  }
+}
+
 }  // namespace
 }  // namespace gbgreg::config

@@ -25,4 +25,9 @@ void Figures::add(const llm::Usage& usage, double total_ms) {
   p95_ = sorted[rank];
 }
 
+void Figures::add_latency(double slot_ms) {
+  const double before = latency_ms_.value_or(slot_ms);
+  latency_ms_ = before + kNewestShare * (slot_ms - before);
+}
+
 }  // namespace gbgreg::fleet

@@ -14,6 +14,9 @@ class Figures {
   static constexpr std::size_t kTotalsMax = 128;
 
   void add(const llm::Usage& usage, double total_ms);
+  void add_latency(double slot_ms);
+  // Of an answer while it had its slot, smoothed; absent before the first.
+  std::optional<double> latency_ms() const { return latency_ms_; }
 
   // Of generation, smoothed; absent before the first answer that had tokens.
   std::optional<double> tokens_per_second() const { return tokens_per_second_; }
@@ -22,6 +25,7 @@ class Figures {
 
  private:
   std::optional<double> tokens_per_second_;
+  std::optional<double> latency_ms_;
   std::optional<double> p95_;
   std::array<double, kTotalsMax> totals_{};
   std::size_t count_ = 0;

@@ -9,12 +9,16 @@
 #include <boost/asio/executor_work_guard.hpp>
 
 #include "fleet/fleet_state.h"
+#include "fleet/outside_server.h"
 #include "fleet/run_folder.h"
 
 namespace gbgreg::fleet {
 
-FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_backend)
-    : options_(std::move(options)), clock_(clock), make_backend_(std::move(make_backend)) {
+FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_backend, OutsideFactory make_outside)
+    : options_(std::move(options)),
+      clock_(clock),
+      make_backend_(std::move(make_backend)),
+      make_outside_(std::move(make_outside)) {
   for (const WorkerOptions& worker : options_.workers) {
     WorkerSurroundings surroundings{.io = io_,
                                     .clock = clock_,
@@ -22,8 +26,16 @@ FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_
                                     .make_backend = make_backend_,
                                     .gpu_hold = gpu_hold_,
                                     .on_change = [this] { changed(); }};
-    const auto index = static_cast<int>(workers_.size());
-    workers_.push_back(std::make_unique<Worker>(std::move(surroundings), index, worker));
+    auto made = std::make_unique<Worker>(std::move(surroundings), static_cast<int>(workers_.size()), worker);
+    workers_.push_back(made.get());
+    members_.push_back(std::move(made));
+  }
+  for (const ServerOptions& server : options_.servers) {
+    ServerSurroundings surroundings{
+        .io = io_, .clock = clock_, .options = options_, .make_backend = make_outside_, .on_change = [this] {
+          changed();
+        }};
+    members_.push_back(std::make_unique<OutsideServer>(std::move(surroundings), server));
   }
   publish();
 }
@@ -46,7 +58,7 @@ void FleetState::run() {
 void FleetState::close() {
   guard_.reset();
   thread_.join();
-  workers_.clear();
+  members_.clear();
 }
 
 std::shared_ptr<const Picture> FleetState::picture() const {
@@ -71,7 +83,10 @@ std::optional<Lease> FleetState::try_lease(std::string_view backend_id) {
 void FleetState::start() {
   if (auto made = make_run_folder(options_.run_folder); made) remove_stale_sockets(options_.run_folder);
   // Those that have no run folder say so themselves.
-  for (auto& worker : workers_) worker->want_ahead();
+  for (Worker* worker : workers_) worker->want_ahead();
+  for (auto& member : members_) {
+    if (std::ranges::find(workers_, member.get()) == workers_.end()) member->start();
+  }
   decide_who_is_in_memory();
   changed();
 }
@@ -81,7 +96,7 @@ void FleetState::decide_who_is_in_memory() {
   if (is_stopping_) return;
   std::vector<Tenant> tenants;
   tenants.reserve(workers_.size());
-  for (auto& worker : workers_) tenants.push_back(worker->tenant());
+  for (Worker* worker : workers_) tenants.push_back(worker->tenant());
   const SteadyTime now = clock_.steady();
   const MemoryDecision decision = plan_memory(tenants, now, options_.memory);
   for (const std::size_t index : decision.load) workers_[index]->start();
@@ -101,18 +116,20 @@ void FleetState::stop(std::shared_ptr<std::promise<void>> stopped) {
   stop_waiters_.push_back(std::move(stopped));
   is_stopping_ = true;
   memory_timer_.cancel();
-  for (auto& worker : workers_) worker->stop();
+  for (auto& member : members_) member->stop();
   changed();
 }
 
 void FleetState::ask(const std::shared_ptr<LeaseRequest>& request) {
-  Worker* found = worker(request->backend_id);
+  Member* found = member(request->backend_id);
   if (found == nullptr) {
     request->complete(fail(Kind::not_found, "backend_not_found", "No such model is configured."));
     return;
   }
-  auto answer = [this, request, seat = found->seat()](Result<Slot> slot) {
+  auto answer = [this, request, seat = found->seat_of(request->backend_id),
+                 backend = found->backend_of(request->backend_id)](Result<Slot> slot) {
     if (!slot) return request->complete(std::unexpected(std::move(slot.error())));
+    if (backend) slot->backend = backend;
     // From here on the slot belongs to the lease, wherever that goes: its destructor gives it back.
     Lease lease(shared_from_this(), seat, std::move(*slot));
     request->complete(std::move(lease));
@@ -120,9 +137,10 @@ void FleetState::ask(const std::shared_ptr<LeaseRequest>& request) {
   found->ask(request->waiter, std::move(answer));
 }
 
-Worker* FleetState::worker(std::string_view backend_id) {
-  const auto found = std::ranges::find_if(workers_, [&](const auto& worker) { return worker->id() == backend_id; });
-  return found == workers_.end() ? nullptr : found->get();
+Member* FleetState::member(std::string_view backend_id) {
+  const auto has_it = [&](const auto& member) { return member->seat_of(backend_id) != nullptr; };
+  const auto found = std::ranges::find_if(members_, has_it);
+  return found == members_.end() ? nullptr : found->get();
 }
 
 void FleetState::changed() {
@@ -133,8 +151,8 @@ void FleetState::changed() {
     publish_is_due_ = false;
     decide_who_is_in_memory();
     publish();
-    const auto is_down = [](const auto& worker) { return worker->state() == llm::BackendState::stopped; };
-    if (!stop_waiters_.empty() && std::ranges::all_of(workers_, is_down)) {
+    const auto is_down = [](const auto& member) { return member->state() == llm::BackendState::stopped; };
+    if (!stop_waiters_.empty() && std::ranges::all_of(members_, is_down)) {
       for (const auto& waiter : stop_waiters_) waiter->set_value();
       stop_waiters_.clear();
     }
@@ -143,11 +161,11 @@ void FleetState::changed() {
 
 void FleetState::publish() {
   auto picture = std::make_shared<Picture>();
-  picture->views.reserve(workers_.size());
-  picture->places.reserve(workers_.size());
-  for (const auto& worker : workers_) {
-    picture->views.push_back(worker->view());
-    picture->places.push_back(worker->place());
+  picture->views.reserve(members_.size());
+  picture->places.reserve(members_.size());
+  for (const auto& member : members_) member->show(*picture);
+  for (const auto& view : picture->views) {
+    picture->has_choice |= std::ranges::count(picture->views, view.role, &llm::BackendView::role) > 1;
   }
   const std::lock_guard lock(picture_mutex_);
   picture_ = std::move(picture);
@@ -184,7 +202,7 @@ void Lease::release() noexcept {
   if (!is_retry_ && seat_->gate->give_back(generation_)) return;
   try {
     fleet->post([state = fleet.get(), seat = seat_, generation = generation_, is_retry = is_retry_] {
-      if (Worker* worker = state->worker(seat->id)) worker->release(generation, is_retry);
+      if (Member* member = state->member(seat->id)) member->release(generation, is_retry);
     });
   } catch (const std::exception& error) {
     spdlog::error("fleet: a slot of {} could not be given back: {}", seat_->id, error.what());
@@ -195,26 +213,27 @@ void Lease::report_success(const llm::Usage& usage, const TimesTaken& times) {
   if (!fleet_) return;
   if (!seat_->reports->add({.generation = generation_, .usage = usage, .times = times})) return;
   fleet_->post([state = fleet_.get(), seat = seat_] {
-    if (Worker* worker = state->worker(seat->id)) worker->reports_came();
+    if (Member* member = state->member(seat->id)) member->reports_came();
   });
 }
 
-void Lease::report_failure() { report_failure(&Worker::request_failed); }
+void Lease::report_failure(const Error& why) { report_failure(why, &Member::request_failed); }
 
-void Lease::report_repeated_failure() { report_failure(&Worker::request_failed_again); }
+void Lease::report_repeated_failure(const Error& why) { report_failure(why, &Member::request_failed_again); }
 
-void Lease::report_failure(void (Worker::*tell)(std::uint64_t generation)) {
+void Lease::report_failure(const Error& why, void (Member::*tell)(std::uint64_t generation, const Error& why)) {
   if (!fleet_) return;
   // At once, or the next request could take a slot of a dying worker before the fleet's thread knows.
   seat_->gate->shut(generation_);
-  fleet_->post([state = fleet_.get(), seat = seat_, generation = generation_, tell] {
-    if (Worker* worker = state->worker(seat->id)) (worker->*tell)(generation);
+  fleet_->post([state = fleet_.get(), seat = seat_, generation = generation_, why, tell] {
+    if (Member* member = state->member(seat->id)) (member->*tell)(generation, why);
   });
   release();
 }
 
-Fleet::Fleet(Options options, const Clock& clock, BackendFactory make_backend)
-    : state_(std::make_shared<FleetState>(std::move(options), clock, std::move(make_backend))) {
+Fleet::Fleet(Options options, const Clock& clock, BackendFactory make_backend, OutsideFactory make_outside)
+    : state_(
+          std::make_shared<FleetState>(std::move(options), clock, std::move(make_backend), std::move(make_outside))) {
   state_->run();
 }
 
@@ -241,6 +260,12 @@ void Fleet::hold_gpu(std::optional<std::string> reason) {
 std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const {
   const auto picture = state_->picture();
   return {picture, &picture->views};
+}
+
+std::shared_ptr<const std::vector<llm::BackendView>> Fleet::picture_to_choose_from() const {
+  const auto picture = state_->picture();
+  if (!picture->has_choice) return {picture, &picture->views};
+  return std::make_shared<const std::vector<llm::BackendView>>(views());
 }
 
 std::optional<Lease> Fleet::try_lease(std::string_view backend_id) { return state_->try_lease(backend_id); }
@@ -285,7 +310,7 @@ Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority,
                        backend = request->backend_id](asio::cancellation_type) {
         *is_cancelled = true;
         state->post([fleet = state.get(), id, backend] {
-          if (Worker* worker = fleet->worker(backend)) worker->withdraw(id);
+          if (Member* member = fleet->member(backend)) member->withdraw(id);
         });
       };
       cancellation.assign(std::move(withdraw));

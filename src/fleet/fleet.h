@@ -26,12 +26,16 @@ namespace gbgreg::fleet {
 class FleetState;
 struct Seat;
 struct Slot;
-class Worker;
+class Member;
 
 // Makes what speaks to a worker at `address` ("unix:/run/x.sock") with the key `bearer`. Called on the fleet's thread;
 // the result is used, and may be destroyed, on any.
 using BackendFactory =
     std::function<std::shared_ptr<backends::Backend>(const std::string& address, const std::string& bearer)>;
+
+// Makes what speaks to a model on an outside server; as BackendFactory.
+using OutsideFactory =
+    std::function<std::shared_ptr<backends::Backend>(const ServerOptions& server, const OutsideModelOptions& model)>;
 
 // The right to use one slot of one backend until it is destroyed (from any thread).
 class Lease {
@@ -50,12 +54,12 @@ class Lease {
   // The backend died or answered garbage: the fleet waits a moment to see whether the worker is dying before it hands
   // out the next lease on it, and restarts one that fails request after request. The slot is given back, so that the
   // caller may ask for another lease while it still holds this one.
-  void report_failure();
+  void report_failure(const Error& why);
   // As report_failure(), for a further attempt of a request that has been reported: it counts once.
-  void report_repeated_failure();
+  void report_repeated_failure(const Error& why);
 
  private:
-  void report_failure(void (Worker::*tell)(std::uint64_t generation));
+  void report_failure(const Error& why, void (Member::*tell)(std::uint64_t generation, const Error& why));
   void release() noexcept;
 
   std::shared_ptr<FleetState> fleet_;  // Empty when there is nothing to give back.
@@ -71,7 +75,7 @@ enum class Attempt : std::uint8_t { first, retry };
 class Fleet {
  public:
   // Starts its thread; starts no worker before start(). The clock must be a real one: timers follow it.
-  Fleet(Options options, const Clock& clock, BackendFactory make_backend);
+  Fleet(Options options, const Clock& clock, BackendFactory make_backend, OutsideFactory make_outside = {});
   // As stop(), and joins its thread. Nobody may call lease() any more; leases may live on.
   ~Fleet();
   Fleet(const Fleet&) = delete;
@@ -91,6 +95,8 @@ class Fleet {
   // A picture for routing and health, in the order of the configuration. May be stale the moment it returns: choose
   // with it, never start or stop because of it. Any thread; costs one pointer copy.
   std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
+  // As snapshot(), with the free slots as they are now where a role has several backends to choose from.
+  std::shared_ptr<const std::vector<llm::BackendView>> picture_to_choose_from() const;
   // The same with the free slots as they are now: for people and gauges.
   std::vector<llm::BackendView> views() const;
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fleet/fleet.h"
+#include "fleet/member.h"
 #include "fleet/picture.h"
 #include "fleet/worker.h"
 #include "net/io_thread.h"
@@ -27,7 +28,7 @@ struct LeaseRequest {
 
 class FleetState : public std::enable_shared_from_this<FleetState> {
  public:
-  FleetState(Options options, const Clock& clock, BackendFactory make_backend);
+  FleetState(Options options, const Clock& clock, BackendFactory make_backend, OutsideFactory make_outside);
   void run();    // Its thread begins.
   void close();  // Its thread ends; the workers have been stopped.
 
@@ -48,7 +49,7 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   void ask(const std::shared_ptr<LeaseRequest>& request);
   void hold_gpu(std::optional<std::string> reason);
   // Null when there is none of this name.
-  Worker* worker(std::string_view backend_id);
+  Member* member(std::string_view backend_id);
 
  private:
   void changed();
@@ -58,11 +59,13 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   const Options options_;
   const Clock& clock_;
   const BackendFactory make_backend_;
+  const OutsideFactory make_outside_;
   const net::Options net_options_;
   net::IoThread io_{0, net_options_};
   asio::executor_work_guard<Executor> guard_{io_.executor()};
   std::optional<std::string> gpu_hold_;  // The workers look at it when they start.
-  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Member>> members_;
+  std::vector<Worker*> workers_;  // Those of them that are ours.
   std::vector<std::shared_ptr<std::promise<void>>> stop_waiters_;
   bool publish_is_due_ = false;
   bool is_stopping_ = false;

@@ -18,6 +18,8 @@
 namespace gbgreg::fleet {
 namespace {
 
+Error failure() { return {.kind = Kind::backend_failed, .code = "backend_failed", .message = "It broke."}; }
+
 namespace fs = std::filesystem;
 using llm::BackendState;
 using llm::BackendView;
@@ -363,7 +365,7 @@ TEST_F(FleetTest, SendsARequestThatFoundItsWorkerDeadToTheNextLife) {
   auto first = lease("technical/model");
   ASSERT_TRUE(first);
   ASSERT_EQ(::kill(*view().process_id, SIGKILL), 0);
-  first->report_failure();  // Perhaps before the fleet knows; the old lease is still held.
+  first->report_failure(failure());  // Perhaps before the fleet knows; the old lease is still held.
   const auto again = lease("technical/model");
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_THAT(fake(*again).address, HasSubstr("w0-2.sock"));
@@ -380,7 +382,7 @@ TEST_F(FleetTest, GivesASlotToTheNextRetryWhenTheOneBeforeItIsDone) {
   EXPECT_TRUE(lease("technical/model"));  // The other slot is free, but not for it.
   EXPECT_FALSE(second.is_answered());
   Lease moved = std::move(*running);  // It knows what it is wherever it goes.
-  moved.report_failure();
+  moved.report_failure(failure());
   EXPECT_TRUE(second.answer());
 }
 
@@ -391,7 +393,7 @@ TEST_F(FleetTest, RestartsAWorkerThatFailsRequestAfterRequest) {
   for (int i = 0; i < 2; ++i) {
     auto failed = lease("technical/model");
     ASSERT_TRUE(failed);
-    failed->report_failure();
+    failed->report_failure(failure());
   }
   EXPECT_TRUE(until([&] { return view().restarts == 1 && view().state == BackendState::ready; }));
 }
@@ -415,11 +417,11 @@ TEST_F(FleetTest, CountsARequestThatFailedSeveralTimesOnce) {
   start_fleet();
   auto first = lease("technical/model");
   ASSERT_TRUE(first);
-  first->report_failure();
+  first->report_failure(failure());
   for (int i = 0; i < 3; ++i) {
     auto again = lease("technical/model");
     ASSERT_TRUE(again);
-    again->report_repeated_failure();
+    again->report_repeated_failure(failure());
   }
   EXPECT_THAT(fake(*lease("technical/model")).address, HasSubstr("w0-1.sock"));
   EXPECT_EQ(view().restarts, 0);
@@ -539,7 +541,7 @@ TEST_F(FleetTest, MayBeOutlivedByALease) {
   ASSERT_TRUE(held);
   fleet_.reset();
   EXPECT_THAT(fake(*held).address, StartsWith("unix:"));
-  held->report_failure();
+  held->report_failure(failure());
 }
 
 }  // namespace

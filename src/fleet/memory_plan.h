@@ -53,7 +53,7 @@ struct Tenant {
   int busy = 0;                                              // Requests that it is answering.
   int waiting = 0;                                           // Requests that wait for it.
   std::optional<SteadyTime> waiting_since = {};              // Of the one that has waited longest.
-  SteadyTime in_since = {};                      // When it became ready.
+  SteadyTime in_since = {};                                  // When it became ready.
   SteadyTime used_at = {};                                   // When it last had something to do.
   std::chrono::milliseconds load_time{0};                    // What it takes to bring it back.
   std::optional<std::chrono::milliseconds> keep_alive = {};  // How long it may be idle; absent is for ever.

@@ -38,15 +38,39 @@ struct WorkerOptions {
   int objective_ms = 5000;
   gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
   CacheType cache = CacheType::f16;
-  std::optional<std::chrono::milliseconds> keep_alive =
-      {};                  // Idle for so long it leaves memory; absent: only for others.
+  // Idle for so long it leaves memory; absent: only for others.
+  std::optional<std::chrono::milliseconds> keep_alive = {};
   bool allow_cpu = false;  // Of prefer_gpu, on a machine that has a GPU: to answer from the processor all the same.
+  int preference = 0;      // Within its role; see BackendView.
 };
 
 // Where a model's files are that has been fetched by its name.
 struct StoredFiles {
   std::filesystem::path model = {};
   std::filesystem::path projector = {};  // Empty when there is none.
+};
+
+enum class ServerKind : std::uint8_t { openai, ollama, vllm, llama_server };
+
+// A model on an outside server.
+struct OutsideModelOptions {
+  std::string role;
+  std::string model;      // As clients name it.
+  std::string served_as;  // As the server does.
+  bool sees_images = false;
+  bool embeds = false;
+  int context_tokens = 4096;
+  int objective_ms = 5000;
+  int preference = 0;  // Within its role; see BackendView.
+};
+
+struct ServerOptions {
+  std::string name;  // As the owner calls it.
+  ServerKind kind = ServerKind::openai;
+  std::string address;   // "127.0.0.1:11434"
+  std::string key = {};  // Sent as a bearer token when not empty. Never logged, told or stored.
+  int slots = 4;         // Requests at once, over all its models.
+  std::vector<OutsideModelOptions> models = {};
 };
 
 struct Options {
@@ -58,6 +82,7 @@ struct Options {
   bool has_gpu = false;  // The machine has one: then a role that prefers it does not silently go without.
   // Asked at each start of a worker whose model is_stored, on the fleet's thread. Its errors are told to clients.
   std::function<Result<StoredFiles>(const std::string& model)> find_model = {};
+  std::vector<ServerOptions> servers = {};  // Each with at least one model.
 
   // The soft limit of open files that a worker gets; 0 is the gateway's own.
   std::uint64_t worker_open_files_max = 0;

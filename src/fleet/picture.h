@@ -28,6 +28,7 @@ struct Picture {
     std::shared_ptr<backends::Backend> backend;  // Null when there is none to speak to.
   };
   std::vector<llm::BackendView> views;  // With the free slots of the scheduler; those of the gates come on top.
+  bool has_choice = false;              // Some role has more than one backend.
   std::vector<Place> places;            // One for each view.
 };
 

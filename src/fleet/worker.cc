@@ -225,17 +225,18 @@ void Worker::reports_came() {
 void Worker::fetch_reports() {
   for (const Report& report : seat_->reports->fetch()) {
     figures_.add(report.usage, report.times.total_ms);
+    figures_.add_latency(report.times.slot_ms);
     scheduler_.request_succeeded(report.generation, report.times.slot_ms);
   }
 }
 
-void Worker::request_failed(std::uint64_t generation) {
+void Worker::request_failed(std::uint64_t generation, const Error&) {
   fetch_reports();  // Failures count in a row, so what went well before comes first.
   close_gate();
   act(scheduler_.request_failed(now(), generation));
 }
 
-void Worker::request_failed_again(std::uint64_t generation) {
+void Worker::request_failed_again(std::uint64_t generation, const Error&) {
   close_gate();
   scheduler_.request_failed_again(now(), generation);
   act({});
@@ -485,6 +486,11 @@ void Worker::set_timer() {
   });
 }
 
+void Worker::show(Picture& picture) const {
+  picture.views.push_back(view());
+  picture.places.push_back(place());
+}
+
 llm::BackendView Worker::view() const {
   llm::BackendView view{.id = id_, .role = options_.role, .model = options_.model};
   view.state = scheduler_.state();
@@ -501,6 +507,8 @@ llm::BackendView Worker::view() const {
   view.restarts = scheduler_.restarts();
   view.loads = static_cast<std::int64_t>(scheduler_.generation());
   if (claim_) view.memory_bytes = claim_->host + claim_->card;
+  view.preference = options_.preference;
+  view.latency_ms = figures_.latency_ms();
   view.tokens_per_second = figures_.tokens_per_second();
   view.total_p95_ms = figures_.total_p95_ms();
   if (view.state == llm::BackendState::ready) view.placement = log_.placement();

@@ -21,6 +21,7 @@
 #include "fleet/engine_log.h"
 #include "fleet/figures.h"
 #include "fleet/fleet.h"
+#include "fleet/member.h"
 #include "fleet/memory_plan.h"
 #include "fleet/model_file.h"
 #include "fleet/options.h"
@@ -32,13 +33,6 @@
 
 namespace gbgreg::fleet {
 
-// A slot of the life `generation`, which is given back by Worker::release().
-struct Slot {
-  std::uint64_t generation = 0;
-  std::shared_ptr<backends::Backend> backend;
-  bool is_retry = false;  // A retry has it.
-};
-
 // What the worker shares with its fleet; all of it outlives the worker.
 struct WorkerSurroundings {
   net::IoThread& io;
@@ -49,19 +43,17 @@ struct WorkerSurroundings {
   std::function<void()> on_change;             // Something that view() shows is different.
 };
 
-class Worker {
+class Worker final : public Member {
  public:
-  using Answer = std::move_only_function<void(Result<Slot>)>;
-
   Worker(WorkerSurroundings surroundings, int index, const WorkerOptions& options);
   // Kills the process if it still runs.
-  ~Worker();
+  ~Worker() override;
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   const std::string& id() const { return id_; }
   // Wakes it; whether there is memory for it is its fleet's business.
-  void start();
+  void start() override;
   void unload();
   void restart();
   // There would never be memory for it: `budget` is all there is.
@@ -72,23 +64,27 @@ class Worker {
   // milliseconds.
   Tenant tenant();
   // The process ends politely, then by SIGKILL; state() is stopped when it is gone.
-  void stop();
+  void stop() override;
 
   // `answer` is called exactly once, now or later. It must not call back into the worker.
-  void ask(const Waiter& waiter, Answer answer);
+  void ask(const Waiter& waiter, Answer answer) override;
   // The request went away: its answer is `cancelled`, if it has none yet.
-  void withdraw(WaiterId waiter);
-  void release(std::uint64_t generation, bool is_retry);
+  void withdraw(WaiterId waiter) override;
+  void release(std::uint64_t generation, bool is_retry) override;
   // There is something in the box of reports; it is fetched in a while.
-  void reports_came();
-  void request_failed(std::uint64_t generation);
-  void request_failed_again(std::uint64_t generation);
+  void reports_came() override;
+  void request_failed(std::uint64_t generation, const Error& why) override;
+  void request_failed_again(std::uint64_t generation, const Error& why) override;
 
-  llm::BackendState state() const { return scheduler_.state(); }
+  llm::BackendState state() const override { return scheduler_.state(); }
   // Without the slots that are free in the gate.
   llm::BackendView view() const;
   const std::shared_ptr<const Seat>& seat() const { return seat_; }
   Picture::Place place() const;
+  std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const override {
+    return backend_id == id_ ? seat_ : nullptr;
+  }
+  void show(Picture& picture) const override;
 
  private:
   using Timer =

@@ -39,6 +39,8 @@ std::string_view state_name(BackendState state) {
       return "loading";
     case BackendState::ready:
       return "ready";
+    case BackendState::unreachable:
+      return "unreachable";
     case BackendState::draining:
       return "draining";
     case BackendState::failed:

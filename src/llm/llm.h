@@ -139,8 +139,9 @@ class Sink {
   virtual Task<Result<void>> delta(const Delta& piece) = 0;
 };
 
-// One that is sleeping is not in memory; the next request for it wakes it.
-enum class BackendState : std::uint8_t { stopped, sleeping, loading, ready, draining, failed };
+// One that is sleeping is not in memory; the next request for it wakes it. An outside server that does not answer, or
+// may not be used for now, is unreachable.
+enum class BackendState : std::uint8_t { stopped, sleeping, loading, ready, draining, failed, unreachable };
 std::string_view state_name(BackendState state);
 
 // Where a model's layers are, by evidence only: what the engine's own log said.
@@ -178,6 +179,9 @@ struct BackendView {
   int queue_max = 0;
   int objective_ms = 5000;
   int restarts = 0;
+  int preference = 0;                     // Within its role: the smallest is wanted first; equals share the work.
+  std::string server = {};                // The outside server that has it; empty for a worker of our own.
+  std::optional<double> latency_ms = {};  // Of an answer, smoothed; absent before the first.
   std::optional<double> tokens_per_second = {};  // Measured on the last answers; absent before the first.
   std::optional<double> total_p95_ms = {};       // Of the last answers.
   Placement placement = {};

@@ -115,21 +115,26 @@ void write_tools(JsonWriter& json, const llm::Request& request) {
   if (request.parallel_tool_calls) json.key("parallel_tool_calls").boolean(*request.parallel_tool_calls);
 }
 
-void write_sampling(JsonWriter& json, const llm::Sampling& sampling) {
+void write_sampling(JsonWriter& json, const llm::Sampling& sampling, ChatServer::Takes takes) {
   const auto number = [&](std::string_view name, const auto& value) {
     if (value) json.key(name).number(*value);
   };
   number("temperature", sampling.temperature);
   number("top_p", sampling.top_p);
-  number("min_p", sampling.min_p);
-  number("typical_p", sampling.typical_p);
-  number("repeat_penalty", sampling.repeat_penalty);
+  if (takes != ChatServer::Takes::openai) {
+    number("min_p", sampling.min_p);
+    number("top_k", sampling.top_k);
+  }
+  if (takes == ChatServer::Takes::vllm) number("repetition_penalty", sampling.repeat_penalty);
+  if (takes == ChatServer::Takes::engine) {
+    number("typical_p", sampling.typical_p);
+    number("repeat_penalty", sampling.repeat_penalty);
+  }
   number("presence_penalty", sampling.presence_penalty);
   number("frequency_penalty", sampling.frequency_penalty);
-  number("top_k", sampling.top_k);
   number("max_tokens", sampling.tokens_max);
   // The worker refuses -1, which means the whole context, and keeps a buffer of the length it is given.
-  if (const auto& last = sampling.repeat_last_n) {
+  if (const auto& last = sampling.repeat_last_n; last && takes == ChatServer::Takes::engine) {
     json.key("repeat_last_n").number(*last < 0 || *last > kRepeatLastMax ? kRepeatLastMax : *last);
   }
   // A negative seed asks for a random one, which is what the worker takes when it is given none.
@@ -184,7 +189,7 @@ void write_tool_fields(std::string& fields, const llm::Request& request) {
   fields.append(object, 1, object.size() - 2);
 }
 
-std::string write_chat_request(const llm::Request& request, bool stream) {
+std::string write_chat_request(const llm::Request& request, bool stream, const ChatServer& server) {
   std::size_t size = 512;
   for (const auto& message : request.messages) {
     size += message.text.size() + message.text.size() / 8 + 64;
@@ -194,6 +199,7 @@ std::string write_chat_request(const llm::Request& request, bool stream) {
   out.reserve(size);
   JsonWriter json(out);
   json.open_object();
+  if (!server.model.empty()) json.key("model").text(server.model);
   json.key("messages").open_array();
   for (const auto& message : request.messages) write_message(json, message);
   json.close_array();
@@ -203,13 +209,14 @@ std::string write_chat_request(const llm::Request& request, bool stream) {
     json.key("include_usage").boolean(true);
     json.close_object();
   }
-  json.key("cache_prompt").boolean(true);
-  write_sampling(json, request.sampling);
+  const bool is_engine = server.takes == ChatServer::Takes::engine;
+  if (is_engine) json.key("cache_prompt").boolean(true);
+  write_sampling(json, request.sampling, server.takes);
   write_format(json, request);
   write_tools(json, request);
-  write_thinking(json, request);
+  if (server.takes != ChatServer::Takes::openai) write_thinking(json, request);
   // Without it the worker does not say which of them it met.
-  if (request.stop_sequence_wanted && !request.sampling.stop.empty()) json.key("verbose").boolean(true);
+  if (is_engine && request.stop_sequence_wanted && !request.sampling.stop.empty()) json.key("verbose").boolean(true);
   json.close_object();
   return out;
 }

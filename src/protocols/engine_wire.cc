@@ -65,7 +65,7 @@ Result<void> read_choice(JsonValue& choice, Event& event) {
   std::vector<llm::ToolCallPiece> tool_calls;
   auto read_message = [&](std::string_view name, JsonValue& field) -> Result<void> {
     if (name == "content") return field.read_text(content);
-    if (name == "reasoning_content") return field.read_text(thinking);
+    if (name == "reasoning_content" || name == "reasoning") return field.read_text(thinking);
     if (name == "tool_calls") return read_tool_calls(field, tool_calls);
     return {};
   };
@@ -173,7 +173,7 @@ void add_to(llm::Delta& delta, const Event& event) {
 }
 
 std::optional<llm::StopReason> stop_reason(std::string_view name) {
-  if (name == "stop") return llm::StopReason::stop;
+  if (name == "stop" || name == "content_filter") return llm::StopReason::stop;
   if (name == "tool_calls") return llm::StopReason::tool_calls;
   if (name == "length") return llm::StopReason::length;
   return std::nullopt;

@@ -22,7 +22,13 @@ struct Limits {
 };
 
 // The body of POST /v1/chat/completions for this request (engine_request.cc). Pure; any thread.
-std::string write_chat_request(const llm::Request& request, bool stream = true);
+// For an outside server: its name of the model, and only the fields that it takes.
+struct ChatServer {
+  enum class Takes : std::uint8_t { engine, vllm, openai };
+  std::string_view model = {};  // Empty is not said.
+  Takes takes = Takes::engine;
+};
+std::string write_chat_request(const llm::Request& request, bool stream = true, const ChatServer& server = {});
 
 // For requests that are passed on in the worker's own dialect: the messages as an array, and the fields about tools and
 // thinking behind the `"name":value` pairs that `fields` holds already.

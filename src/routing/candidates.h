@@ -14,12 +14,12 @@ namespace gbgreg::routing {
 // Smaller is better.
 int readiness(llm::BackendState state);
 
-// The one that will probably answer first: the readiest, then one with a free slot, then the shortest queue. Null when
-// none fits.
+// The one to ask: the readiest, then the one that its role prefers, then one with a free slot, then the shortest queue.
+// Null when none fits.
 template <class Fits>
 const llm::BackendView* readiest(std::span<const llm::BackendView> backends, Fits fits) {
   const auto rank = [](const llm::BackendView& backend) {
-    return std::tuple(readiness(backend.state), backend.slots_free > 0 ? 0 : 1,
+    return std::tuple(readiness(backend.state), backend.preference, backend.slots_free > 0 ? 0 : 1,
                       static_cast<double>(backend.queued) / std::max(1, backend.slots_total));
   };
   const llm::BackendView* found = nullptr;
@@ -28,6 +28,16 @@ const llm::BackendView* readiest(std::span<const llm::BackendView> backends, Fit
   }
   return found;
 }
+
+// How long an answer of it will probably take, waiting included, for comparing: its latency by how many share its
+// slots. One that has not been measured comes first, so that it is.
+double expected_ms(const llm::BackendView& backend);
+
+// Spreads the work over the backends that are as good as `chosen`: of its role, as much preferred and as ready. Of two
+// of them, taken by `dice`, the one that will answer sooner: nearly as even as looking at all, and many who look at the
+// same stale picture do not all go the same way. Dice of zero changes nothing.
+const llm::BackendView& share_work(std::span<const llm::BackendView> backends, const llm::BackendView& chosen,
+                                   std::uint64_t dice);
 
 // A name that a client sent, in quotes and cut to what a sentence can hold.
 std::string quoted(std::string_view name);

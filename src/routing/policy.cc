@@ -117,7 +117,7 @@ const llm::BackendView* best_of_role(std::span<const llm::BackendView> backends,
 }
 
 bool can_take(const llm::BackendView* backend) {
-  return backend != nullptr && backend->state != llm::BackendState::failed;
+  return backend != nullptr && readiness(backend->state) < readiness(llm::BackendState::failed);
 }
 
 llm::Prediction predict(const Features& features, const llm::Complexity& complexity, const llm::BackendView& backend) {
@@ -253,7 +253,7 @@ std::vector<llm::Alternative> alternatives(const Features& features, const Score
       other.why_not = "another was asked for by name";
     } else if (features.images > 0) {
       other.why_not = backend->sees_images ? "images go to the vision role first" : "it does not take images";
-    } else if (backend->state == llm::BackendState::failed) {
+    } else if (readiness(backend->state) == readiness(llm::BackendState::failed)) {
       other.why_not = "it has failed";
     } else if (backend->role == kVision) {
       other.why_not = "there is no image";
@@ -316,7 +316,7 @@ std::unexpected<Error> model_not_found(std::string_view asked, std::span<const l
 }
 
 Result<llm::Decision> choose(const Features& features, std::string_view asked_model,
-                             std::span<const llm::BackendView> backends, Detail detail) {
+                             std::span<const llm::BackendView> backends, Detail detail, std::uint64_t dice) {
   const bool was_asked = is_asked_by_name(asked_model);
   const Scores scores = was_asked && detail == Detail::brief ? Scores{} : score(features);
   auto choice = was_asked             ? choose_asked(features, asked_model, backends)
@@ -324,7 +324,7 @@ Result<llm::Decision> choose(const Features& features, std::string_view asked_mo
                                       : choose_for_text(scores, backends);
   if (!choice) return std::unexpected(std::move(choice.error()));
 
-  const llm::BackendView& chosen = *choice->backend;
+  const llm::BackendView& chosen = share_work(backends, *choice->backend, dice);
   llm::Decision decision;
   decision.role = chosen.role;
   decision.model = chosen.model;

@@ -21,11 +21,13 @@ namespace gbgreg::routing {
 //   unavailable  no_model: there is none at all
 //   malformed    model_only_embeds: the asked model makes embeddings, and nothing else (embedders.h chooses those)
 // A model that was asked for by name is chosen even when it has failed: the lease says what is wrong with it.
+// Several backends that are equally good share the work by `dice` (candidates.h).
 // A brief decision says what was chosen and why; signals, prediction and alternatives are only in a full one, which
 // takes several times as long to make.
 enum class Detail : std::uint8_t { brief, full };
 Result<llm::Decision> choose(const Features& features, std::string_view asked_model,
-                             std::span<const llm::BackendView> backends, Detail detail = Detail::full);
+                             std::span<const llm::BackendView> backends, Detail detail = Detail::full,
+                             std::uint64_t dice = 0);
 
 // Whether a model or a role is asked for, so that nothing is to be chosen.
 bool is_asked_by_name(std::string_view asked);

@@ -19,14 +19,16 @@ Error failed_again(const Error& last) {
 bool Attempts::failed(const Error& error, fleet::Lease& lease) const {
   // A deadline that passed says something about the request, and nothing about the worker.
   const bool is_late = clock_.steady() >= deadline_;
-  if (is_workers_fault(error.kind) || (error.kind == Kind::timed_out && !is_late)) {
-    if (begun_ == 1) lease.report_failure();
-    if (begun_ > 1) lease.report_repeated_failure();
+  if (is_workers_fault(error.kind) || error.kind == Kind::busy || (error.kind == Kind::timed_out && !is_late)) {
+    if (begun_ == 1) lease.report_failure(error);
+    if (begun_ > 1) lease.report_repeated_failure(error);
   }
-  return is_workers_fault(error.kind) && !is_late;
+  return (is_workers_fault(error.kind) || error.kind == Kind::busy) && !is_late;
 }
 
 std::optional<Error> Attempts::give_up(const Error& last) {
+  // Asking the same server again at once changes nothing.
+  if (last.kind == Kind::busy || last.code == "backend_key_refused" || last.code == "backend_has_no_model") return last;
   if (last.kind == Kind::backend_failed && ++failures_ >= limits_.failures_max) return failed_again(last);
   if (begun_ >= limits_.attempts_max) return last;
   return std::nullopt;

@@ -13,6 +13,7 @@ struct AttemptLimits {
   int attempts_max = 3;  // A request that no reader has seen a byte of is given to a worker so many times …
   // … unless so many took it and died or answered garbage: then it is its own doing, for it was the only retry there.
   int failures_max = 2;
+  int backends_max = 8;  // Of several that can answer, so many are asked.
 };
 
 class Attempts {
@@ -29,6 +30,8 @@ class Attempts {
   bool failed(const Error& error, fleet::Lease& lease) const;
   // After failed() was true: what the client is told, or nothing when it is tried again.
   std::optional<Error> give_up(const Error& last);
+  // Whether one more backend may be asked, where there is another that can answer: a failure there is nobody's second.
+  bool may_ask_another() const { return begun_ < limits_.backends_max; }
 
  private:
   const AttemptLimits& limits_;

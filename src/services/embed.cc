@@ -91,6 +91,16 @@ int cut_tokens(llm::TokenIds& tokens, const llm::TokenIds& around, int tokens_ma
   return dropped;
 }
 
+// The other backends of the same model that are ready: vectors of another would not fit.
+std::vector<llm::BackendView> others_of(std::vector<llm::BackendView> backends, std::string_view model,
+                                        const std::vector<std::string>& tried) {
+  std::erase_if(backends, [&](const llm::BackendView& view) {
+    return !view.embeds || view.model != model || view.state != llm::BackendState::ready ||
+           std::ranges::find(tried, view.id) != tried.end();
+  });
+  return backends;
+}
+
 }  // namespace
 
 // A request that has a slot, and what is known of its answer and its model by then.
@@ -123,8 +133,9 @@ Task<Result<llm::Embeddings>> Embed::embed(net::IoThread& io, llm::EmbedRequest 
   const SteadyTime deadline =
       arrived + (request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout);
   Attempts attempts(options_.attempts, clock_, deadline);
+  std::vector<std::string> tried;  // Backends that failed this request.
   for (;;) {
-    auto placed = co_await place(request, deadline, attempts.begin());
+    auto placed = co_await place(request, deadline, attempts.begin(), tried);
     if (!placed) co_return std::unexpected(std::move(placed.error()));
     chosen = placed->answer.notes;
     auto answer = co_await attempt(io, request, *placed);
@@ -136,15 +147,29 @@ Task<Result<llm::Embeddings>> Embed::embed(net::IoThread& io, llm::EmbedRequest 
     }
     const Error& error = answer.error();
     if (!attempts.failed(error, placed->lease)) co_return answer;
-    if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
+    tried.push_back(chosen.backend);
+    const bool another = attempts.may_ask_another() && !others_of(fleet_.views(), chosen.model, tried).empty();
+    if (!another) {
+      if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
+    }
     retries_.add(io.index());
     spdlog::warn("request {}: {} ({}); trying again", request.id, error.message, error.detail);
   }
 }
 
-Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, SteadyTime deadline,
-                                         fleet::Attempt attempt) {
-  const auto backends = fleet_.snapshot();
+Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, SteadyTime deadline, fleet::Attempt attempt,
+                                         const std::vector<std::string>& tried) {
+  auto backends = fleet_.picture_to_choose_from();
+  if (!tried.empty()) {
+    const auto first = std::ranges::find(*backends, tried.front(), &llm::BackendView::id);
+    auto others =
+        first == backends->end() ? std::vector<llm::BackendView>{} : others_of(*backends, first->model, tried);
+    // A server that was never asked may take it as any first request.
+    if (!others.empty()) {
+      attempt = fleet::Attempt::first;
+      backends = std::make_shared<const std::vector<llm::BackendView>>(std::move(others));
+    }
+  }
   auto decision = routing::choose_embedder(request.model, *backends);
   if (!decision) co_return std::unexpected(std::move(decision.error()));
   const llm::BackendView& view = *std::ranges::find(*backends, decision->backend, &llm::BackendView::id);

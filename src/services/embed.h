@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstddef>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "core/core.h"
 #include "fleet/fleet.h"
@@ -37,7 +39,8 @@ class Embed {
  private:
   struct Placed;
   struct Portion;
-  Task<Result<Placed>> place(const llm::EmbedRequest& request, SteadyTime deadline, fleet::Attempt attempt);
+  Task<Result<Placed>> place(const llm::EmbedRequest& request, SteadyTime deadline, fleet::Attempt attempt,
+                             const std::vector<std::string>& tried);
   Task<Result<llm::Embeddings>> attempt(net::IoThread& io, const llm::EmbedRequest& request, Placed& placed);
   Task<Result<Portion>> embed_portion(net::IoThread& io, const llm::EmbedRequest& request, const Placed& placed,
                                       std::span<const llm::EmbedInput> inputs);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <random>
 
 #include "net/io_thread.h"
 #include "routing/features.h"
@@ -14,6 +15,12 @@ namespace {
 
 double milliseconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+// Never zero.
+std::uint64_t roll_dice() {
+  thread_local std::minstd_rand dice{std::random_device{}()};
+  return dice();
 }
 
 }  // namespace
@@ -84,6 +91,7 @@ class Generate::Relaying final : public Speaker, private backends::ByteSink {
 struct Generate::Chosen {
   llm::AnswerNotes notes;
   bool was_ready = false;
+  bool is_outside = false;
 };
 
 // A request that has a slot, and what is known of its answer by then.
@@ -108,27 +116,52 @@ Result<llm::Decision> Generate::decide(const llm::Request& request) const {
 }
 
 Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
-  const auto backends = fleet_.snapshot();
+  const auto backends = fleet_.picture_to_choose_from();
   const auto reading =
       routing::is_asked_by_name(request.model) ? routing::Reading::for_complexity : routing::Reading::whole;
-  auto decision =
-      routing::choose(routing::read_features(request, reading), request.model, *backends, routing::Detail::brief);
+  auto decision = routing::choose(routing::read_features(request, reading), request.model, *backends,
+                                  routing::Detail::brief, roll_dice());
   if (!decision) return std::unexpected(std::move(decision.error()));
+  return chosen(request, std::move(*decision), *backends);
+}
+
+Generate::Chosen Generate::chosen(const llm::Request& request, llm::Decision decision,
+                                  const std::vector<llm::BackendView>& backends) {
   Chosen chosen;
   chosen.notes = {.request_id = request.id,
-                  .role = std::move(decision->role),
-                  .model = std::move(decision->model),
-                  .backend = std::move(decision->backend),
+                  .role = std::move(decision.role),
+                  .model = std::move(decision.model),
+                  .backend = std::move(decision.backend),
                   .device = "unknown",
-                  .complexity = decision->complexity,
-                  .reason = std::move(decision->reason),
+                  .complexity = decision.complexity,
+                  .reason = std::move(decision.reason),
                   .ignored_options = request.ignored_options};
-  const auto view = std::ranges::find(*backends, chosen.notes.backend, &llm::BackendView::id);
-  if (view != backends->end()) {
+  const auto view = std::ranges::find(backends, chosen.notes.backend, &llm::BackendView::id);
+  if (view != backends.end()) {
     chosen.notes.device = view->placement.device;
     chosen.was_ready = view->state == llm::BackendState::ready;
+    chosen.is_outside = !view->server.empty();
   }
   return chosen;
+}
+
+// Another backend that is ready and can answer in the place of those that were tried: of the same role, or of the same
+// model where that was asked for.
+std::optional<Generate::Chosen> Generate::choose_another(const llm::Request& request, const llm::AnswerNotes& failed,
+                                                         const std::vector<std::string>& tried) const {
+  auto backends = fleet_.views();
+  const bool by_name = routing::is_asked_by_name(request.model) && request.model != failed.role;
+  std::erase_if(backends, [&](const llm::BackendView& view) {
+    const bool can_answer = by_name ? routing::is_named(view.model, request.model) : view.role == failed.role;
+    return !can_answer || view.embeds || view.state != llm::BackendState::ready ||
+           std::ranges::find(tried, view.id) != tried.end();
+  });
+  if (backends.empty()) return std::nullopt;
+  auto decision = routing::choose(routing::read_features(request, routing::Reading::for_complexity),
+                                  by_name ? request.model : failed.role, backends, routing::Detail::brief, roll_dice());
+  if (!decision) return std::nullopt;
+  decision->reason = failed.reason + " The backend that was asked first failed.";
+  return chosen(request, std::move(*decision), backends);
 }
 
 std::chrono::milliseconds Generate::allowed_for(const llm::Request& request) const {
@@ -150,20 +183,35 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
   request.deadline = arrived + allowed_for(request);
 
   Attempts attempts(options_.attempts, clock_, request.deadline);
+  std::vector<std::string> tried;  // Backends that failed this request.
+  std::optional<Chosen> another;
+  bool is_fresh = false;  // The other backend may take it as any first request: it was never the request's own doing.
   for (;;) {
-    // What routing and the fleet say is final: they have waited for whatever can be waited for.
-    auto chosen = choose(request);
+    auto chosen = another ? Result<Chosen>(std::move(*another)) : choose(request);
+    another.reset();
     if (!chosen) co_return std::unexpected(std::move(chosen.error()));
     // Not since it arrived: what an earlier attempt took was neither waiting nor loading.
     const SteadyTime asked = clock_.steady();
-    const fleet::Attempt which = attempts.begin();
+    const fleet::Attempt begun = attempts.begin();
+    const fleet::Attempt which = std::exchange(is_fresh, false) ? fleet::Attempt::first : begun;
     auto lease = which == fleet::Attempt::first ? fleet_.try_lease(chosen->notes.backend) : std::nullopt;
     if (!lease) {
       auto waited =
           co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, which, request.caller);
-      if (!waited) co_return std::unexpected(std::move(waited.error()));
+      if (!waited) {
+        // What the fleet says is final, for it has waited for whatever can be waited for, unless another can answer.
+        const bool is_down = waited.error().kind == Kind::unavailable || waited.error().kind == Kind::busy;
+        if (is_down && attempts.may_ask_another()) {
+          tried.push_back(chosen->notes.backend);
+          another = choose_another(request, chosen->notes, tried);
+        }
+        if (!another) co_return std::unexpected(std::move(waited.error()));
+        is_fresh = which == fleet::Attempt::first;
+        continue;
+      }
       lease.emplace(std::move(*waited));
     }
+    const bool is_outside = chosen->is_outside;
     Placed placed = place(std::move(*chosen), std::move(*lease), asked, clock_.steady());
 
     speaker.begin_attempt();
@@ -174,9 +222,18 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
 
     Error& error = completion.error();
     if (!attempts.failed(error, placed.lease) || !speaker.start_over()) co_return std::unexpected(std::move(error));
-    if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
+    if (attempts.may_ask_another()) {
+      tried.push_back(placed.answer.notes.backend);
+      another = choose_another(request, placed.answer.notes, tried);
+    }
+    // A prompt that kills our own workers counts as before, wherever it goes next.
+    is_fresh = another && (is_outside || error.kind == Kind::unavailable);
+    if (!is_fresh) {
+      if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
+    }
     retries_.add(io.index());
-    spdlog::warn("request {}: {} ({}); trying again", request.id, error.message, error.detail);
+    spdlog::warn("request {}: {} ({}); trying {}", request.id, error.message, error.detail,
+                 another ? another->notes.backend : "again");
   }
 }
 

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "core/core.h"
 #include "fleet/fleet.h"
@@ -69,6 +71,10 @@ class Generate {
   struct Placed;
   std::chrono::milliseconds allowed_for(const llm::Request& request) const;
   Result<Chosen> choose(const llm::Request& request) const;
+  std::optional<Chosen> choose_another(const llm::Request& request, const llm::AnswerNotes& failed,
+                                       const std::vector<std::string>& tried) const;
+  static Chosen chosen(const llm::Request& request, llm::Decision decision,
+                       const std::vector<llm::BackendView>& backends);
   class Speaker;
   class Speaking;
   class Relaying;

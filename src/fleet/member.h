@@ -1,0 +1,50 @@
+// One of the fleet's: a worker of our own, or an outside server. What the fleet's thread asks of either.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "core/core.h"
+#include "fleet/fair_queue.h"
+#include "fleet/picture.h"
+#include "llm/llm.h"
+
+namespace gbgreg::fleet {
+
+// A slot of the life `generation`, which is given back by Member::release().
+struct Slot {
+  std::uint64_t generation = 0;
+  std::shared_ptr<backends::Backend> backend = {};
+  bool is_retry = false;  // A retry has it.
+};
+
+class Member {
+ public:
+  using Answer = std::move_only_function<void(Result<Slot>)>;
+
+  virtual ~Member() = default;
+  virtual void start() = 0;
+  virtual void stop() = 0;
+
+  // `answer` is called exactly once, now or later. It must not call back into the member.
+  virtual void ask(const Waiter& waiter, Answer answer) = 0;
+  // The request went away: its answer is `cancelled`, if it has none yet.
+  virtual void withdraw(WaiterId waiter) = 0;
+  virtual void release(std::uint64_t generation, bool is_retry) = 0;
+  // There is something in the box of reports.
+  virtual void reports_came() = 0;
+  // `why` is what the request failed of.
+  virtual void request_failed(std::uint64_t generation, const Error& why) = 0;
+  virtual void request_failed_again(std::uint64_t generation, const Error& why) = 0;
+
+  virtual llm::BackendState state() const = 0;
+  // Null when the backend of this id is not its own.
+  virtual std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const = 0;
+  // What speaks to this one of several; null where a slot says it itself.
+  virtual std::shared_ptr<backends::Backend> backend_of(std::string_view) const { return nullptr; }
+  virtual void show(Picture& picture) const = 0;
+};
+
+}  // namespace gbgreg::fleet
