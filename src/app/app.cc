@@ -155,7 +155,10 @@ class Greeting {
       const auto backends = fleet_.snapshot();
       const auto is = [](llm::BackendState state) { return [state](const auto& view) { return view.state == state; }; };
       const auto ready = std::ranges::count_if(*backends, is(llm::BackendState::ready));
-      if (std::ranges::any_of(*backends, is(llm::BackendState::loading))) return watch();
+      // Until the fleet begins, all of them sleep; later those for whom there is no memory.
+      const auto asleep = std::ranges::count_if(*backends, is(llm::BackendState::sleeping));
+      const bool is_loading = std::ranges::any_of(*backends, is(llm::BackendState::loading));
+      if (is_loading || asleep == std::ssize(*backends)) return watch();
       say_settled(*backends, ready);
     });
   }

@@ -146,6 +146,7 @@ fs::path expand(const std::string& text, const Environment& environment) {
 
 std::vector<fs::path> expand_all(const std::vector<std::string>& texts, const Environment& environment) {
   std::vector<fs::path> paths;
+  paths.reserve(texts.size());
   for (const std::string& text : texts) paths.push_back(expand(text, environment));
   return paths;
 }
@@ -328,7 +329,10 @@ void read_outside_model(const std::string& role, const YAML::Node& node, int pre
     const bool has_it = std::ranges::any_of(server->models, [&](const fleet::OutsideModelOptions& other) {
       return other.role == role && other.model == model.model;
     });
-    if (has_it) bad(node, "role `" + role + "` names " + model.model + " on the server `" + name + "` twice.");
+    if (has_it) {
+      std::string what = "role `" + role;
+      bad(node, what.append("` names ").append(model.model).append(" on the server `").append(name).append("` twice."));
+    }
     server->models.push_back(model);
   }
 }

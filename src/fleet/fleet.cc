@@ -178,7 +178,8 @@ Lease::Lease(std::shared_ptr<FleetState> fleet, std::shared_ptr<const Seat> seat
       seat_(std::move(seat)),
       generation_(slot.generation),
       backend_(std::move(slot.backend)),
-      is_retry_(slot.is_retry) {}
+      is_retry_(slot.is_retry),
+      device_(std::move(slot.device)) {}
 
 Lease& Lease::operator=(Lease&& other) noexcept {
   if (this == &other) return *this;
@@ -188,6 +189,7 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   generation_ = other.generation_;
   backend_ = std::move(other.backend_);
   is_retry_ = other.is_retry_;
+  device_ = std::move(other.device_);
   return *this;
 }
 

@@ -49,6 +49,9 @@ class Lease {
   // Shared with the fleet: a worker may be replaced while a lease on its predecessor is still held.
   backends::Backend& backend() const { return *backend_; }
 
+  // Where the model is, when the slot had to be waited for; else empty, and the picture knows it.
+  const std::string& device() const { return device_; }
+
   // Tells the fleet how the request went, for its figures.
   void report_success(const llm::Usage& usage, const TimesTaken& times);
   // The backend died or answered garbage: the fleet waits a moment to see whether the worker is dying before it hands
@@ -67,6 +70,7 @@ class Lease {
   std::uint64_t generation_ = 0;  // Which life of the worker the slot belongs to.
   std::shared_ptr<backends::Backend> backend_;
   bool is_retry_ = false;
+  std::string device_;
 };
 
 // Whether a request is given to a worker for the first time, or again after one failed.

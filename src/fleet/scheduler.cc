@@ -232,8 +232,9 @@ void Scheduler::withdraw(WaiterId waiter) {
 
 Actions Scheduler::release(SteadyTime now, std::uint64_t generation, bool is_retry) {
   Actions actions;
-  if (generation != generation_ || busy_ == 0) return actions;
-  --busy_;
+  if (generation != generation_ || busy_ + lent_ == 0) return actions;
+  // One that was lent, when its gate was shut and has not been closed yet: take_back() goes by the sum.
+  --(busy_ > 0 ? busy_ : lent_);
   if (is_retry) retry_runs_ = false;
   hand_out_slots(now, actions);
   leave_when_idle(now, actions);

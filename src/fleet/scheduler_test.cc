@@ -191,6 +191,17 @@ TEST_F(SchedulerTest, RestartedItComesBackAndSoDoesOneThatHadBeenGivenUp) {
   EXPECT_EQ(scheduler_.state(), BackendState::loading);
 }
 
+TEST_F(SchedulerTest, ALentSlotThatComesBackBeforeItsGateIsClosedIsNotLost) {
+  become_ready();
+  ASSERT_EQ(scheduler_.lend(now_), 2);
+  // Both are taken; somebody shuts the gate, and one comes back as a message.
+  release();
+  scheduler_.take_back(now_, 0);
+  EXPECT_EQ(scheduler_.slots_free(), 1);
+  release();
+  EXPECT_EQ(scheduler_.slots_free(), 2);
+}
+
 TEST_F(SchedulerTest, ThatWouldNeverFitIsRefusedWithTheReason) {
   ask(1);
   EXPECT_THAT(words(scheduler_.refuse_start(now_, "It needs 8 GB.")), ElementsAre("refuse 1 unavailable"));

@@ -265,8 +265,10 @@ void Worker::perform(Actions actions) {
     } else if (std::holds_alternative<CheckEngine>(action)) {
       spawn(surroundings_.io.executor(), "check an engine", check_engine(backend_, scheduler_.generation()));
     } else if (const auto* grant = std::get_if<Grant>(&action)) {
-      answer(grant->waiter,
-             Slot{.generation = scheduler_.generation(), .backend = backend_, .is_retry = grant->is_retry});
+      answer(grant->waiter, Slot{.generation = scheduler_.generation(),
+                                 .backend = backend_,
+                                 .is_retry = grant->is_retry,
+                                 .device = log_.placement().device});
     } else if (auto* refuse = std::get_if<Refuse>(&action)) {
       answer(refuse->waiter, std::unexpected(std::move(refuse->error)));
     }

@@ -359,13 +359,14 @@ TEST(WriteChatRequest, SaysWhatTheWorkerKnows) {
                       .stop = {"a", "b"}};
   request.format = llm::Format::schema;
   request.schema_json = R"({"type":"object"})";
-  EXPECT_EQ(write_chat_request(request),
-            R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":[{"type":"image_url","image_url":)"
-            R"({"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"look\n\"here\""}]}],"stream":true,)"
-            R"("stream_options":{"include_usage":true},"cache_prompt":true,"temperature":0.5,"top_p":0.9,"min_p":0.1,)"
-            R"("typical_p":1,"repeat_penalty":1.1,"presence_penalty":0.2,"frequency_penalty":0.3,"top_k":40,)"
-            R"("max_tokens":12,"repeat_last_n":64,"seed":7,"stop":["a","b"],"response_format":{"type":"json_schema",)"
-            R"("json_schema":{"name":"answer","schema":{"type":"object"}}}})");
+  EXPECT_EQ(
+      write_chat_request(request),
+      R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":[{"type":"image_url","image_url":)"
+      R"({"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"look\n\"here\""}]}],"stream":true,)"
+      R"("stream_options":{"include_usage":true},"cache_prompt":true,"temperature":0.5,"top_p":0.9,"min_p":0.1,"top_k":40,)"
+      R"("typical_p":1,"repeat_penalty":1.1,"presence_penalty":0.2,"frequency_penalty":0.3,)"
+      R"("max_tokens":12,"repeat_last_n":64,"seed":7,"stop":["a","b"],"response_format":{"type":"json_schema",)"
+      R"("json_schema":{"name":"answer","schema":{"type":"object"}}}})");
 }
 
 TEST(WriteChatRequest, LeavesOutWhatWasNotAsked) {

@@ -242,6 +242,7 @@ Generate::Placed Generate::place(Chosen chosen, fleet::Lease lease, SteadyTime a
   placed.answer.notes = std::move(chosen.notes);
   placed.answer.notes.queue_ms = milliseconds(asked, leased);
   if (!chosen.was_ready) placed.answer.load = leased - asked;
+  if (!placed.lease.device().empty()) placed.answer.notes.device = placed.lease.device();
   return placed;
 }
 

@@ -95,11 +95,9 @@ std::vector<protocols::native::GpuDevice> devices_in_use(const std::vector<llm::
 
 bool Health::can_answer() const {
   const auto backends = fleet_.snapshot();
-  return std::ranges::any_of(*backends,
-                             [](const llm::BackendView& view) {
-                               return view.state == llm::BackendState::ready ||
-                                      view.state == llm::BackendState::sleeping;
-                             });
+  return std::ranges::any_of(*backends, [](const llm::BackendView& view) {
+    return view.state == llm::BackendState::ready || view.state == llm::BackendState::sleeping;
+  });
 }
 
 }  // namespace gbgreg::services
