@@ -73,6 +73,7 @@ std::optional<Told> run(const ProbeOptions& options) {
   std::vector<std::string> variables = options.environment;
   const auto pointers = [](std::vector<std::string>& texts) {
     std::vector<char*> list;
+    list.reserve(texts.size() + 1);
     for (std::string& text : texts) list.push_back(text.data());
     list.push_back(nullptr);
     return list;
