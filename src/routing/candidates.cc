@@ -41,18 +41,18 @@ double expected_ms(const llm::BackendView& backend) {
   return backend.latency_ms.value_or(1.0) * (before + 1) / slots;
 }
 
-const llm::BackendView& share_work(std::span<const llm::BackendView> backends, const llm::BackendView& chosen,
+const llm::BackendView* share_work(std::span<const llm::BackendView> backends, const llm::BackendView* chosen,
                                    std::uint64_t dice) {
   if (dice == 0) return chosen;
   const auto is_equal = [&](const llm::BackendView& other) {
-    return other.role == chosen.role && other.preference == chosen.preference && other.state == chosen.state &&
-           other.embeds == chosen.embeds && other.sees_images == chosen.sees_images;
+    return other.role == chosen->role && other.preference == chosen->preference && other.state == chosen->state &&
+           other.embeds == chosen->embeds && other.sees_images == chosen->sees_images;
   };
   const auto count = static_cast<std::uint64_t>(std::ranges::count_if(backends, is_equal));
   if (count < 2) return chosen;
   const std::uint64_t first = dice % count;
   const std::uint64_t second = (first + 1 + (dice / count) % (count - 1)) % count;
-  const llm::BackendView* found[2] = {nullptr, nullptr};
+  const llm::BackendView* found[2] = {chosen, chosen};
   std::uint64_t at = 0;
   for (const auto& backend : backends) {
     if (!is_equal(backend)) continue;
@@ -60,7 +60,7 @@ const llm::BackendView& share_work(std::span<const llm::BackendView> backends, c
     if (at == second) found[1] = &backend;
     ++at;
   }
-  return expected_ms(*found[1]) < expected_ms(*found[0]) ? *found[1] : *found[0];
+  return expected_ms(*found[1]) < expected_ms(*found[0]) ? found[1] : found[0];
 }
 
 std::string quoted(std::string_view name) {

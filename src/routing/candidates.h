@@ -36,7 +36,8 @@ double expected_ms(const llm::BackendView& backend);
 // Spreads the work over the backends that are as good as `chosen`: of its role, as much preferred and as ready. Of two
 // of them, taken by `dice`, the one that will answer sooner: nearly as even as looking at all, and many who look at the
 // same stale picture do not all go the same way. Dice of zero changes nothing.
-const llm::BackendView& share_work(std::span<const llm::BackendView> backends, const llm::BackendView& chosen,
+// The result is `chosen` or one of `backends`; never null.
+const llm::BackendView* share_work(std::span<const llm::BackendView> backends, const llm::BackendView* chosen,
                                    std::uint64_t dice);
 
 // A name that a client sent, in quotes and cut to what a sentence can hold.

@@ -19,7 +19,7 @@ llm::BackendView view(const char* id, int slots_free, double latency_ms, int pre
 
 std::map<std::string, int> shares(const std::vector<llm::BackendView>& backends) {
   std::map<std::string, int> taken;
-  for (std::uint64_t dice = 1; dice <= 600; ++dice) ++taken[share_work(backends, backends.front(), dice).id];
+  for (std::uint64_t dice = 1; dice <= 600; ++dice) ++taken[share_work(backends, &backends.front(), dice)->id];
   return taken;
 }
 
@@ -46,7 +46,7 @@ TEST(ShareWork, KeepsTheChoiceWhereNobodyIsItsEqual) {
 
 TEST(ShareWork, KeepsTheChoiceWithoutDice) {
   const std::vector<llm::BackendView> backends = {view("slow", 4, 900), view("quick", 4, 100)};
-  EXPECT_EQ(share_work(backends, backends.front(), 0).id, "slow");
+  EXPECT_EQ(share_work(backends, &backends.front(), 0)->id, "slow");
 }
 
 TEST(Readiest, PrefersAReadyModelAndThenTheOneThatItsRoleNamesFirst) {

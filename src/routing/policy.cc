@@ -324,7 +324,7 @@ Result<llm::Decision> choose(const Features& features, std::string_view asked_mo
                                       : choose_for_text(scores, backends);
   if (!choice) return std::unexpected(std::move(choice.error()));
 
-  const llm::BackendView& chosen = share_work(backends, *choice->backend, dice);
+  const llm::BackendView& chosen = *share_work(backends, choice->backend, dice);
   llm::Decision decision;
   decision.role = chosen.role;
   decision.model = chosen.model;
