@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 class MachineMemory : public testing::Test {
  protected:
-  ~MachineMemory() override { fs::remove_all(root_); }
+  void TearDown() override { fs::remove_all(root_); }
   void write(const char* path, std::string_view text) const {
     fs::create_directories((root_ / path).parent_path());
     std::ofstream(root_ / path) << text;
