@@ -155,10 +155,10 @@ class Greeting {
       const auto backends = fleet_.snapshot();
       const auto is = [](llm::BackendState state) { return [state](const auto& view) { return view.state == state; }; };
       const auto ready = std::ranges::count_if(*backends, is(llm::BackendState::ready));
-      // Until the fleet begins, all of them sleep; later those for whom there is no memory.
-      const auto asleep = std::ranges::count_if(*backends, is(llm::BackendState::sleeping));
-      const bool is_loading = std::ranges::any_of(*backends, is(llm::BackendState::loading));
-      if (is_loading || asleep == std::ssize(*backends)) return watch();
+      // Until the fleet begins, they are stopped; later those sleep for whom there is no memory.
+      const bool is_loading = std::ranges::any_of(*backends, is(llm::BackendState::loading)) ||
+                              std::ranges::any_of(*backends, is(llm::BackendState::stopped));
+      if (is_loading) return watch();
       say_settled(*backends, ready);
     });
   }

@@ -201,7 +201,7 @@ TEST_F(FleetTest, StartsNothingBeforeItIsTold) {
   add_worker("technical");
   make_fleet();
   EXPECT_EQ(view().id, "technical/model");
-  EXPECT_EQ(view().state, BackendState::sleeping);
+  EXPECT_EQ(view().state, BackendState::stopped);
   EXPECT_FALSE(view().process_id);
 }
 

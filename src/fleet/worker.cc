@@ -495,7 +495,7 @@ void Worker::show(Picture& picture) const {
 
 llm::BackendView Worker::view() const {
   llm::BackendView view{.id = id_, .role = options_.role, .model = options_.model};
-  view.state = scheduler_.state();
+  view.state = state();
   view.sees_images = !options_.projector_file.empty();
   view.is_demo = options_.is_demo;
   view.context_tokens = options_.context_tokens;

@@ -59,7 +59,7 @@ class Worker final : public Member {
   // There would never be memory for it: `budget` is all there is.
   void refuse_start(const Memory& budget);
   // Loaded ahead of need, as soon as there is room.
-  void want_ahead() { is_wanted_ahead_ = true; }
+  void want_ahead() { is_begun_ = is_wanted_ahead_ = true; }
   // As the plan of who is in memory sees it. `tenant` reads the model's file when it is not known yet, which takes some
   // milliseconds.
   Tenant tenant();
@@ -76,7 +76,9 @@ class Worker final : public Member {
   void request_failed(std::uint64_t generation, const Error& why) override;
   void request_failed_again(std::uint64_t generation, const Error& why) override;
 
-  llm::BackendState state() const override { return scheduler_.state(); }
+  llm::BackendState state() const override {
+    return is_begun_ || !scheduler_.is_asleep() ? scheduler_.state() : llm::BackendState::stopped;
+  }
   // Without the slots that are free in the gate.
   llm::BackendView view() const;
   const std::shared_ptr<const Seat>& seat() const { return seat_; }
@@ -131,6 +133,7 @@ class Worker final : public Member {
   std::int64_t model_bytes_ = 0;
   std::optional<Memory> claim_;       // What it takes, or will: by the engine's word, else predicted.
   std::int64_t predicted_bytes_ = 0;  // 0 when it could not be.
+  bool is_begun_ = false;             // Before its fleet begins it does not sleep: nobody could wake it.
   bool is_wanted_ahead_ = false;
   int busy_before_ = 0;
   SteadyTime in_since_ = {};  // Ready.

@@ -17,6 +17,7 @@ constexpr std::uint64_t kGigabyte = 1024ULL * 1024 * 1024;
 
 std::vector<std::string> codes(const std::vector<Finding>& findings) {
   std::vector<std::string> codes;
+  codes.reserve(findings.size());
   for (const Finding& finding : findings) codes.push_back(finding.code);
   return codes;
 }

@@ -20,7 +20,7 @@ class MachineTest : public ::testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "gbgreg-machine-XXXXXX").string();
     root_ = ::mkdtemp(name.data());
   }
-  ~MachineTest() override { std::filesystem::remove_all(root_); }
+  void TearDown() override { std::filesystem::remove_all(root_); }
 
   void write(const std::string& path, const std::string& text) {
     const auto file = root_ / path.substr(1);

@@ -30,7 +30,11 @@ class FailingDisk final : public storage::Disk {
   }
 
  private:
-  static bool fails(int& left) { return left >= 0 && left-- == 0; }
+  static bool fails(int& left) {
+    const int before = left;
+    if (before >= 0) --left;
+    return before == 0;
+  }
   static int broken(int number) {
     errno = number;
     return -1;
@@ -40,7 +44,7 @@ class FailingDisk final : public storage::Disk {
 class LibraryTest : public testing::Test {
  protected:
   LibraryTest() { fs::create_directories(root_); }
-  ~LibraryTest() override { fs::remove_all(root_); }
+  void TearDown() override { fs::remove_all(root_); }
 
   fs::path file(const std::string& name, const std::string& bytes) {
     const fs::path path = root_ / name;

@@ -22,7 +22,7 @@ class CheckupTest : public ::testing::Test {
                 .workers = {{.role = "technical", .model = "m", .model_file = write("model.gguf", "GGUF and more")}},
                 .upload_bytes_max = 1024};
   }
-  ~CheckupTest() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::filesystem::path write(const std::string& name, const std::string& text) {
     std::ofstream(folder_ / name) << text;
