@@ -45,7 +45,7 @@ bool is_same(const Name& one, const Name& other);
 // Where the bytes are: a registry that speaks Ollama's protocol, or single files.
 struct Source {
   Name name;                            // What the model will be called.
-  std::string base;                     // "https://registry.ollama.ai": scheme and authority, and nothing more.
+  std::string base;                     // "https://example.org": scheme and authority, and nothing more.
   std::string projector = {};           // The URL of a projector, beside files.
   std::vector<std::string> files = {};  // Whole URLs, shard after shard; empty for a registry.
 };

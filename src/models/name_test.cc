@@ -56,7 +56,7 @@ TEST(IsSame, PassesOverTheCaseOfLetters) {
 TEST(ParseSource, KnowsARegistryFromFiles) {
   const auto registry = parse_source("llama3.1:8b");
   ASSERT_TRUE(registry);
-  EXPECT_EQ(registry->base, "https://registry.ollama.ai");
+  EXPECT_EQ(registry->base, "https://" + std::string(kDefaultHost));
   EXPECT_TRUE(registry->files.empty());
 
   const auto quant = parse_source("hf.co/org/repo:Q4_K_M");
