@@ -2,6 +2,7 @@
 // NAME=value each. The file is read at each question, so a test can change it under a gateway that runs.
 #pragma once
 
+#include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -21,7 +22,9 @@ inline std::string setting(const std::string& name, const std::string& otherwise
 
 inline int number(const std::string& name, int otherwise) {
   const std::string text = setting(name);
-  return text.empty() ? otherwise : std::atoi(text.c_str());
+  int value = otherwise;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
 }
 
 }  // namespace fake_gpu
