@@ -1,10 +1,10 @@
 #include "routing/features.h"
 
 #include <algorithm>
-#include <cctype>
 #include <string>
 
 #include "core/utf8.h"
+#include "routing/byte_masks.h"
 #include "routing/lexicon.h"
 #include "routing/patterns.h"
 
@@ -48,47 +48,94 @@ std::string_view tail_of(std::string_view text, std::size_t bytes) {
 }
 
 // Lower case for Latin, Cyrillic and Greek; white space to one space or one line feed; ’ to '.
-std::string folded(std::string_view text) {
-  std::string out(text.size(), '\0');  // It never becomes longer.
-  char* end = out.data();
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte > ' ' && byte < 0x80) {
-      *end++ = is_upper(c) ? static_cast<char>(byte | 0x20U) : c;
-      continue;
-    }
-    const auto next = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0U;
-    const auto put_pair = [&](unsigned first, unsigned second) {
-      *end++ = static_cast<char>(first);
-      *end++ = static_cast<char>(second);
-      ++at;
-    };
-    if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
-      const char space = c == '\n' ? '\n' : ' ';
-      if (end == out.data()) continue;
-      if (end[-1] != ' ' && end[-1] != '\n') {
-        *end++ = space;
-      } else if (space == '\n') {
-        end[-1] = space;
+class Folded {
+ public:
+  Folded(std::string_view text, const PromptMasks& masks) : text_(text) {
+    for (std::size_t block = 0; block < masks.count(); ++block) {
+      const std::size_t end = std::min(64 * (block + 1), text_.size());
+      if (is_plain(masks[block])) {
+        copy_plain(end);
+      } else {
+        is_same_but_for_case_ = false;
+        while (at_ < end) take_character();
       }
+    }
+  }
+  Folded(const Folded&) = delete;
+  Folded& operator=(const Folded&) = delete;
+
+  std::string_view text() const { return {bytes_.data(), size_}; }
+  // Then the masks of the text are those of this, too.
+  bool is_same_but_for_case() const { return is_same_but_for_case_; }
+
+ private:
+  // Nothing to do but for lower case.
+  bool is_plain(const ByteMasks& block) const {
+    const bool after_blank = size_ == 0 || is_blank(bytes_[size_ - 1]);
+    const std::uint64_t behind_blanks = (block.blank << 1U) | (after_blank ? 1U : 0U);
+    return block.foreign == 0 && block.blank == (block.space | block.line_feed) && (block.blank & behind_blanks) == 0;
+  }
+  static bool is_blank(char c) { return c == ' ' || c == '\n'; }
+
+  void copy_plain(std::size_t end) {
+    const std::string_view from = text_.substr(at_, end - at_);
+    char* to = bytes_.data() + size_;
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const auto byte = static_cast<unsigned char>(from[i]);
+      const bool is_capital = static_cast<unsigned char>(byte - 'A') < 26;
+      to[i] = static_cast<char>(byte | (is_capital ? 0x20U : 0U));
+    }
+    at_ = end;
+    size_ += from.size();
+  }
+
+  void put(unsigned byte) { bytes_[size_++] = static_cast<char>(byte); }
+  void put_pair(unsigned first, unsigned second) {
+    put(first);
+    put(second);
+    ++at_;
+  }
+
+  void take_character() {
+    const auto byte_at = [this](std::size_t at) {
+      return at < text_.size() ? static_cast<unsigned char>(text_[at]) : 0U;
+    };
+    const unsigned byte = byte_at(at_);
+    const unsigned next = byte_at(at_ + 1);
+    if (byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n') {
+      put_blank(byte == '\n' ? '\n' : ' ');
+    } else if (byte < 0x80) {
+      put(is_upper(static_cast<char>(byte)) ? byte | 0x20U : byte);
     } else if (byte == 0xC3 && next >= 0x80 && next <= 0x9E && next != 0x97) {
       put_pair(byte, next + 0x20);  // À … Þ
     } else if (byte == 0xD0 && next >= 0x90 && next <= 0x9F) {
       put_pair(0xD0, next + 0x20);  // А … П
     } else if (byte == 0xD0 && next >= 0xA0 && next <= 0xAF) {
       put_pair(0xD1, next - 0x20);  // Р … Я
-    } else if (byte == 0xE2 && next == 0x80 && at + 2 < text.size() &&
-               static_cast<unsigned char>(text[at + 2]) == 0x99) {
-      *end++ = '\'';
-      at += 2;
+    } else if (byte == 0xE2 && next == 0x80 && byte_at(at_ + 2) == 0x99) {
+      put('\'');
+      at_ += 2;
     } else {
-      *end++ = c;
+      put(byte);
+    }
+    ++at_;
+  }
+
+  void put_blank(char blank) {
+    if (size_ == 0) return;
+    if (!is_blank(bytes_[size_ - 1])) {
+      bytes_[size_++] = blank;
+    } else if (blank == '\n') {
+      bytes_[size_ - 1] = blank;
     }
   }
-  out.resize(static_cast<std::size_t>(end - out.data()));
-  return out;
-}
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+  std::size_t size_ = 0;
+  bool is_same_but_for_case_ = true;
+  std::array<char, kBytesReadMax> bytes_;  // It never becomes longer. Only the first `size_` are set.
+};
 
 // ---- Shapes of code.
 
@@ -184,13 +231,20 @@ bool begins_sum(std::string_view text) {
   return !rest.empty() && is_digit(rest[0]);
 }
 
-void read_numbers(std::string_view text, Features& features) {
-  int numbers = 0;
-  char before = ' ';
-  for (const char c : text) {
-    if (is_digit(c) && !is_word(before) && before != '.') ++numbers;
-    before = c;
+// Calls use(at) wherever a number begins.
+template <class Use>
+void for_each_number(const PromptMasks& masks, Use use) {
+  std::uint64_t behind_word = 0;
+  for (std::size_t block = 0; block < masks.count(); ++block) {
+    const std::uint64_t word = masks[block].alnum | masks[block].underscore;
+    for_each_bit(masks[block].digit & ~((word << 1U) | behind_word), [&](std::size_t bit) { use(64 * block + bit); });
+    behind_word = word >> 63U;
   }
+}
+
+void read_numbers(std::string_view text, const PromptMasks& masks, Features& features) {
+  int numbers = 0;
+  for_each_number(masks, [&](std::size_t at) { numbers += at == 0 || text[at - 1] != '.' ? 1 : 0; });
   if (numbers >= 2) features[Sign::numbers] = std::min(1.0F, static_cast<float>(numbers) / 6);
 }
 
@@ -279,31 +333,62 @@ void read_errors(std::string_view text, Features& features) {
 
 // ---- The whole.
 
-void count_words(std::string_view text, Features& features) {
+// Of the characters that `leads` point to, those that are kana or Han: about two to a word. Their marks are not.
+struct Ideographs {
+  std::uint64_t all = 0;
+  int marks = 0;
+  int stops = 0;  // 。
+};
+Ideographs find_ideographs(std::string_view text, std::size_t block, std::uint64_t leads) {
+  Ideographs found;
+  for_each_bit(leads, [&](std::size_t bit) {
+    const std::string_view here = text.substr(64 * block + bit, 3);
+    const auto byte = static_cast<unsigned char>(here[0]);
+    if (byte < 0xE3 || byte > 0xE9) return;
+    found.all |= std::uint64_t{1} << bit;
+    if (!here.starts_with("\xE3\x80")) return;
+    ++found.marks;
+    if (here.ends_with('\x82')) ++found.stops;
+  });
+  return found;
+}
+
+void count_words(std::string_view text, const PromptMasks& masks, Features& features) {
   int half_words = 0;
-  int characters = 0;
+  std::size_t characters = text.size();
   int sentences = 0;
-  bool in_word = false;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const auto byte = static_cast<unsigned char>(text[at]);
-    if ((byte & 0xC0U) == 0x80U) continue;
-    ++characters;
-    if (in_word && is(kDigit | kLower | kUpper, text[at])) continue;
-    if (byte >= 0xE3 && byte <= 0xE9) {  // Kana and Han: about two to a word.
-      const auto second = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0U;
-      const bool is_mark = byte == 0xE3 && second == 0x80;
-      if (is_mark && at + 2 < text.size() && static_cast<unsigned char>(text[at + 2]) == 0x82) ++sentences;  // 。
-      if (!is_mark) ++half_words;
-      in_word = false;
-      continue;
+  unsigned long long in_word = 0;  // 1 when the block before ended in a word.
+  for (std::size_t block = 0; block < masks.count(); ++block) {
+    const ByteMasks& mask = masks[block];
+    std::uint64_t letters = mask.alnum;
+    std::uint64_t ties = mask.tie | mask.underscore;
+    if (mask.foreign != 0) {
+      const std::uint64_t leads = mask.foreign & ~mask.continuation;
+      const Ideographs ideographs = find_ideographs(text, block, leads);
+      characters -= static_cast<std::size_t>(std::popcount(mask.continuation));
+      half_words += std::popcount(ideographs.all) - ideographs.marks;
+      sentences += ideographs.stops;
+      letters |= leads & ~ideographs.all;
+      ties |= mask.continuation;
     }
-    const bool is_letter = byte >= 0x80 || is(kDigit | kLower | kUpper, text[at]);
-    if (is_letter && !in_word) half_words += 2;
-    in_word = is_letter || (in_word && (byte == '\'' || byte == '-' || byte == '_'));
-    const bool at_end = at + 1 == text.size() || text[at + 1] == ' ' || text[at + 1] == '\n';
-    if ((byte == '.' || byte == '!' || byte == '?') && at_end) ++sentences;
+    // A letter begins a word unless a letter stands before it with nothing but ties between. That is how an addition
+    // carries: a letter makes a carry, a tie hands it on, anything else swallows it.
+    unsigned long long carry = 0;
+    const std::uint64_t sum = __builtin_addcll(letters | ties, letters, in_word, &carry);
+    const std::uint64_t behind_letter = sum ^ (letters | ties) ^ letters;
+    half_words += 2 * std::popcount(letters & ~behind_letter);
+    in_word = carry;
+    // A stop counts before a blank and at the end.
+    const std::uint64_t gaps = mask.space | mask.line_feed;
+    std::uint64_t before_gap = gaps >> 1U;
+    if (block + 1 < masks.count()) {
+      before_gap |= (masks[block + 1].space | masks[block + 1].line_feed) << 63U;
+    } else {
+      before_gap |= std::uint64_t{1} << ((text.size() - 1) % 64);
+    }
+    sentences += std::popcount(mask.stop & before_gap);
   }
-  features.characters += characters;
+  features.characters += static_cast<int>(characters);
   features.words = (half_words + 1) / 2;
   features.sentences = std::max(features.sentences + sentences, features.words > 0 ? 1 : 0);
 }
@@ -313,15 +398,17 @@ constexpr auto kCharactersAsked = patterns("字", "多字", "余字");
 constexpr auto kPagesAsked = patterns("page", "seite", "página", "страниц");
 
 // "3000 words", "500字", "1000-word": how long a text was asked for.
-void read_length_asked(std::string_view text, Features& features) {
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    if (!is_digit(text[at]) || (at > 0 && is_word(text[at - 1]))) continue;
+void read_length_asked(std::string_view text, const PromptMasks& masks, Features& features) {
+  std::size_t read_until = 0;
+  for_each_number(masks, [&](std::size_t at) {
+    if (at < read_until) return;
     int number = 0;
     while (at < text.size() &&
            (is_digit(text[at]) || (text[at] == ',' && at + 1 < text.size() && is_digit(text[at + 1])))) {
       if (text[at] != ',') number = std::min(number * 10 + (text[at] - '0'), 1'000'000);
       ++at;
     }
+    read_until = at;
     std::string_view after = text.substr(at, 16);
     if (!after.empty() && (after.front() == ' ' || after.front() == '-')) after.remove_prefix(1);
     if (kWordsAsked.begins(after)) {
@@ -331,21 +418,33 @@ void read_length_asked(std::string_view text, Features& features) {
     } else if (kPagesAsked.begins(after)) {
       features.length_asked = std::max(features.length_asked, std::min(number, 100) * 400);
     }
-  }
+  });
 }
 
-void read_whole(std::string_view text, Features& features) {
-  count_words(text, features);
+// Where the text divides into what is asked and what it is asked of: behind a colon, or at a blank line.
+std::size_t find_divide(std::string_view text, const PromptMasks& masks) {
+  for (std::size_t block = 0; block < masks.count(); ++block) {
+    const ByteMasks& mask = masks[block];
+    const bool is_last = block + 1 == masks.count();
+    const std::uint64_t next_space = is_last ? 0 : masks[block + 1].space;
+    const std::uint64_t next_line_feed = is_last ? 0 : masks[block + 1].line_feed;
+    const std::uint64_t before_line_feed = (mask.line_feed >> 1U) | (next_line_feed << 63U);
+    const std::uint64_t before_gap = before_line_feed | (mask.space >> 1U) | (next_space << 63U);
+    const std::uint64_t divides = (mask.colon & before_gap) | (mask.line_feed & before_line_feed);
+    if (divides != 0) return 64 * block + static_cast<std::size_t>(std::countr_zero(divides));
+  }
+  return masks.any(&ByteMasks::foreign) ? text.find("：") : std::string_view::npos;
+}
+
+void read_whole(std::string_view text, const PromptMasks& masks, Features& features) {
+  count_words(text, masks, features);
   const int words = features.words;
   if (words == 0) features[Sign::no_words] = 1;
   features[Sign::short_text] = std::clamp(1.2F - static_cast<float>(words) / 20, 0.0F, 1.0F);
   features[Sign::long_text] = std::clamp((static_cast<float>(words) - 40) / 160, 0.0F, 1.0F);
   if (features.bytes > text.size()) features[Sign::long_text] = 1;
   // Something to work on: a colon with the rest of the text after it, or a blank line.
-  const std::size_t colon = std::min(text.find(":\n"), text.find(": "));
-  const std::size_t chinese_colon = text.find("：");
-  const std::size_t gap = text.find("\n\n");
-  const std::size_t divide = std::min({colon, gap, chinese_colon});
+  const std::size_t divide = find_divide(text, masks);
   if (divide != std::string_view::npos && text.size() - divide > 40) features[Sign::quoted_text] = 0.7F;
   const std::size_t quote = std::min(text.find('"'), text.find('\''));
   if (quote != std::string_view::npos) {
@@ -359,25 +458,40 @@ void read_whole(std::string_view text, Features& features) {
 }
 
 void read_text(std::string_view text, Reading reading, Features& features) {
+  const PromptMasks masks(text);
   read_lines(text, reading, features);
-  read_numbers(text, features);
+  read_numbers(text, masks, features);
   if (reading == Reading::whole) {
     read_marks(text, features);
     read_errors(text, features);
   }
-  read_whole(text, features);
-  const std::string lower = folded(text);
-  read_length_asked(lower, features);
-  read_words(lower, features);
+  read_whole(text, masks, features);
+  const Folded folded(text, masks);
+  const auto read_folded = [&](const PromptMasks& folded_masks) {
+    read_length_asked(folded.text(), folded_masks, features);
+    read_words(folded.text(), folded_masks, features);
+  };
+  folded.is_same_but_for_case() ? read_folded(masks) : read_folded(PromptMasks(folded.text()));
+}
+
+// Of the bytes that do not begin a character.
+std::size_t count_continuations(std::string_view text) {
+  std::size_t count = 0;
+  // Sums of single bytes, which the compiler makes sixteen at a time.
+  for (; !text.empty(); text.remove_prefix(std::min<std::size_t>(text.size(), 128))) {
+    std::uint8_t sum = 0;
+    for (const char c : text.substr(0, 128)) sum += static_cast<signed char>(c) < -64 ? 1 : 0;
+    count += sum;
+  }
+  return count;
 }
 
 // Four bytes a token is the usual rule for English; a character of another script has more bytes and is about one
 // token.
 int estimated_tokens(std::string_view text) {
-  std::size_t continuation = 0;
-  for (const char c : cut_utf8(text, 4096)) continuation += (static_cast<unsigned char>(c) & 0xC0U) == 0x80U ? 1U : 0U;
-  const std::size_t looked_at = std::min<std::size_t>(text.size(), 4096);
-  const double bytes_a_token = looked_at > 0 && continuation * 3 > looked_at ? 3.0 : 4.0;
+  const std::string_view looked_at = text.substr(0, 4096);
+  const std::size_t continuations = count_continuations(looked_at);
+  const double bytes_a_token = continuations * 3 > looked_at.size() ? 3.0 : 4.0;
   return static_cast<int>(static_cast<double>(text.size()) / bytes_a_token) + 1;
 }
 
@@ -420,12 +534,12 @@ Features read_features(const llm::Request& request, Reading reading) {
   for (const auto& message : request.messages) {
     if (message.speaker == llm::Speaker::user) last = &message;
     images += static_cast<int>(message.images.size());
-    tokens += estimated_tokens(message.text);
   }
+  for (const auto& message : request.messages) tokens += &message == last ? 0 : estimated_tokens(message.text);
   Features features =
       read_features(last != nullptr ? std::string_view(last->text) : std::string_view(), images, reading);
   features.messages = static_cast<int>(request.messages.size());
-  features.prompt_tokens = tokens;
+  features.prompt_tokens = tokens + (last != nullptr ? features.prompt_tokens : 0);
   features.answer_tokens_max = request.sampling.tokens_max;
 
   if (reading == Reading::for_complexity) return features;

@@ -7,8 +7,6 @@
 #include <tuple>
 #include <vector>
 
-#include "routing/patterns.h"
-
 namespace gbgreg::routing {
 namespace {
 
@@ -340,7 +338,7 @@ struct Term {
   bool begins_anywhere, ends_anywhere;
 };
 
-// Terms by the hash of their first bytes, so that a word is compared with the few that begin like it.
+// Terms by their first four bytes, or all of a shorter one, so that a word is compared with the few that begin like it.
 class Index {
  public:
   Index() {
@@ -353,11 +351,14 @@ class Index {
       }
     }
     // One flat array in the order of the buckets: bucket b holds terms_[starts_[b]] … terms_[starts_[b + 1] - 1].
-    std::ranges::sort(terms_, {}, [](const Term& term) { return std::tuple(bucket(term.text), term.sign, term.text); });
+    const auto place = [](const Term& term) {
+      return std::tuple(bucket(hash(first_bytes(term.text))), term.sign, term.text);
+    };
+    std::ranges::sort(terms_, {}, place);
     std::size_t at = 0;
     for (std::size_t b = 0; b < kBuckets; ++b) {
       starts_[b] = static_cast<std::uint16_t>(at);
-      while (at < terms_.size() && bucket(terms_[at].text) == b) ++at;
+      while (at < terms_.size() && bucket(hash(first_bytes(terms_[at].text))) == b) ++at;
     }
     starts_[kBuckets] = static_cast<std::uint16_t>(at);
   }
@@ -365,21 +366,29 @@ class Index {
   // Every term that begins here, put to use(term).
   template <class Use>
   void match(std::string_view here, bool at_word_start, Use use) const {
-    if (here.size() < 2 || !beginnings_.may_have(here)) return;
-    const std::size_t by_three = bucket(here);
-    const std::size_t by_two = bucket(here.substr(0, 2));
-    visit(by_three, here, at_word_start, use);
-    if (by_two != by_three) visit(by_two, here, at_word_start, use);
+    const std::uint32_t first = first_bytes(here);
+    const std::array<std::uint32_t, 3> keys{hash(first & 0xffffU), hash(first & 0xffffffU), hash(first)};
+    if (!may_have(keys[0]) && !may_have(keys[1]) && !may_have(keys[2])) return;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (may_have(keys[i])) visit(bucket(keys[i]), i + 2, here, at_word_start, use);
+    }
   }
 
  private:
-  static constexpr std::size_t kBuckets = 2048;
+  static constexpr std::size_t kKeyBytes = 4;
+  static constexpr std::size_t kBuckets = 4096;
 
-  static std::size_t bucket(std::string_view text) {
-    std::uint32_t hash = 0;
-    for (std::size_t i = 0; i < 3 && i < text.size(); ++i) hash = hash * 257 + static_cast<unsigned char>(text[i]);
-    return (hash * 2654435761U >> 16U) % kBuckets;
+  // The first kKeyBytes, the first one lowest; 0 for those that are missing.
+  static std::uint32_t first_bytes(std::string_view text) {
+    const auto byte = [&](std::size_t at) { return std::uint32_t{static_cast<unsigned char>(text[at])} << (8 * at); };
+    if (text.size() >= kKeyBytes) return byte(0) | byte(1) | byte(2) | byte(3);
+    std::uint32_t bytes = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) bytes |= byte(i);
+    return bytes;
   }
+  static std::uint32_t hash(std::uint32_t first_bytes) { return first_bytes * 2654435761U; }
+  static std::size_t bucket(std::uint32_t hash) { return hash >> 20U; }
+  bool may_have(std::uint32_t hash) const { return ((seen_[hash >> 22U] >> ((hash >> 16U) & 63U)) & 1U) != 0; }
 
   void add(const Words& row, std::string_view text) {
     if (text.size() < 2) return;
@@ -394,22 +403,24 @@ class Index {
       term.ends_anywhere = true;
     }
     term.text = text;
-    beginnings_.add(text);
+    const std::uint32_t key = hash(first_bytes(text));
+    seen_[key >> 22U] |= std::uint64_t{1} << ((key >> 16U) & 63U);
     terms_.push_back(term);
   }
 
   template <class Use>
-  void visit(std::size_t bucket_index, std::string_view here, bool at_word_start, Use& use) const {
+  void visit(std::size_t bucket_index, std::size_t key_bytes, std::string_view here, bool at_word_start,
+             Use& use) const {
     for (std::size_t i = starts_[bucket_index]; i < starts_[bucket_index + 1]; ++i) {
       const Term& term = terms_[i];
-      if (here[0] != term.text[0] || !here.starts_with(term.text)) continue;
+      if (std::min(term.text.size(), kKeyBytes) != key_bytes || !here.starts_with(term.text)) continue;
       if (!at_word_start && !term.begins_anywhere) continue;
       if (!term.ends_anywhere && continues_word(here.substr(term.text.size()))) continue;
       use(term);
     }
   }
 
-  Beginnings beginnings_;
+  std::array<std::uint64_t, 1024> seen_{};  // A bit for each hash's upper half: most words are turned away by one look.
   std::vector<Term> terms_;
   std::array<std::uint16_t, kBuckets + 1> starts_{};
 };
@@ -419,45 +430,50 @@ const Index& index() {
   return index;
 }
 
-bool ends_sentence(unsigned char byte) {
-  return byte == '.' || byte == '!' || byte == '?' || byte == '\n' || byte == ':';
-}
-
 }  // namespace
 
 std::span<const Words> word_table() { return kWords; }
 
-void read_words(std::string_view text, Features& features) {
+void read_words(std::string_view text, const PromptMasks& masks, Features& features) {
   const Index& terms = index();
   constexpr std::size_t kOpeningBytes = 24;  // "could you please …" still opens a sentence.
   std::size_t opening_until = kOpeningBytes;
-  bool in_word = false;
-  for (std::size_t at = 0; at < text.size();) {
+  std::size_t foreign_letter_end = 0;  // Where the last letter outside ASCII ended.
+  std::uint64_t behind_plain = 0;
+  const auto look = [&](std::size_t at) {
     const auto byte = static_cast<unsigned char>(text[at]);
     const std::string_view here = text.substr(at);
-    if (const std::size_t mark = byte < 0x80 ? 0 : foreign_mark_length(here); mark > 0) {
-      if (byte == 0xE3 || byte == 0xEF) opening_until = at + mark + kOpeningBytes;
-      in_word = false;
-      at += std::min(mark, here.size());
-      continue;
+    if (byte >= 0x80) {
+      if (const std::size_t mark = foreign_mark_length(here); mark > 0) {
+        if (byte == 0xE3 || byte == 0xEF) opening_until = at + mark + kOpeningBytes;
+        return;
+      }
+    } else if (!is_plain_letter(text[at])) {
+      if (byte == '\n' || (here.size() > 1 && here[1] == ' ')) opening_until = at + kOpeningBytes / 2;
+      if (byte != '.') return;
     }
-    if (ends_sentence(byte) && (byte == '\n' || (here.size() > 1 && here[1] == ' '))) {
-      opening_until = at + kOpeningBytes / 2;
-    }
-    const bool is_letter = continues_word(here);
-    const bool begins_word = is_letter && !in_word;
-    if (begins_word || byte == '.' || is_unspaced(here)) {
+    const bool in_word = at > 0 && (foreign_letter_end == at || is_plain_letter(text[at - 1]));
+    if (!in_word || byte == '.' || is_unspaced(here)) {
       terms.match(here, !in_word, [&](const Term& term) {
         add_hint(features, term.sign, at < opening_until ? term.opening : term.elsewhere);
       });
     }
-    in_word = is_letter;
-    ++at;
-    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U) ++at;
-    // Nothing begins inside a word of plain letters.
-    if (is_letter && byte < 0x80) {
-      while (at < text.size() && is_plain_letter(text[at])) ++at;
+    if (byte < 0x80) return;
+    foreign_letter_end = at + 1;
+    while (foreign_letter_end < text.size() &&
+           (static_cast<unsigned char>(text[foreign_letter_end]) & 0xC0U) == 0x80U) {
+      ++foreign_letter_end;
     }
+  };
+  // Nothing begins inside a word of plain letters.
+  for (std::size_t block = 0; block < masks.count(); ++block) {
+    const ByteMasks& mask = masks[block];
+    const std::uint64_t plain = mask.alnum | mask.underscore;
+    const std::uint64_t beginnings = plain & ~((plain << 1U) | behind_plain);
+    behind_plain = plain >> 63U;
+    const std::uint64_t ends = mask.stop | mask.colon | mask.line_feed;
+    const std::uint64_t foreign = mask.foreign & ~mask.continuation;
+    for_each_bit(beginnings | ends | foreign, [&](std::size_t bit) { look(64 * block + bit); });
   }
 }
 

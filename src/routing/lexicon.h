@@ -4,6 +4,7 @@
 #include <span>
 #include <string_view>
 
+#include "routing/byte_masks.h"
 #include "routing/features.h"
 
 namespace gbgreg::routing {
@@ -19,8 +20,12 @@ struct Words {
 };
 std::span<const Words> word_table();
 
+// The most of a text that is read at once: its beginning, a line feed and its end.
+inline constexpr std::size_t kBytesReadMax = kHeadBytesRead + 1 + kTailBytesRead;
+using PromptMasks = TextMasks<kBytesReadMax>;
+
 // Adds what the words of `text` say to `features`. `text` is lower case with single spaces (features.cc prepares it).
-void read_words(std::string_view text, Features& features);
+void read_words(std::string_view text, const PromptMasks& masks, Features& features);
 
 // Makes a sign stronger: several weak hints approach 1 and never pass it.
 inline void add_hint(Features& features, Sign sign, float value) {
