@@ -258,8 +258,8 @@ Result<void> JsonValue::read_text(std::string_view& out) {
   if (type() != JsonType::text) return must_be("a string");
   std::string_view view;
   if (auto error = value_.get_string().get(view); error) return broken(error);
-  // The text as a whole is UTF-8; what is not, after unescaping, is half of a surrogate pair.
-  if (!simdjson::validate_utf8(view)) return broken(simdjson::STRING_ERROR);
+  // The text as a whole is UTF-8; what is not, after unescaping, is half of a surrogate pair, which begins with 0xED.
+  if (view.contains('\xED') && !simdjson::validate_utf8(view)) return broken(simdjson::STRING_ERROR);
   out = view;
   return {};
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
+#include <cstring>
 
 #include "core/utf8.h"
 #include "protocols/engine_wire.h"
@@ -18,6 +20,25 @@ constexpr std::string_view kNoChoices = "\"choices\":[]";
 constexpr std::string_view kUsage = ",\"usage\":{";
 constexpr std::string_view kChatId = "\"id\":\"chatcmpl-";
 
+// Calls use(at) for each quote, in their order. There are so many that a search for each would cost more than eight
+// bytes at a time.
+template <class Use>
+void for_each_quote(std::string_view json, Use use) {
+  constexpr std::uint64_t kEachByte = 0x0101010101010101;
+  constexpr std::uint64_t kLowBits = 0x7f * kEachByte;
+  std::size_t at = 0;
+  for (; std::endian::native == std::endian::little && at + 8 <= json.size(); at += 8) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, json.data() + at, 8);
+    const std::uint64_t others = bytes ^ (kEachByte * '"');  // A quote is 0 now, and the only byte without any bit.
+    std::uint64_t quotes = ~(((others & kLowBits) + kLowBits) | others | kLowBits);
+    for (; quotes != 0; quotes &= quotes - 1) use(at + static_cast<std::size_t>(std::countr_zero(quotes)) / 8);
+  }
+  for (; at < json.size(); ++at) {
+    if (json[at] == '"') use(at);
+  }
+}
+
 }  // namespace
 
 // Where what we look for begins in the bytes of an event or an answer, each the first of its kind; npos when it is not
@@ -29,7 +50,7 @@ struct Places {
               message = npos, refusal = npos, verbose = npos;
 
   explicit Places(std::string_view json) {
-    for (std::size_t at = json.find('"'); at != npos; at = json.find('"', at + 1)) look(json.substr(at), at);
+    for_each_quote(json, [&](std::size_t at) { look(json.substr(at), at); });
   }
 
  private:
@@ -271,7 +292,8 @@ Result<llm::Completion> StreamRelay::finish() {
 Result<llm::Completion> relay_whole(std::string_view body, const RelayOptions& options, std::string& out) {
   auto answer = engine_wire::read_answer(body, {.answer_bytes_max = options.answer_bytes_max});
   if (!answer) return std::unexpected(std::move(answer.error()));
-  if (Places(body).verbose != Places::npos) return std::unexpected(garbled("more than was asked for", body));
+  Places places(body);
+  if (places.verbose != Places::npos) return std::unexpected(garbled("more than was asked for", body));
 
   std::string older;
   if (!options.is_chat && options.logprobs) {
@@ -279,8 +301,8 @@ Result<llm::Completion> relay_whole(std::string_view body, const RelayOptions& o
       return std::unexpected(garbled("log probabilities of unknown shape", body));
     }
     body = older;
+    places = Places(body);
   }
-  const Places places(body);
   out.reserve(out.size() + body.size() + 64);
   std::size_t done = 0;
   // In the order in which a worker writes them: index, then message.
