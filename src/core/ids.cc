@@ -5,7 +5,6 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <random>
 #include <stdexcept>
 
 namespace gbgreg {
@@ -23,14 +22,15 @@ void fill_random(void* out, std::size_t size) {
   }
 }
 
-// Ids need to be unique, not secret: a generator per thread, seeded by the kernel, costs no system call an id.
+// Ids need to be unique, not secret: some of the kernel's random bits at a time cost hardly a system call an id.
 std::uint64_t random_bits() {
-  thread_local std::mt19937_64 generator = [] {
-    std::uint64_t seed = 0;
-    fill_random(&seed, sizeof seed);
-    return std::mt19937_64{seed};
-  }();
-  return generator();
+  thread_local std::array<std::uint64_t, 32> bits{};
+  thread_local std::size_t left = 0;
+  if (left == 0) {
+    fill_random(bits.data(), sizeof bits);
+    left = bits.size();
+  }
+  return bits[--left];
 }
 
 }  // namespace
@@ -40,14 +40,21 @@ std::string new_uuid(WallTime now) {
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
   const std::uint64_t high = (milliseconds << 16) | 0x7000U | (random_bits() & 0x0fffU);
   const std::uint64_t low = (random_bits() & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;
-  std::string text;
-  text.reserve(36);
-  for (int nibble = 0; nibble < 32; ++nibble) {
-    if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20) text.push_back('-');
-    const std::uint64_t half = nibble < 16 ? high : low;
-    text.push_back(kHex[(half >> (60 - 4 * (nibble % 16))) & 0xf]);
-  }
-  return text;
+  std::array<char, 36> text{};
+  char* end = text.data();
+  const auto put = [&end](std::uint64_t bits, int nibbles) {
+    for (int left = nibbles; left-- > 0;) *end++ = kHex[(bits >> (4 * left)) & 0xf];
+  };
+  put(high >> 32U, 8);
+  *end++ = '-';
+  put(high >> 16U, 4);
+  *end++ = '-';
+  put(high, 4);
+  *end++ = '-';
+  put(low >> 48U, 4);
+  *end++ = '-';
+  put(low, 12);
+  return {text.data(), text.size()};
 }
 
 bool is_uuid(std::string_view text) {

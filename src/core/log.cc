@@ -48,7 +48,9 @@ class EscapedMessage final : public spdlog::custom_flag_formatter {
   void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
     constexpr std::string_view kHex = "0123456789abcdef";
     const auto is_plain = [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; };
-    if (std::ranges::all_of(message.payload, is_plain)) return out.append(message.payload);
+    bool all_plain = true;
+    for (const char c : message.payload) all_plain &= is_plain(c);  // To the end: many bytes at a time.
+    if (all_plain) return out.append(message.payload);
     for (const char c : message.payload) {
       const auto byte = static_cast<unsigned char>(c);
       if (is_plain(c)) {

@@ -17,12 +17,16 @@ void Figures::add(const llm::Usage& usage, double total_ms) {
     tokens_per_second_ = before + kNewestShare * (newest - before);
   }
   totals_[count_++ % kTotalsMax] = total_ms;
+}
+
+std::optional<double> Figures::total_p95_ms() const {
+  if (count_ == 0) return std::nullopt;
   const std::size_t kept = std::min(count_, kTotalsMax);
   std::array<double, kTotalsMax> sorted = totals_;
   const std::size_t rank = (kept * 95 + 99) / 100 - 1;
   std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank),
                    sorted.begin() + static_cast<std::ptrdiff_t>(kept));
-  p95_ = sorted[rank];
+  return sorted[rank];
 }
 
 void Figures::add_latency(double slot_ms) {

@@ -20,13 +20,12 @@ class Figures {
 
   // Of generation, smoothed; absent before the first answer that had tokens.
   std::optional<double> tokens_per_second() const { return tokens_per_second_; }
-  // Of the last kTotalsMax answers at most, by the nearest-rank method; absent before the first.
-  std::optional<double> total_p95_ms() const { return p95_; }
+  // Of the last kTotalsMax answers at most, by the nearest-rank method; absent before the first. Found when asked.
+  std::optional<double> total_p95_ms() const;
 
  private:
   std::optional<double> tokens_per_second_;
   std::optional<double> latency_ms_;
-  std::optional<double> p95_;
   std::array<double, kTotalsMax> totals_{};
   std::size_t count_ = 0;
 };

@@ -1,11 +1,14 @@
 #include "http/pipeline.h"
 
+#include <fmt/compile.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
+#include <cmath>
+#include <iterator>
 
 #include "http/cors.h"
 #include "net/io_thread.h"
@@ -117,12 +120,14 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
 
 Result<const Route*> Pipeline::find(Call& call) const {
   const net::RequestHead& head = call.exchange.head();
-  call.dialect = dialect_at(routes_, head.path);
+  const Route* plain = plain_routes_.find(head.method, head.path);
+  call.dialect = plain != nullptr ? plain->dialect : dialect_at(routes_, head.path);
   // Anthropic's own name for it, on refusals too: its client has no other id to show.
   if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
   auto page = guard_.check(head);
   if (!page) return std::unexpected(std::move(page.error()));
   if (*page) add_cors_fields(call.exchange, **page);
+  if (plain != nullptr) return plain;
   auto match = find_route(routes_, head.method, head.path);
   if (!match) {
     // "*" is the gateway as a whole (RFC 9110, 9.3.7).
@@ -187,13 +192,26 @@ void Pipeline::record(const Call& call, const Route* route, const Result<void>& 
   bytes_in_.add(lane, exchange.body_bytes_read());
   bytes_out_.add(lane, exchange.body_bytes_written());
 
+  log_access(call, status, seconds, outcome);
+}
+
+// One line a request, so it is put together by a format that was read when this was compiled.
+void Pipeline::log_access(const Call& call, int status, double seconds, const Result<void>& outcome) {
+  if (!spdlog::should_log(spdlog::level::info)) return;
+  const auto or_dash = [](std::string_view text) { return text.empty() ? std::string_view("-") : text; };
+  const net::Exchange& exchange = call.exchange;
+  const auto tenths = std::llround(seconds * 1e4);  // Of a millisecond.
+  spdlog::memory_buf_t line;
   // The path without its query: queries may hold what people search for.
-  spdlog::info(
-      "access id={} peer={} method={} path={} status={} in={} out={} ms={:.1f} role={} model={} error={} detail={}",
+  fmt::format_to(
+      std::back_inserter(line),
+      FMT_COMPILE(
+          "access id={} peer={} method={} path={} status={} in={} out={} ms={}.{} role={} model={} error={} detail={}"),
       call.request_id, exchange.peer(), exchange.head().method, exchange.head().path, status,
-      exchange.body_bytes_read(), exchange.body_bytes_written(), seconds * 1000, call.role.empty() ? "-" : call.role,
-      call.model.empty() ? "-" : call.model, outcome ? "-" : outcome.error().code,
-      outcome || outcome.error().detail.empty() ? "-" : outcome.error().detail);
+      exchange.body_bytes_read(), exchange.body_bytes_written(), tenths / 10, tenths % 10, or_dash(call.role),
+      or_dash(call.model), outcome ? std::string_view("-") : std::string_view(outcome.error().code),
+      outcome ? std::string_view("-") : or_dash(outcome.error().detail));
+  spdlog::info(std::string_view(line.data(), line.size()));
 }
 
 }  // namespace gbgreg::http

@@ -34,9 +34,11 @@ class Pipeline final : public net::Handler {
   Result<const Route*> find(Call& call) const;
   Task<Result<void>> answer_options(Call& call);
   Task<void> write_error(Call& call, const Error& error);
+  static void log_access(const Call& call, int status, double seconds, const Result<void>& outcome);
   void record(const Call& call, const Route* route, const Result<void>& outcome);
 
   std::vector<Route> routes_;
+  PlainRoutes plain_routes_{routes_};
   WebGuard guard_;
   const Clock& clock_;
   std::vector<RouteFigures> figures_;  // One for each route, and one more for requests of no route.

@@ -115,6 +115,20 @@ bool serves(const Route& route, std::string_view method) {
 
 }  // namespace
 
+PlainRoutes::PlainRoutes(std::span<const Route> routes) {
+  for (const Route& route : routes) {
+    if (!route.pattern.contains('{')) by_path_.push_back(&route);
+  }
+  std::ranges::sort(by_path_, {}, [](const Route* route) { return std::pair(route->pattern, route); });
+}
+
+const Route* PlainRoutes::find(std::string_view method, std::string_view path) const {
+  for (const Route* route : std::ranges::equal_range(by_path_, path, {}, &Route::pattern)) {
+    if (serves(*route, method)) return route;
+  }
+  return nullptr;
+}
+
 Result<Match> find_route(std::span<const Route> routes, std::string_view method, std::string_view path) {
   bool path_known = false;
   for (const Route& route : routes) {

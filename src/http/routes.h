@@ -52,6 +52,18 @@ struct Match {
   std::string parameter;
 };
 
+// The routes without a parameter, by their paths, since nearly every request is for one of them.
+class PlainRoutes {
+ public:
+  // `routes` outlives it and stays where it is.
+  explicit PlainRoutes(std::span<const Route> routes);
+  // Null when there is none, or none for this method: find_route() knows which.
+  const Route* find(std::string_view method, std::string_view path) const;
+
+ private:
+  std::vector<const Route*> by_path_;
+};
+
 // Finds the route of a request; HEAD goes where GET goes. `path` is not yet decoded.
 // Errors: not_found; method_not_allowed, whose message names the methods that would do; malformed (a broken escape).
 Result<Match> find_route(std::span<const Route> routes, std::string_view method, std::string_view path);
