@@ -39,7 +39,6 @@ extern "C" {
 // NOLINTBEGIN(bugprone-reserved-identifier): the linker has chosen the names.
 void* __real__Znwm(std::size_t size);
 void* __real__Znam(std::size_t size);
-void* __real_aligned_alloc(std::size_t alignment, std::size_t size) noexcept;
 
 void* __wrap__Znwm(std::size_t size) {  // operator new
   if (gbgreg::fails_now()) throw std::bad_alloc();
@@ -49,10 +48,6 @@ void* __wrap__Znwm(std::size_t size) {  // operator new
 void* __wrap__Znam(std::size_t size) {  // operator new[]
   if (gbgreg::fails_now()) throw std::bad_alloc();
   return __real__Znam(size);
-}
-
-void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) noexcept {  // Asio's, for its operations.
-  return gbgreg::fails_now() ? nullptr : __real_aligned_alloc(alignment, size);
 }
 // NOLINTEND(bugprone-reserved-identifier)
 
