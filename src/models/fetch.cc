@@ -1,7 +1,5 @@
 #include "models/fetch.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
 #include <cctype>
@@ -10,6 +8,7 @@
 #include <memory>
 #include <new>
 
+#include "models/curl_library.h"
 #include "models/manifest.h"
 
 namespace gbgreg::models {
@@ -33,10 +32,12 @@ bool is_inside(const ip::address& address) {
 }
 
 struct FreeEasy {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+  const CurlLibrary* library;
+  void operator()(CURL* handle) const { library->easy_cleanup(handle); }
 };
 struct FreeList {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+  const CurlLibrary* library;
+  void operator()(curl_slist* list) const { library->slist_free_all(list); }
 };
 
 // What the callbacks share during one transfer. None of them may throw through C.
@@ -65,7 +66,8 @@ class Transfer {
     return static_cast<Transfer*>(self)->connected(address) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
   }
 
-  Result<FetchHead> end(CURLcode code, const char* why) {
+  // `why` are the library's words.
+  Result<FetchHead> end(CURLcode code, const std::string& why) {
     if (thrown_) std::rethrow_exception(thrown_);
     if (refusal_) return std::unexpected(std::move(*refusal_));
     if (stop_.stop_requested()) return fail(Kind::cancelled, "cancelled", "The download was given up.");
@@ -128,10 +130,10 @@ class Transfer {
     return false;
   }
 
-  static Error said(CURLcode code, const char* why) {
+  static Error said(CURLcode code, const std::string& why) {
     Error error;
     error.kind = Kind::backend_failed;
-    error.detail = std::string(curl_easy_strerror(code)) + ": " + why;
+    error.detail = why;
     switch (code) {
       case CURLE_TOO_MANY_REDIRECTS:
       case CURLE_UNSUPPORTED_PROTOCOL:
@@ -207,33 +209,35 @@ std::string strong_etag(std::string_view text) {
   return is_strong ? std::string(text) : std::string();
 }
 
-void set_up(CURL* curl, const FetchRequest& request, const FetchOptions& options, Transfer& transfer) {
-  curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
-  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl, CURLOPT_USERAGENT, "gbgreg");
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, transfer.is_local() ? "http,https" : "https");
-  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, request.url.starts_with("http://") ? "http,https" : "https");
-  if (transfer.is_local()) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-  curl_easy_setopt(curl, CURLOPT_MAXREDIRS, static_cast<long>(options.redirects_max));
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(options.connect_timeout.count()));
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kBytesPerSecondMin);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout.count()));
-  if (request.is_head) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+void set_up(const CurlLibrary& library, CURL* curl, const FetchRequest& request, const FetchOptions& options,
+            Transfer& transfer) {
+  const auto set = [&](CURLoption option, auto value) { library.easy_setopt(curl, option, value); };
+  set(CURLOPT_URL, request.url.c_str());
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_USERAGENT, "gbgreg");
+  set(CURLOPT_PROTOCOLS_STR, transfer.is_local() ? "http,https" : "https");
+  set(CURLOPT_REDIR_PROTOCOLS_STR, request.url.starts_with("http://") ? "http,https" : "https");
+  if (transfer.is_local()) set(CURLOPT_NOPROXY, "*");
+  set(CURLOPT_FOLLOWLOCATION, 1L);
+  set(CURLOPT_MAXREDIRS, static_cast<long>(options.redirects_max));
+  set(CURLOPT_CONNECTTIMEOUT, static_cast<long>(options.connect_timeout.count()));
+  set(CURLOPT_LOW_SPEED_LIMIT, kBytesPerSecondMin);
+  set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout.count()));
+  if (request.is_head) set(CURLOPT_NOBODY, 1L);
   if (!request.token.empty()) {
-    curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
-    curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, request.token.c_str());
+    set(CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+    set(CURLOPT_XOAUTH2_BEARER, request.token.c_str());
   }
-  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &Transfer::on_field);
-  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
-  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Transfer::on_bytes);
-  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
-  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L * 1024);
-  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &Transfer::on_tick);
-  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
-  curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, &Transfer::on_connected);
-  curl_easy_setopt(curl, CURLOPT_PREREQDATA, &transfer);
+  set(CURLOPT_HEADERFUNCTION, &Transfer::on_field);
+  set(CURLOPT_HEADERDATA, &transfer);
+  set(CURLOPT_WRITEFUNCTION, &Transfer::on_bytes);
+  set(CURLOPT_WRITEDATA, &transfer);
+  set(CURLOPT_BUFFERSIZE, 256L * 1024);
+  set(CURLOPT_NOPROGRESS, 0L);
+  set(CURLOPT_XFERINFOFUNCTION, &Transfer::on_tick);
+  set(CURLOPT_XFERINFODATA, &transfer);
+  set(CURLOPT_PREREQFUNCTION, &Transfer::on_connected);
+  set(CURLOPT_PREREQDATA, &transfer);
 }
 
 }  // namespace
@@ -263,14 +267,16 @@ void read_field(std::string_view line, FetchHead& head) {
 
 Result<FetchHead> fetch(const FetchRequest& request, const FetchOptions& options, const std::stop_token& stop,
                         const TakeHead& take_head, const TakeBytes& take_bytes) {
-  static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
-  const std::unique_ptr<CURL, FreeEasy> curl(initialized == CURLE_OK ? curl_easy_init() : nullptr);
+  const auto found = curl_library();
+  if (!found) return std::unexpected(found.error());
+  const CurlLibrary& library = **found;
+  const std::unique_ptr<CURL, FreeEasy> curl(library.easy_init(), FreeEasy{&library});
   if (!curl) throw std::bad_alloc();
   Transfer transfer(request, stop, take_head, take_bytes);
-  set_up(curl.get(), request, options, transfer);
-  std::unique_ptr<curl_slist, FreeList> fields;
+  set_up(library, curl.get(), request, options, transfer);
+  std::unique_ptr<curl_slist, FreeList> fields(nullptr, FreeList{&library});
   const auto add = [&](const std::string& field) {
-    curl_slist* longer = curl_slist_append(fields.get(), field.c_str());
+    curl_slist* longer = library.slist_append(fields.get(), field.c_str());
     if (longer == nullptr) throw std::bad_alloc();
     [[maybe_unused]] const curl_slist* part = fields.release();  // It is a part of the longer one.
     fields.reset(longer);
@@ -278,11 +284,11 @@ Result<FetchHead> fetch(const FetchRequest& request, const FetchOptions& options
   if (!request.accept.empty()) add("Accept: " + request.accept);
   if (request.from > 0) add("Range: bytes=" + std::to_string(request.from) + "-");
   if (request.from > 0 && !request.if_range.empty()) add("If-Range: " + request.if_range);
-  if (fields) curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, fields.get());
+  if (fields) library.easy_setopt(curl.get(), CURLOPT_HTTPHEADER, fields.get());
   std::string why(CURL_ERROR_SIZE, '\0');
-  curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, why.data());
-  const CURLcode code = curl_easy_perform(curl.get());
-  return transfer.end(code, why.c_str());
+  library.easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, why.data());
+  const CURLcode code = library.easy_perform(curl.get());
+  return transfer.end(code, std::string(library.easy_strerror(code)) + ": " + why.c_str());
 }
 
 bool is_passing(const Error& error) {
