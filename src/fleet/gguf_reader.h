@@ -28,6 +28,8 @@ class GgufReader {
   explicit GgufReader(std::istream& file) : file_(file) {}
 
   bool good() const { return good_; }
+  // So far, and those that were skipped.
+  std::uint64_t bytes_read() const { return kModelMetadataBytesMax - left_; }
   void fail_unless(bool holds) { good_ = good_ && holds; }
 
   // Fails when the file is not GGUF of a version that engines read.

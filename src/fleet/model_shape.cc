@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <fstream>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "fleet/gguf_reader.h"
+#include "fleet/model_parts.h"
 
 namespace gbgreg::fleet {
 namespace {
@@ -16,11 +16,12 @@ namespace {
 constexpr std::uint64_t kTensorsMax = 65'536;
 constexpr std::uint64_t kDimensionsMax = 4;
 constexpr std::uint64_t kNumberMax = std::uint64_t{1} << 40;  // Of values in a tensor: beyond any model.
+constexpr std::uint64_t kPlaceMax = std::uint64_t{1} << 44;   // Of a tensor in its file, in bytes.
+constexpr std::uint32_t kAlignmentMax = 1U << 20;
 constexpr std::uint32_t kLayersMax = 10'000;
 constexpr std::uint32_t kWidthMax = 1U << 24;
 constexpr std::uint32_t kHeadsMax = 1U << 16;
 constexpr std::int64_t kCacheNumbersMax = std::int64_t{1} << 28;  // Of a token.
-constexpr int kFilesMax = 1'000;
 // Gemma's: of so many layers one sees everything. The file does not say it.
 constexpr int kWindowPatternGemma2 = 2;
 constexpr int kWindowPatternGemma3 = 6;
@@ -68,6 +69,8 @@ struct Numbers {
   std::uint32_t window = 0;
   std::vector<std::uint32_t> heads_kv;  // One, or one a layer.
   bool causal = true;
+  std::uint32_t alignment = 32;   // Of the tensors, in bytes.
+  std::uint64_t tensors_end = 0;  // Behind where they begin.
 };
 
 // One number, or a list of them where layers differ.
@@ -94,6 +97,11 @@ void read_entry(GgufReader& bytes, ModelShape& shape, Numbers& numbers) {
   const auto type = bytes.number<std::uint32_t>();
   if (key == "general.architecture" && type == static_cast<std::uint32_t>(GgufType::text)) {
     shape.architecture = bytes.text(GgufReader::kKeyBytesMax);
+    return;
+  }
+  if (key == "general.alignment" && type == static_cast<std::uint32_t>(GgufType::uint32)) {
+    numbers.alignment = bytes.number<std::uint32_t>();
+    bytes.fail_unless(numbers.alignment > 0 && numbers.alignment <= kAlignmentMax);
     return;
   }
   const bool is_own = key.size() > shape.architecture.size() && !shape.architecture.empty() &&
@@ -127,7 +135,7 @@ bool is_multiplied(std::string_view name) {
   return name == "output.weight" || (name.starts_with("blk.") && name.ends_with(".weight"));
 }
 
-void read_tensor(GgufReader& bytes, ModelShape& shape) {
+void read_tensor(GgufReader& bytes, ModelShape& shape, Numbers& numbers) {
   const std::string name = bytes.text(GgufReader::kKeyBytesMax);
   const auto dimensions = bytes.number<std::uint32_t>();
   bytes.fail_unless(dimensions >= 1 && dimensions <= kDimensionsMax);
@@ -139,12 +147,14 @@ void read_tensor(GgufReader& bytes, ModelShape& shape) {
     if (bytes.good()) values *= size[i];
   }
   const auto type = bytes.number<std::uint32_t>();
-  bytes.skip(sizeof(std::uint64_t));  // Where it lies.
+  const auto place = bytes.number<std::uint64_t>();
+  bytes.fail_unless(place <= kPlaceMax);
   const auto* packing = std::ranges::find(kPackings, type, &Packing::type);
   bytes.fail_unless(packing != kPackings.end());
   if (!bytes.good()) return;
   const auto packed = static_cast<std::int64_t>(values / packing->values * packing->bytes);
   shape.weight_bytes += packed;
+  numbers.tensors_end = std::max(numbers.tensors_end, place + static_cast<std::uint64_t>(packed));
   if (name == "token_embd.weight") {
     shape.input_bytes = packed;
     shape.vocabulary = static_cast<int>(std::min<std::uint64_t>(size[1], kWidthMax));
@@ -190,35 +200,14 @@ bool add_up(ModelShape& shape, const Numbers& numbers) {
   return true;
 }
 
-// "x-00001-of-00003.gguf" has three files; absent when it is no first one of several.
-std::vector<std::filesystem::path> further_files(const std::filesystem::path& first) {
-  constexpr std::string_view kFirst = "-00001-of-";
-  constexpr std::size_t kDigits = 5;
-  const std::string name = first.filename().string();
-  const std::size_t at = name.rfind(kFirst);
-  if (at == std::string::npos || name.size() < at + kFirst.size() + kDigits) return {};
-  const std::string total = name.substr(at + kFirst.size(), kDigits);
-  int count = 0;
-  const auto [end, failure] = std::from_chars(total.data(), total.data() + total.size(), count);
-  if (failure != std::errc() || end != total.data() + total.size() || count > kFilesMax) return {};
-  std::vector<std::filesystem::path> files;
-  for (int i = 2; i <= count; ++i) {
-    std::string number = std::to_string(i);
-    number.insert(0, kDigits - number.size(), '0');
-    std::string other = name;
-    files.push_back(first.parent_path() / other.replace(at + 1, kDigits, number));
-  }
-  return files;
-}
-
-// Without the sums that only a whole model has.
-bool read_tensors(std::istream& file, ModelShape& shape, Numbers& numbers) {
+// Without the sums that only a whole model has. Returns how many bytes of the file it has read.
+std::optional<std::uint64_t> read_tensors(std::istream& file, ModelShape& shape, Numbers& numbers) {
   GgufReader bytes(file);
   const GgufCounts counts = bytes.begin();
   bytes.fail_unless(counts.tensors <= kTensorsMax);
   for (std::uint64_t i = 0; bytes.good() && i < counts.entries; ++i) read_entry(bytes, shape, numbers);
-  for (std::uint64_t i = 0; bytes.good() && i < counts.tensors; ++i) read_tensor(bytes, shape);
-  return bytes.good();
+  for (std::uint64_t i = 0; bytes.good() && i < counts.tensors; ++i) read_tensor(bytes, shape, numbers);
+  return bytes.good() ? std::optional(bytes.bytes_read()) : std::nullopt;
 }
 
 }  // namespace
@@ -235,6 +224,17 @@ std::optional<std::int64_t> read_weight_bytes(const std::filesystem::path& file)
   return read_weight_bytes(stream);
 }
 
+std::optional<std::int64_t> read_file_bytes(std::istream& file) {
+  ModelShape shape;
+  Numbers numbers;
+  const auto header = read_tensors(file, shape, numbers);
+  if (!header) return std::nullopt;
+  // A file that holds no tensor ends with its header.
+  if (numbers.tensors_end == 0) return static_cast<std::int64_t>(*header);
+  const std::uint64_t begin = (*header + numbers.alignment - 1) / numbers.alignment * numbers.alignment;
+  return static_cast<std::int64_t>(begin + numbers.tensors_end);
+}
+
 std::optional<ModelShape> read_model_shape(std::istream& file) {
   ModelShape shape{.ties_output = true};
   Numbers numbers;
@@ -243,14 +243,12 @@ std::optional<ModelShape> read_model_shape(std::istream& file) {
 }
 
 std::optional<ModelShape> read_model_shape(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
   ModelShape shape{.ties_output = true};
   Numbers numbers;
-  if (!read_tensors(stream, shape, numbers)) return std::nullopt;
-  for (const auto& further : further_files(file)) {
-    std::ifstream next(further, std::ios::binary);
-    Numbers of_a_part;  // Only the first file has them.
-    if (!read_tensors(next, shape, of_a_part)) return std::nullopt;
+  for (const auto& part : model_parts(file)) {
+    std::ifstream stream(part, std::ios::binary);
+    Numbers of_a_part;  // Only the first file has those of the model.
+    if (!read_tensors(stream, shape, part == file ? numbers : of_a_part)) return std::nullopt;
   }
   if (!add_up(shape, numbers)) return std::nullopt;
   return shape;

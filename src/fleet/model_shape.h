@@ -40,6 +40,9 @@ std::optional<ModelShape> read_model_shape(std::istream& file);
 // megabytes of each take.
 std::optional<ModelShape> read_model_shape(const std::filesystem::path& file);
 
+// How long a GGUF file has to be for all of its tensors to lie in it; absent as above, but for numbers of the model.
+std::optional<std::int64_t> read_file_bytes(std::istream& file);
+
 // The bytes of all tensors of a file of which no more needs to be known: a vision projector.
 std::optional<std::int64_t> read_weight_bytes(std::istream& file);
 std::optional<std::int64_t> read_weight_bytes(const std::filesystem::path& file);

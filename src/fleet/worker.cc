@@ -12,6 +12,7 @@
 
 #include "fleet/engine_command.h"
 #include "fleet/memory_need.h"
+#include "fleet/model_parts.h"
 #include "fleet/model_shape.h"
 #include "fleet/run_folder.h"
 
@@ -46,6 +47,8 @@ bool is_file(const std::filesystem::path& path) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(path, ignored);
 }
+
+bool is_readable(const std::filesystem::path& path) { return ::access(path.c_str(), R_OK) == 0 && is_file(path); }
 
 std::unexpected<Error> not_started(std::string sentence) {
   return fail(Kind::unavailable, "worker_not_started", std::move(sentence));
@@ -350,9 +353,7 @@ Result<void> Worker::start_process() {
   process_ = std::move(*process);
   backend_ = surroundings_.make_backend("unix:" + socket_.string(), life.key);
   started_at_ = now();
-  std::error_code unknown;
-  const std::uintmax_t bytes = std::filesystem::file_size(options_.model_file, unknown);
-  model_bytes_ = unknown ? 0 : static_cast<std::int64_t>(bytes);
+  model_bytes_ = model_file_bytes(options_.model_file);
   spdlog::info("worker {}: process {} loads {}", id_, process_->id(), options_.model_file.filename().string());
   return {};
 }
@@ -365,12 +366,19 @@ Result<void> Worker::check_files() const {
     return not_started("The engine program " + fleet.engine.filename().string() +
                        " is missing or not executable: build it with ./run, or name another one in the configuration.");
   }
-  std::vector<std::filesystem::path> files = {options_.model_file};
-  if (!options_.projector_file.empty()) files.push_back(options_.projector_file);
-  for (const auto& file : files) {
-    if (::access(file.c_str(), R_OK) == 0 && is_file(file)) continue;
+  if (const std::string first = first_part_of(options_.model_file); !first.empty()) {
+    return not_started("The model file " + options_.model_file.filename().string() +
+                       " is a later part of its model: name " + first + " in the configuration.");
+  }
+  std::vector<std::filesystem::path> missing = missing_parts(options_.model_file);
+  if (!options_.projector_file.empty() && !is_readable(options_.projector_file))
+    missing.push_back(options_.projector_file);
+  if (!missing.empty()) {
+    const auto& file = missing.front();
     spdlog::debug("worker {}: no readable file at {}", id_, file.string());
-    return not_started("The model file " + file.filename().string() +
+    const std::string others =
+        missing.size() > 1 ? " (and " + std::to_string(missing.size() - 1) + " more of its parts)" : "";
+    return not_started("The model file " + file.filename().string() + others +
                        " is missing or not readable: put it back, or name another one in the configuration.");
   }
   return make_run_folder(fleet.run_folder);
