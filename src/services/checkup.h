@@ -1,5 +1,5 @@
-// What a gateway needs beside a GPU: an engine, model files, memory, disk, folders that it may write. Blocks for a look
-// at a few files.
+// What a gateway needs beside a GPU: an engine, model files, memory, disk, folders that it may write, a database, an
+// address to listen on. Blocks for a look at a few files, and for bounded looks at the engine and the database.
 #pragma once
 
 #include <vector>

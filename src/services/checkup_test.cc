@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include "net/listening.h"
+
 namespace gbgreg::services {
 namespace {
 
@@ -53,6 +55,78 @@ TEST_F(CheckupTest, ModelsAndProjectorsHaveToBeGguf) {
   EXPECT_THAT(codes(), ElementsAre("model_broken"));
 }
 
+TEST_F(CheckupTest, AnEngineHasToFindItsLibrariesAndItsInterpreter) {
+  std::filesystem::create_directory(folder_ / "engine");
+  options_.engine = folder_ / "engine";
+  EXPECT_THAT(codes(), ElementsAre("engine_missing")) << "a folder may be entered, and not run";
+  options_.engine = write("engine.sh", "#!/no/such/interpreter\n");
+  std::filesystem::permissions(options_.engine, std::filesystem::perms::owner_all);
+  EXPECT_THAT(codes(), ElementsAre("engine_not_runnable"));
+  options_.engine = write("engine.bin",
+                          "\x7f"
+                          "ELF, and no program of this machine");
+  std::filesystem::permissions(options_.engine, std::filesystem::perms::owner_all);
+  EXPECT_THAT(codes(), ElementsAre("engine_not_runnable"));
+}
+
+// It would leave a trace if it ran.
+TEST_F(CheckupTest, AnEngineIsNotRun) {
+  options_.engine = write("engine.sh", "#!/bin/sh\ntouch " + (folder_ / "has_run").string() + "\n");
+  std::filesystem::permissions(options_.engine, std::filesystem::perms::owner_all);
+  EXPECT_THAT(codes(), IsEmpty());
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "has_run"));
+}
+
+TEST_F(CheckupTest, ModelsHaveToBeWhole) {
+  std::ifstream recorded(RECORDED_MEMORY "/tiny.header", std::ios::binary);
+  const std::string header{std::istreambuf_iterator<char>(recorded), std::istreambuf_iterator<char>()};
+  options_.workers[0].model_file = write("tiny.gguf", header);
+  EXPECT_THAT(codes(), ElementsAre("model_truncated"));
+  std::filesystem::resize_file(options_.workers[0].model_file, 8'000'000);
+  EXPECT_THAT(codes(), IsEmpty());
+}
+
+TEST_F(CheckupTest, AllPartsOfAModelHaveToBeThere) {
+  options_.workers[0].model_file = write("x-00001-of-00003.gguf", "GGUF and more");
+  write("x-00003-of-00003.gguf", "<!DOCTYPE html>");
+  const auto findings = check_up(options_);
+  ASSERT_THAT(codes(), ElementsAre("model_part_missing"));
+  EXPECT_THAT(findings[0].evidence, ElementsAre(testing::HasSubstr("x-00002-of-00003.gguf")));
+  write("x-00002-of-00003.gguf", "GGUF and more");
+  EXPECT_THAT(codes(), ElementsAre("model_broken")) << "each part is looked at";
+  write("x-00003-of-00003.gguf", "GGUF and more");
+  EXPECT_THAT(codes(), IsEmpty());
+  options_.workers[0].model_file = folder_ / "x-00002-of-00003.gguf";
+  ASSERT_THAT(codes(), ElementsAre("model_part_missing"));
+  EXPECT_THAT(check_up(options_)[0].fix, testing::HasSubstr("x-00001-of-00003.gguf"));
+}
+
+TEST_F(CheckupTest, PartsOfAModelAreWeighedTogether) {
+  std::filesystem::create_directories(folder_ / "root" / "proc");
+  write("root/proc/meminfo", "MemTotal:   1 kB\n");
+  options_.probe.root = folder_ / "root";
+  options_.workers[0].model_file = write("x-00001-of-00002.gguf", "GGUF" + std::string(600, 'x'));
+  write("x-00002-of-00002.gguf", "GGUF" + std::string(600, 'x'));
+  EXPECT_THAT(codes(), ElementsAre("memory_too_small"));
+}
+
+TEST_F(CheckupTest, AddressesHaveToBeFree) {
+  const auto taken = net::open_listener(net::parse_listen_address("127.0.0.1:0")->endpoint, net::PortSharing::none);
+  ASSERT_TRUE(taken);
+  const std::string address = net::listen_text({.endpoint = net::local_endpoint(taken->get())});
+  options_.listen = {"127.0.0.1:0", "unix:/no/such/folder/x.sock"};
+  EXPECT_THAT(codes(), IsEmpty());
+  options_.listen.push_back(address);
+  EXPECT_THAT(codes(), ElementsAre("port_taken"));
+  options_.listen = {"192.0.2.1:3333"};
+  EXPECT_THAT(codes(), ElementsAre("address_not_usable")) << "it is nobody's address";
+}
+
+TEST_F(CheckupTest, TheDataFolderIsAFolder) {
+  options_.data = folder_ / "model.gguf" / "data";
+  EXPECT_THAT(codes(), ElementsAre("data_not_writable"));
+}
+
 TEST_F(CheckupTest, ModelsHaveToFitIntoMemory) {
   std::filesystem::create_directories(folder_ / "root" / "proc");
   write("root/proc/meminfo", "MemFree: 9 kB\nMemTotal:   1 kB\n");
@@ -75,10 +149,11 @@ TEST_F(CheckupTest, TheDatabaseIsOneOfSqlite) {
   EXPECT_THAT(codes(), IsEmpty());
   write("gbgreg.sqlite", "");
   EXPECT_THAT(codes(), IsEmpty()) << "SQLite makes an empty file at first";
-  write("gbgreg.sqlite", std::string("SQLite format 3\0 and so on", 26));
-  EXPECT_THAT(codes(), IsEmpty());
-  write("gbgreg.sqlite", "something else altogether");
+  write("gbgreg.sqlite", "something else altogether" + std::string(600, '.'));
   EXPECT_THAT(codes(), ElementsAre("database_broken"));
+  std::filesystem::remove(folder_ / "gbgreg.sqlite");
+  std::filesystem::create_directory(folder_ / "gbgreg.sqlite");
+  EXPECT_THAT(codes(), ElementsAre("database_unreadable"));
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ struct DoctorOptions {
   std::function<Result<fleet::StoredFiles>(const std::string& model)> find_model = {};
   std::vector<fleet::WorkerOptions> workers = {};
   std::uint64_t upload_bytes_max = 0;
-  gpu::ProbeOptions probe = {};  // Its engine_folder and environment are filled in here.
+  std::vector<std::string> listen = {};  // Addresses that are to be free; none when a gateway listens on them.
+  gpu::ProbeOptions probe = {};          // Its engine_folder and environment are filled in here.
 };
 
 struct Diagnosis {
