@@ -158,9 +158,10 @@ function writeModel(file, shape, extra) {
 
 // ---- Asking the engine.
 
-async function report(files, { context, slots, batch, cache, embeds }) {
+// `batch` tokens go through the layers at once; `handed` of them are given to the engine's core together.
+async function report(files, { context, slots, batch, handed = batch, cache, embeds }) {
   const socket = path.join(os.tmpdir(), `memory-${process.pid}.sock`);
-  const args = ['-m', files.model, '--host', socket, '-c', context * slots, '-np', slots, '-t', 1, '-b', batch, '-ub', batch, '-ctk', cache, '-ctv', cache, '-fit', 'off',
+  const args = ['-m', files.model, '--host', socket, '-c', context * slots, '-np', slots, '-t', 1, '-b', handed, '-ub', batch, '-ctk', cache, '-ctv', cache, '-fit', 'off',
     '-cram', 0, '-lv', 4, '--log-jsonl', '--no-ui', '--offline', '--no-warmup', ...(files.projector ? ['--mmproj', files.projector] : []), ...(embeds ? ['--embeddings', '--pooling', 'cls'] : [])];
   const child = spawn(options.engine, args.map(String), { stdio: ['ignore', 'pipe', 'pipe'] });
   const lines = [], all = [];
@@ -194,11 +195,11 @@ try {
     for (const context of [512, 2048, 8192, 32768]) {
       if (context > trained || (context === 512 && !shape.embeds)) continue;
       for (const cache of shape.quantizes ? ['f16', 'q8_0'] : ['f16']) {
-        for (const [slots, batch] of shape.embeds ? [[1, context], [4, context]] : files.projector ? [[1, 512]] : context === 8192 ? [[1, 64], [4, 64], [1, 512]] : [[1, 64]]) {
+        for (const [slots, batch, handed] of shape.embeds ? [[1, context], [4, context]] : files.projector ? [[1, 512], [1, 512, 2048]] : context === 8192 ? [[1, 64], [4, 64], [1, 512], [4, 512, 2048]] : [[1, 64]]) {
           if (context * slots > 65536) continue;
-          const plan = { context, slots, batch, cache, embeds: shape.embeds };
+          const plan = { context, slots, batch, handed, cache, embeds: shape.embeds };
           const lines = await report(files, plan);
-          const line = [name, shape.projector ?? '-', context, slots, batch, cache, ...lines].join('\t');
+          const line = [name, shape.projector ?? '-', context, slots, handed === undefined ? batch : `${handed}/${batch}`, cache, ...lines].join('\t');
           console.log(line);
           reports.push(line);
         }

@@ -75,10 +75,18 @@ int context_for(const WorkerOptions& worker, const ModelFacts& facts) {
   return worker.embeds ? embedding_tokens_max(worker, facts) + spare_tokens(worker, facts) : worker.context_tokens;
 }
 
-// A text that is embedded must fit into one batch.
-int batch_for(const WorkerOptions& worker, const ModelFacts& facts) {
+// Through the layers at once. A text that is embedded must fit into one batch.
+int batch_for(const WorkerOptions& worker, const ModelFacts& facts, Batches batches) {
   if (worker.embeds) return embedding_tokens_max(worker, facts);
-  return worker.projector_file.empty() ? worker.batch_tokens : std::max(worker.batch_tokens, kImageBatchTokens);
+  const int tokens = batches == Batches::large ? worker.batch_tokens_on_card : worker.batch_tokens;
+  return worker.projector_file.empty() ? tokens : std::max(tokens, kImageBatchTokens);
+}
+
+// Handed to the engine's core together, which cuts them into batches. It looks for who has left only in between.
+int handed_for(const WorkerOptions& worker, const ModelFacts& facts, Batches batches) {
+  const int batch = batch_for(worker, facts, batches);
+  const bool is_more = batches == Batches::large && !worker.embeds;
+  return is_more ? std::max(batch, worker.handed_tokens_on_card) : batch;
 }
 
 }  // namespace
@@ -88,10 +96,10 @@ int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts) {
   return std::max(1, std::min(worker.context_tokens, *facts.context_tokens - spare_tokens(worker, facts)));
 }
 
-LoadPlan load_plan(const WorkerOptions& worker, const ModelFacts& facts, bool repacks) {
+LoadPlan load_plan(const WorkerOptions& worker, const ModelFacts& facts, Batches batches, bool repacks) {
   return {.context_tokens = context_for(worker, facts),
           .slots = worker.slots,
-          .batch_tokens = batch_for(worker, facts),
+          .batch_tokens = batch_for(worker, facts, batches),
           .cache = worker.cache,
           .repacks = repacks};
 }
@@ -106,7 +114,6 @@ std::vector<std::string> environment_for_engine(std::span<const std::string> par
 
 Command engine_command(const std::filesystem::path& engine, const WorkerOptions& worker, const EngineLife& life,
                        std::span<const std::string> parent_environment) {
-  const std::string batch = std::to_string(batch_for(worker, life.facts));
   Command command{.program = engine.string()};
   auto& arguments = command.arguments;
   arguments = {"-m", worker.model_file.string(), "--alias", worker.model, "--host", life.socket.string()};
@@ -133,9 +140,9 @@ Command engine_command(const std::filesystem::path& engine, const WorkerOptions&
                        "--threads-http",
                        std::to_string(http_threads_for(worker)),
                        "-b",
-                       batch,
+                       std::to_string(handed_for(worker, life.facts, life.batches)),
                        "-ub",
-                       batch,
+                       std::to_string(batch_for(worker, life.facts, life.batches)),
                        "-cram",
                        "0",  // No prompt cache that users share.
                        "-lv",

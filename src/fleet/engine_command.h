@@ -1,6 +1,7 @@
 // How a llama-server worker is started: its arguments and its environment. Pure.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -13,11 +14,16 @@
 
 namespace gbgreg::fleet {
 
+// How many tokens of a prompt are worked on at once. Large ones suit a card; a processor is held up by one for so long
+// that a client that leaves would not be noticed for seconds.
+enum class Batches : std::uint8_t { small, large };
+
 // What differs from life to life of a worker.
 struct EngineLife {
   std::filesystem::path socket;
-  std::string key;           // The gateway's secret for this life; no other local program may use the worker.
-  ModelFacts facts = {};     // Of a model that embeds: what its file says today.
+  std::string key;        // The gateway's secret for this life; no other local program may use the worker.
+  ModelFacts facts = {};  // Of a model that embeds: what its file says today.
+  Batches batches = Batches::small;
   bool may_use_card = true;  // The engine has a module for some card; else it need not look how models fit on one.
 };
 
@@ -25,7 +31,7 @@ struct EngineLife {
 int embedding_tokens_max(const WorkerOptions& worker, const ModelFacts& facts);
 
 // What its memory depends on: memory_need.h. `repacks` as there.
-LoadPlan load_plan(const WorkerOptions& worker, const ModelFacts& facts, bool repacks);
+LoadPlan load_plan(const WorkerOptions& worker, const ModelFacts& facts, Batches batches, bool repacks);
 
 // What a worker gets of the gateway's own environment ("NAME=value"): only names that a GPU driver or the C library
 // need pass, so neither its secrets nor LLAMA_ARG_… settings of the owner's shell reach the engine.

@@ -22,6 +22,18 @@ const WorkerOptions kText{.role = "technical",
                           .threads = 1};
 const EngineLife kLife{.socket = "/run/gbgreg/w0-1.sock", .key = "sesame"};
 
+WorkerOptions embedder(int context_tokens) {
+  WorkerOptions worker = kText;
+  worker.embeds = true;
+  worker.context_tokens = context_tokens;
+  return worker;
+}
+
+std::string value_of(const Command& command, std::string_view flag) {
+  const auto found = std::ranges::find(command.arguments, flag);
+  return found == command.arguments.end() ? "" : *std::next(found);
+}
+
 TEST(EngineCommand, NamesEverythingThatTheEngineMustNotChooseItself) {
   const Command command = engine_command("/opt/llama-server", kText, kLife, {});
   // A thread for each slot, for each connection that an I/O thread may keep, and four.
@@ -50,23 +62,23 @@ TEST(EngineCommand, LetsNoDeviceBeUsedByARoleOfTheProcessor) {
   EXPECT_THAT(engine_command("/opt/llama-server", worker, kLife, {}).arguments, IsSupersetOf({"-dev", "none"}));
 }
 
+TEST(EngineCommand, WorksOnMoreOfAPromptAtOnceOnACard) {
+  EngineLife life = kLife;
+  life.batches = Batches::large;
+  Command command = engine_command("/e", kText, life, {});
+  EXPECT_EQ(value_of(command, "-b"), "2048");
+  EXPECT_EQ(value_of(command, "-ub"), "512");
+  EXPECT_EQ(load_plan(kText, {}, Batches::large, false).batch_tokens, 512) << "what its memory depends on";
+  EXPECT_EQ(load_plan(kText, {}, Batches::small, false).batch_tokens, 64);
+  command = engine_command("/e", embedder(1024), life, {});
+  for (const char* flag : {"-b", "-ub"}) EXPECT_EQ(value_of(command, flag), "1024") << "a text is one batch";
+}
+
 TEST(EngineCommand, GivesAnImageRoomInOneBatch) {
   WorkerOptions vision = kText;
   vision.projector_file = "/models/projector.gguf";
   const Command command = engine_command("/opt/llama-server", vision, kLife, {});
   EXPECT_THAT(command.arguments, IsSupersetOf({"--mmproj", "/models/projector.gguf", "-b", "-ub", "512"}));
-}
-
-WorkerOptions embedder(int context_tokens) {
-  WorkerOptions worker = kText;
-  worker.embeds = true;
-  worker.context_tokens = context_tokens;
-  return worker;
-}
-
-std::string value_of(const Command& command, std::string_view flag) {
-  const auto found = std::ranges::find(command.arguments, flag);
-  return found == command.arguments.end() ? "" : *std::next(found);
 }
 
 TEST(EngineCommand, GivesATextThatIsEmbeddedRoomInOneBatch) {

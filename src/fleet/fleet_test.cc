@@ -26,6 +26,8 @@ using llm::BackendView;
 using llm::Priority;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::_;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -39,11 +41,17 @@ say() { printf '%s\n' "$1"; }  # Unlike echo it leaves the \n of the JSON alone.
 state() { say ""; say "cmd_child_to_router:state:{\"state\":\"$1\",\"payload\":$2}"; }
 state loading '{"stages":["text_model"],"current":"text_model","value":0.0}'
 case $mode in
+[ -e "$model.arguments" ] && say "$*" >> "$model.arguments"
   broken) say '{"type":"log","time":1,"level":"error","msg":"'"$model"' is no GGUF file\n"}'; exit 1;;
   endless) exec sleep 1000;;
 esac
 say '{"type":"log","time":2,"level":"info","msg":"load_tensors: loading model tensors, this can take a while...\n"}'
-say '{"type":"log","time":3,"level":"info","msg":"load_tensors:   CPU_Mapped model buffer size =     4.23 MiB\n"}'
+if [ "$mode" = card ]; then
+  say '{"type":"log","time":3,"level":"info","msg":"load_tensors: offloaded 3/3 layers to GPU\n"}'
+  say '{"type":"log","time":3,"level":"info","msg":"load_tensors:        CUDA0 model buffer size =     4.23 MiB\n"}'
+else
+  say '{"type":"log","time":3,"level":"info","msg":"load_tensors:   CPU_Mapped model buffer size =     4.23 MiB\n"}'
+fi
 state ready '{}'
 while read -r line; do
   [ "$mode" != deaf ] && [ "$line" = cmd_router_to_child:exit ] && exit 0
@@ -161,6 +169,16 @@ class FleetTest : public testing::Test {
     return *fleet_;
   }
   BackendView view(std::size_t index = 0) { return fleet_->views().at(index); }
+  // Beside the engine, so that it may be on a card.
+  void add_card_module() { std::ofstream(base_ / "libggml-cuda.so").flush(); }
+  // The engine of the role writes down what it is told, from now on.
+  void watch_arguments(const std::string& role) { std::ofstream(base_ / (role + ".gguf.arguments")).flush(); }
+  std::vector<std::string> arguments_of(const std::string& role) {
+    std::ifstream file(base_ / (role + ".gguf.arguments"));
+    std::vector<std::string> lives;
+    for (std::string line; std::getline(file, line);) lives.push_back(line);
+    return lives;
+  }
 
   template <class Condition>
   bool until(Condition condition) {
@@ -217,6 +235,39 @@ TEST_F(FleetTest, BringsItsWorkersUpAndSaysWhereTheyRun) {
   struct stat status{};
   ASSERT_EQ(::stat(options_.run_folder.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & ALLPERMS, static_cast<mode_t>(S_IRWXU));
+}
+
+TEST_F(FleetTest, GivesAModelOnACardLargeBatches) {
+  add_card_module();
+  add_worker("technical", "card");
+  watch_arguments("technical");
+  start_fleet();
+  ASSERT_TRUE(until_state(BackendState::ready));
+  EXPECT_EQ(view().placement.device, "CUDA0");
+  EXPECT_THAT(arguments_of("technical"), ElementsAre(HasSubstr(" -b 2048 -ub 512 ")));
+}
+
+// Its first life is no crash, and nobody who waits is sent away.
+TEST_F(FleetTest, LoadsAModelOnceMoreThatIsNotOnTheCard) {
+  add_card_module();
+  add_worker("technical");
+  watch_arguments("technical");
+  make_fleet();
+  ASSERT_TRUE(lease("technical/model"));
+  EXPECT_EQ(view().placement.device, "CPU");
+  EXPECT_EQ(view().restarts, 0);
+  EXPECT_THAT(arguments_of("technical"), ElementsAre(HasSubstr(" -b 2048 -ub 512 "), HasSubstr(" -b 64 -ub 64 ")));
+  ASSERT_EQ(::kill(*view().process_id, SIGKILL), 0);
+  ASSERT_TRUE(until([&] { return view().restarts == 1 && view().state == BackendState::ready; }));
+  EXPECT_THAT(arguments_of("technical"), ElementsAre(_, _, HasSubstr(" -b 64 -ub 64 "))) << "it has learnt";
+}
+
+TEST_F(FleetTest, GivesAModelSmallBatchesWhereThereIsNoModuleForACard) {
+  add_worker("technical");
+  watch_arguments("technical");
+  start_fleet();
+  ASSERT_TRUE(until_state(BackendState::ready));
+  EXPECT_THAT(arguments_of("technical"), ElementsAre(HasSubstr(" -b 64 -ub 64 ")));
 }
 
 TEST_F(FleetTest, ShowsWhichOfItsModelsEmbed) {

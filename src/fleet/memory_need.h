@@ -14,7 +14,7 @@ namespace gbgreg::fleet {
 struct LoadPlan {
   int context_tokens = 4096;  // For each slot.
   int slots = 1;
-  int batch_tokens = 64;
+  int batch_tokens = 64;  // Through the layers at once; how many are handed over together does not matter.
   CacheType cache = CacheType::f16;
   bool repacks = false;  // The processor has AVX2, and the weights are not on a card.
 };

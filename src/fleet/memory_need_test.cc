@@ -28,9 +28,10 @@ std::vector<Recorded> recorded_loads() {
   for (std::string line; std::getline(file, line);) {
     std::istringstream fields(line);
     Recorded load;
-    std::string cache, said;
-    fields >> load.model >> load.projector >> load.plan.context_tokens >> load.plan.slots >> load.plan.batch_tokens >>
-        cache;
+    std::string batch, cache, said;
+    fields >> load.model >> load.projector >> load.plan.context_tokens >> load.plan.slots >> batch >> cache;
+    // "2048/512": so many are handed over together, and so many go through the layers at once.
+    load.plan.batch_tokens = std::stoi(batch.substr(batch.find('/') + 1));
     load.plan.cache = cache == "q8_0" ? CacheType::q8_0 : CacheType::f16;
     std::getline(fields, said, '\t');
     while (std::getline(fields, said, '\t')) {

@@ -34,7 +34,9 @@ struct WorkerOptions {
   int context_tokens = 4096;                  // For each slot.
   int slots = 4;
   int threads = 0;        // 0: half of the cores, at least one.
-  int batch_tokens = 64;  // Small on the CPU, so that a client that leaves during the prompt frees its slot soon.
+  int batch_tokens = 64;  // Small on the CPU, so that a client that leaves during the prompt frees its slot soon …
+  int batch_tokens_on_card = 512;    // … on a card the engine's own sizes: through the layers at once,
+  int handed_tokens_on_card = 2048;  // and handed to its core together.
   int objective_ms = 5000;
   gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
   CacheType cache = CacheType::f16;

@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <system_error>
 
-#include "fleet/engine_command.h"
 #include "fleet/memory_need.h"
 #include "fleet/model_parts.h"
 #include "fleet/model_shape.h"
@@ -77,6 +76,11 @@ bool has_card_module(const std::filesystem::path& folder) {
     if (std::ranges::any_of(kModules, [&](std::string_view module) { return name.starts_with(module); })) return true;
   }
   return failure.operator bool();
+}
+
+// By the engine's own word, all of them.
+bool are_layers_on_cards(const llm::Placement& placement) {
+  return placement.gpu_layers.value_or(0) > 0 && placement.gpu_layers == placement.total_layers;
 }
 
 std::string_view demo_detail(const WorkerOptions& worker) {
@@ -169,7 +173,7 @@ void Worker::predict_memory() {
   const Memory& budget = surroundings_.options.memory.budget;
   const bool goes_to_a_card =
       budget.card != 0 && budget.card != Memory::kUnbounded && options_.device != gpu::DevicePolicy::cpu;
-  const LoadPlan plan = load_plan(options_, facts_, !goes_to_a_card && processor_repacks());
+  const LoadPlan plan = load_plan(options_, facts_, next_batches(), !goes_to_a_card && processor_repacks());
   const std::int64_t on_host = memory_on_host(*shape, projector, plan).total();
   predicted_bytes_ = on_host;
   claim_ = Memory{.host = on_host};
@@ -336,9 +340,11 @@ Result<void> Worker::start_process() {
   std::filesystem::remove(socket_, ignored);  // The engine does not bind over a stale one.
 
   if (options_.embeds) facts_ = read_model_facts(options_.model_file);
+  batches_ = next_batches();
   const EngineLife life{.socket = socket_,
                         .key = random_hex(kKeyBytes),
                         .facts = facts_,
+                        .batches = batches_,
                         .may_use_card = has_card_module(surroundings_.options.engine.parent_path())};
   const std::vector<std::string> environment = own_environment();
   Command command = engine_command(surroundings_.options.engine, options_, life, environment);
@@ -401,10 +407,23 @@ void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
     used_at_ = in_since_ = now();
     compare_memory();
     auto fit = check_placement();
-    if (fit) return act(scheduler_.process_ready(now()));
-    spdlog::error("worker {}: {}", id_, fit.error().message);
-    act(scheduler_.process_unfit(now(), std::move(fit.error().message)));
+    if (!fit) {
+      spdlog::error("worker {}: {}", id_, fit.error().message);
+      return act(scheduler_.process_unfit(now(), std::move(fit.error().message)));
+    }
+    is_card_disproved_ = !are_layers_on_cards(log_.placement());
+    if (batches_ == Batches::small || !is_card_disproved_) return act(scheduler_.process_ready(now()));
+    spdlog::info("worker {}: not wholly on a card, so it is loaded once more, with batches for a processor", id_);
+    act(scheduler_.restart(now()));
   }
+}
+
+// Where its layers will be is known only when it has loaded. Where it may use a card, that is what is expected; one
+// that turns out to be on the processor is loaded again, and its later lives begin as it was then.
+Batches Worker::next_batches() const {
+  const bool may_use_card = options_.device != gpu::DevicePolicy::cpu && !options_.embeds && !is_card_disproved_ &&
+                            has_card_module(surroundings_.options.engine.parent_path());
+  return may_use_card ? Batches::large : Batches::small;
 }
 
 // By the engine's own word: all of it on a card where the role requires that, and some of it where it prefers one that

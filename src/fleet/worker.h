@@ -18,6 +18,7 @@
 
 #include "backends/backend.h"
 #include "core/core.h"
+#include "fleet/engine_command.h"
 #include "fleet/engine_log.h"
 #include "fleet/figures.h"
 #include "fleet/fleet.h"
@@ -104,6 +105,7 @@ class Worker final : public Member {
   Result<void> find_stored_model();
   Result<void> check_files() const;
   Result<void> check_placement() const;
+  Batches next_batches() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);
   void describe_embedder(llm::BackendView& view) const;
@@ -119,7 +121,9 @@ class Worker final : public Member {
   std::shared_ptr<const Seat> seat_;
   Scheduler scheduler_;
   EngineLog log_;
-  ModelFacts facts_;  // Of a model that embeds; read anew at each start.
+  ModelFacts facts_;                  // Of a model that embeds; read anew at each start.
+  Batches batches_ = Batches::small;  // Of the present life.
+  bool is_card_disproved_ = false;    // The latest life that told had layers on the processor.
   Figures figures_;
   std::unique_ptr<ChildProcess> process_;
   std::filesystem::path socket_;
@@ -131,7 +135,7 @@ class Worker final : public Member {
   SteadyTime started_at_ = {};
   std::chrono::milliseconds load_time_;  // Of the latest life, or a guess by the file's size.
   std::int64_t model_bytes_ = 0;
-  std::optional<Memory> claim_;       // What it takes, or will: by the engine's word, else predicted.
+  std::optional<Memory> claim_;  // What it takes, or will: by the engine's word, else predicted.
   std::int64_t predicted_bytes_ = 0;  // 0 when it could not be.
   bool is_begun_ = false;             // Before its fleet begins it does not sleep: nobody could wake it.
   bool is_wanted_ahead_ = false;
