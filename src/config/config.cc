@@ -30,6 +30,7 @@ constexpr std::size_t kKeyBytesMax = 4096;  // Of the key to a server.
 constexpr std::size_t kModelsOfRoleMax = 32;
 constexpr std::size_t kNameBytesMax = 100;  // Of a role or a model: both stand in headers, metrics and tables.
 // Over all slots of a worker: the engine counts them in an int.
+constexpr int kGpuLayersMax = 10'000;
 constexpr std::int64_t kKeepAliveSecondsMax = 365 * 86'400;
 constexpr std::int64_t kMemoryBytesMin = 1'000'000;
 constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 50;
@@ -341,7 +342,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
              {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "allow_cpu",
-              "embeddings", "pooling", "dimensions_min", "cache", "keep_alive"});
+              "embeddings", "pooling", "dimensions_min", "cache", "keep_alive", "gpu_layers"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -354,6 +355,9 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   read_number(node, "objective_ms", 1, 3'600'000, worker.objective_ms);
   worker.device = read_device(node);
   worker.cache = read_cache(node);
+  int gpu_layers = -1;
+  read_number(node, "gpu_layers", 0, kGpuLayersMax, gpu_layers);
+  if (gpu_layers >= 0) worker.gpu_layers = gpu_layers;
   std::int64_t keep_alive = -1;
   read_number(node, "keep_alive", -1, kKeepAliveSecondsMax, keep_alive);
   if (keep_alive >= 0) worker.keep_alive = std::chrono::seconds{keep_alive};

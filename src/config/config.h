@@ -46,6 +46,7 @@
 //       threads: 0                  # CPU threads; 0 is half of the cores
 //       objective_ms: 5000          # the promise for this role
 //       device: prefer_gpu          # or require_gpu: rather no answer than one from the processor; or cpu
+//       gpu_layers: 20              # at most so many on a card; as many as fit, unless set
 //       cache: f16                  # of the conversation; q8_0 takes half the memory
 //       keep_alive: 300             # seconds: idle for so long it leaves memory; -1 is not before another needs it
 //       allow_cpu: false            # of prefer_gpu where there is an NVIDIA card: answer from the processor rather

@@ -160,6 +160,7 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"memory: { ram_bytes_max: 5 }\n", "line 1: `ram_bytes_max` must be a whole number from 1000000"},
       {"memory: { swap: 5 }\n", "`swap` is not a key of `memory`"},
       {"roles: { a: { model: m, file: f, cache: q4_0 } }\n", "`cache` must be f16 or q8_0"},
+      {"roles: { a: { model: m, file: f, gpu_layers: -1 } }\n", "`gpu_layers` must be a whole number from 0"},
       {"roles: { a: { model: m, file: f, keep_alive: -2 } }\n", "`keep_alive` must be a whole number from -1"},
       {"roles: {}\n", "at least one role"},
       {"roles:\n  a: { file: x }\n", "needs `model`"},

@@ -124,6 +124,7 @@ Command engine_command(const std::filesystem::path& engine, const WorkerOptions&
   if (worker.device == gpu::DevicePolicy::cpu) arguments.insert(arguments.end(), {"-dev", "none"});
   // Looking how it fits on a card takes most of the time that a small model loads.
   if (worker.device == gpu::DevicePolicy::cpu || !life.may_use_card) arguments.insert(arguments.end(), {"-fit", "off"});
+  if (worker.gpu_layers) arguments.insert(arguments.end(), {"-ngl", std::to_string(*worker.gpu_layers)});
   if (worker.cache == CacheType::q8_0) arguments.insert(arguments.end(), {"-ctk", "q8_0", "-ctv", "q8_0"});
   if (worker.embeds) {
     const std::string pooling(pooling_name(pooling_of(worker, life.facts)));

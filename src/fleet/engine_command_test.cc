@@ -74,6 +74,13 @@ TEST(EngineCommand, WorksOnMoreOfAPromptAtOnceOnACard) {
   for (const char* flag : {"-b", "-ub"}) EXPECT_EQ(value_of(command, flag), "1024") << "a text is one batch";
 }
 
+TEST(EngineCommand, PutsAsManyLayersOnACardAsTheOwnerSays) {
+  WorkerOptions worker = kText;
+  EXPECT_EQ(value_of(engine_command("/e", worker, kLife, {}), "-ngl"), "");
+  worker.gpu_layers = 0;
+  EXPECT_EQ(value_of(engine_command("/e", worker, kLife, {}), "-ngl"), "0");
+}
+
 TEST(EngineCommand, GivesAnImageRoomInOneBatch) {
   WorkerOptions vision = kText;
   vision.projector_file = "/models/projector.gguf";

@@ -39,6 +39,7 @@ struct WorkerOptions {
   int handed_tokens_on_card = 2048;  // and handed to its core together.
   int objective_ms = 5000;
   gpu::DevicePolicy device = gpu::DevicePolicy::prefer_gpu;
+  std::optional<int> gpu_layers = {};  // At most so many on a card; absent: as many as fit.
   CacheType cache = CacheType::f16;
   // Idle for so long it leaves memory; absent: only for others.
   std::optional<std::chrono::milliseconds> keep_alive = {};
