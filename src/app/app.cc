@@ -19,6 +19,7 @@
 #include "app/open_files.h"
 #include "backends/llama_backend.h"
 #include "backends/openai_backend.h"
+#include "fleet/engine_command.h"
 #include "fleet/fleet.h"
 #include "fleet/process.h"
 #include "gpu/machine.h"
@@ -38,6 +39,7 @@
 #include "metrics/metrics.h"
 #include "models/library.h"
 #include "net/server.h"
+#include "services/card_memory.h"
 #include "services/doctor.h"
 #include "services/embed.h"
 #include "services/generate.h"
@@ -54,6 +56,8 @@ constexpr int kStorageThreads = 4;  // Two slow syncs must not hold up a listing
 // Past it a shutdown that hangs is ended by SIGALRM; the workers die with their parent.
 constexpr unsigned kShutdownSecondsMax = 30;
 constexpr std::chrono::milliseconds kReadyPoll{20};
+// At a card's memory, for which the start waits.
+constexpr std::chrono::milliseconds kFirstLookTimeout{2'000};
 
 int refuse_to_start(const Error& error) {
   std::cerr << "gbgreg: " << error.message << (error.detail.empty() ? "" : " (" + error.detail + ")") << std::endl;
@@ -126,6 +130,16 @@ void cap_connections(net::Options& options, const OpenFilesLimit& limit) {
       "limits.connections_max is {} instead of {}, because this process may have only {} files open; raise its hard "
       "limit (ulimit -Hn, LimitNOFILE= in systemd)",
       options.connections_max, wanted, limit.now);
+}
+
+// Before the first model is loaded; the doctor looks again on each of its rounds.
+void share_out_the_cards(fleet::Fleet& fleet, const std::filesystem::path& root) {
+  const std::vector<std::string> environment = fleet::own_environment();
+  const auto memory = services::look_at_card_memory(
+      {.root = root, .environment = fleet::environment_for_engine(environment), .timeout = kFirstLookTimeout});
+  if (!memory) return;
+  spdlog::info("the cards have {:.2f} GB for models: {}", static_cast<double>(memory->bytes) / 1e9, memory->figures);
+  fleet.set_card_budget(memory->bytes, memory->figures);
 }
 
 // "http://127.0.0.1:3333", and for "unix:/x.sock" "--unix-socket /x.sock http://localhost".
@@ -235,6 +249,9 @@ int serve(const config::Config& config, const std::string& version, const std::f
   if (for_models == fleet::Memory::kUnbounded) for_models = memory_for_models(root);
   fleet_options.has_gpu = gpu::has_own_card(gpu::read_machine(gpu::HostFiles(root)));
   fleet::Fleet fleet(fleet_options, clock, make_llama, make_outside);
+  if (fleet_options.has_gpu && fleet_options.memory.budget.card == fleet::Memory::kUnbounded) {
+    share_out_the_cards(fleet, root);
+  }
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
   asio::thread_pool doctor_pool(1);

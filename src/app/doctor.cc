@@ -217,6 +217,7 @@ Task<void> DoctorRounds::go_round() {
     if (seen_) {
       tell_news(*seen_);
       spare_the_driver(*seen_);
+      share_out_the_cards(*seen_);
       if (!seen_->has_card) co_return;
     }
     due_ = std::chrono::steady_clock::now() + pause_;
@@ -253,6 +254,12 @@ void DoctorRounds::spare_the_driver(const services::Diagnosis& diagnosis) {
                   hangs->code + ").");
 }
 
+// As it is now: other programs come and go on a card.
+void DoctorRounds::share_out_the_cards(const services::Diagnosis& diagnosis) {
+  if (!diagnosis.card_memory) return;
+  fleet_.set_card_budget(diagnosis.card_memory->bytes, diagnosis.card_memory->figures);
+}
+
 void DoctorRounds::tell_news(const services::Diagnosis& diagnosis) {
   std::vector<std::string> codes;
   for (const gpu::Finding& finding : diagnosis.findings) {
@@ -273,7 +280,7 @@ int examine(const config::Config& config, const DoctorCommand& command) {
     services::DoctorOptions options = doctor_options(config);
     options.probe.root = command.root;
     if (!is_of_running) options.listen = addresses_to_be_free(config);
-    auto own = services::diagnose(options, {}, fleet::own_environment());
+    auto own = services::diagnose(options, nullptr, fleet::own_environment());
     facts = own.facts_json;
     if (!diagnosis) diagnosis = std::move(own);
   }

@@ -37,6 +37,7 @@ class DoctorRounds {
   Task<bool> until_next_look();
   void tell_news(const services::Diagnosis& diagnosis);
   void spare_the_driver(const services::Diagnosis& diagnosis);
+  void share_out_the_cards(const services::Diagnosis& diagnosis);
 
   asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor> timer_;
   services::Doctor& doctor_;

@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
       return parsed.exit_status;
     }
     if (parsed.command == Command::probe_driver) {
-      const gbgreg::gpu::DriverProbeOptions options{.root = parsed.doctor.root, .engine_folder = parsed.engine_folder};
+      const gbgreg::gpu::DriverProbeOptions options{
+          .root = parsed.doctor.root, .engine_folder = parsed.engine_folder, .memory_only = parsed.memory_only};
       gbgreg::gpu::probe_driver(options, [](std::string_view line) { std::cout << line << std::endl; });
       return 0;
     }

@@ -103,6 +103,7 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
   CLI::App* probe = app.add_subcommand("probe-driver", "Ask the GPU's driver (for gbgreg's own use).")->group("");
   probe->add_option("--root", parsed.doctor.root);
   probe->add_option("--engine-folder", parsed.engine_folder);
+  probe->add_flag("--memory-only", parsed.memory_only);
 
   try {
     app.parse(argc, argv);

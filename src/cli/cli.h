@@ -37,6 +37,7 @@ struct Parsed {
     std::string projector = {};
   } models = {};
   std::filesystem::path engine_folder = {};  // Of probe_driver.
+  bool memory_only = false;                  // Likewise.
   int exit_status = 0;                       // When there is nothing to run: after --help, --version or a mistake, …
   std::string text = {};                     // … what to print, on standard error when exit_status is not 0.
 };

@@ -29,7 +29,7 @@
 //     pull_stall_seconds: 30        # a server that sends next to nothing for so long is asked again
 //   memory:                         # of all models together; one that is asked for takes the place of an idle one
 //     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
-//     vram_bytes_max: 15000000000   # of the cards together
+//     vram_bytes_max: 15000000000   # of the cards together; what NVIDIA's driver says is there, unless set
 //   servers:                        # outside servers, by names of your own
 //     den:
 //       kind: ollama                # or vllm, llama-server, openai: anything that speaks OpenAI's dialect

@@ -16,6 +16,8 @@ constexpr std::string_view kStatePrefix = "cmd_child_to_router:state:";
 constexpr std::size_t kFirstErrorsMax = 2;
 constexpr std::size_t kLastWordsLines = 20;  // How far back a complaint still belongs to the end.
 constexpr std::size_t kLastWordsBytesMax = 400;
+constexpr std::size_t kComplaintsMax = 32;
+constexpr std::size_t kArchitecturesMax = 64;
 constexpr std::size_t kDevicesMax = 64;
 constexpr double kMegabytesMax = 1e9;  // Of one buffer.
 constexpr int kLayersMax = 100'000;
@@ -201,6 +203,7 @@ EngineWord EngineLog::take(Stream stream, std::string_view line) {
       if (!was_ready_) {
         read_evidence(message);
         read_memory(message);
+        read_architectures(message);
       }
       const LogLevel level = level_of(text_of(member(entry, "level")));
       return {.log_line = keep(level, message, may_be_told(stream, true))};
@@ -228,6 +231,8 @@ const LogLine* EngineLog::keep(LogLevel level, std::string_view text, bool may_b
   if (level == LogLevel::error && !was_ready_ && first_errors_.size() < kFirstErrorsMax) {
     if (std::ranges::find(first_errors_, clean) == first_errors_.end()) first_errors_.push_back(clean);
   }
+  const bool is_complaint = level == LogLevel::error || level == LogLevel::warning;
+  if (is_complaint && may_be_told && complaints_.size() < kComplaintsMax) complaints_.push_back(clean);
   lines_.push_back({.level = level, .text = std::move(clean), .may_be_told = may_be_told});
   if (lines_.size() > lines_max_) lines_.pop_front();
   return &lines_.back();
@@ -309,6 +314,23 @@ void EngineLog::read_memory(std::string_view text) {
       failure == std::errc() && number.ends_with(" MiB") && megabytes >= 0 && megabytes < kMegabytesMax;
   if (!is_a_size) return;
   (is_on_host ? memory_.host : memory_.devices) += static_cast<std::int64_t>(megabytes * 1024 * 1024);
+}
+
+// As the module for CUDA describes itself:
+//   system_info: n_threads = 4 (n_threads_batch = 4) / 8 | CUDA : ARCHS = 750,800,860,890,1200 | USE_GRAPHS = 1 | …
+void EngineLog::read_architectures(std::string_view text) {
+  constexpr std::string_view kArchitectures = "CUDA : ARCHS = ";
+  const std::size_t at = text.find(kArchitectures);
+  if (at == std::string_view::npos || !architectures_.empty()) return;
+  text.remove_prefix(at + kArchitectures.size());
+  while (architectures_.size() < kArchitecturesMax) {
+    int architecture = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), architecture);
+    if (failure != std::errc()) return;
+    architectures_.push_back(architecture);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (!take_prefix(text, ",")) return;
+  }
 }
 
 llm::Placement EngineLog::placement() const {

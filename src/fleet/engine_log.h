@@ -65,6 +65,10 @@ class EngineLog {
   // By the evidence so far.
   llm::Placement placement() const;
   EngineMemory memory() const { return memory_; }
+  // Compute capabilities that its module for CUDA says it has kernels for: 1200 is 12.0. Empty when it does not say.
+  const std::vector<int>& architectures() const { return architectures_; }
+  // The first warnings and errors of its loading, which are what explains where it is; none can quote a request.
+  const std::vector<std::string>& complaints() const { return complaints_; }
   const std::deque<LogLine>& lines() const { return lines_; }
   // The complaints that explain an end best, in one line; empty when there are none. While loading these are the
   // first ones, because the later ones only say that loading failed; after that the newest. None can quote a request.
@@ -75,11 +79,14 @@ class EngineLog {
   const LogLine* keep(LogLevel level, std::string_view text, bool may_be_told);
   void read_evidence(std::string_view text);
   void read_memory(std::string_view text);
+  void read_architectures(std::string_view text);
 
   std::size_t lines_max_;
   std::vector<std::string> folders_;  // Each ends with a slash; the longest first.
   std::deque<LogLine> lines_;
   std::vector<std::string> first_errors_;
+  std::vector<std::string> complaints_;
+  std::vector<int> architectures_;
   bool was_ready_ = false;
   std::optional<std::string> abort_;  // The line that says so, once it is ready.
 

@@ -300,5 +300,26 @@ TEST(EngineLog, SurvivesAnyBytes) {
   }
 }
 
+TEST(EngineLogArchitectures, AreThoseThatTheModuleForCudaNames) {
+  const auto of = [](std::string_view message) { return read({std::string(message)}).architectures(); };
+  EXPECT_EQ(of("system_info: n_threads = 4 (n_threads_batch = 4) / 8 | CUDA : ARCHS = 750,800,1200 | USE_GRAPHS = 1 |"),
+            (std::vector<int>{750, 800, 1200}));
+  EXPECT_EQ(of("system_info: n_threads = 4 | CPU : SSE3 = 1 | AVX = 1 |"), std::vector<int>{});
+  EXPECT_EQ(of("CUDA : ARCHS = none"), std::vector<int>{});
+  EXPECT_EQ(of("CUDA : ARCHS = 750,"), std::vector<int>{750});
+  EXPECT_EQ(of("CUDA : ARCHS = 99999999999999,750"), std::vector<int>{});
+}
+
+TEST(EngineLogComplaints, AreThoseOfLoadingAndNotOfRequests) {
+  EngineLog log(1, {});
+  log.take(Stream::out, log_line("fits nowhere", "warn"));
+  for (int i = 0; i < 50; ++i) log.take(Stream::out, log_line("all is well"));
+  log.take(Stream::out, log_line("out of memory", "error"));
+  EXPECT_EQ(log.complaints(), (std::vector<std::string>{"fits nowhere", "out of memory"}));
+  log.take(Stream::out, R"(cmd_child_to_router:state:{"state":"ready","payload":{}})");
+  log.take(Stream::out, log_line("cannot parse 'what somebody asked'", "error"));
+  EXPECT_EQ(log.complaints().size(), 2U) << "it may quote a request";
+}
+
 }  // namespace
 }  // namespace gbgreg::fleet

@@ -6,6 +6,7 @@ namespace gbgreg::fleet {
 namespace {
 
 constexpr double kNewestShare = 0.2;
+constexpr int kTokensJudgedMin = 16;  // The first ones of an answer come by fits and starts.
 
 }  // namespace
 
@@ -16,6 +17,8 @@ void Figures::add(const llm::Usage& usage, double total_ms) {
     const double before = tokens_per_second_.value_or(newest);
     tokens_per_second_ = before + kNewestShare * (newest - before);
   }
+  const bool is_judged = usage.completion_tokens >= kTokensJudgedMin && usage.generation_ms > 0;
+  speeds_[count_ % kTotalsMax] = is_judged ? usage.completion_tokens * 1000.0 / usage.generation_ms : 0;
   totals_[count_++ % kTotalsMax] = total_ms;
 }
 
@@ -27,6 +30,11 @@ std::optional<double> Figures::total_p95_ms() const {
   std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank),
                    sorted.begin() + static_cast<std::ptrdiff_t>(kept));
   return sorted[rank];
+}
+
+std::optional<double> Figures::tokens_per_second_best() const {
+  const double best = *std::ranges::max_element(speeds_);
+  return best > 0 ? std::optional(best) : std::nullopt;
 }
 
 void Figures::add_latency(double slot_ms) {

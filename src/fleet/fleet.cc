@@ -18,13 +18,16 @@ FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_
     : options_(std::move(options)),
       clock_(clock),
       make_backend_(std::move(make_backend)),
-      make_outside_(std::move(make_outside)) {
+      make_outside_(std::move(make_outside)),
+      memory_(options_.memory),
+      budget_{.memory = options_.memory.budget} {
   for (const WorkerOptions& worker : options_.workers) {
     WorkerSurroundings surroundings{.io = io_,
                                     .clock = clock_,
                                     .options = options_,
                                     .make_backend = make_backend_,
                                     .gpu_hold = gpu_hold_,
+                                    .budget = budget_,
                                     .on_change = [this] { changed(); }};
     auto made = std::make_unique<Worker>(std::move(surroundings), static_cast<int>(workers_.size()), worker);
     workers_.push_back(made.get());
@@ -98,10 +101,10 @@ void FleetState::decide_who_is_in_memory() {
   tenants.reserve(workers_.size());
   for (Worker* worker : workers_) tenants.push_back(worker->tenant());
   const SteadyTime now = clock_.steady();
-  const MemoryDecision decision = plan_memory(tenants, now, options_.memory);
+  const MemoryDecision decision = plan_memory(tenants, now, memory_);
   for (const std::size_t index : decision.load) workers_[index]->start();
   for (const std::size_t index : decision.unload) workers_[index]->unload();
-  for (const std::size_t index : decision.refuse) workers_[index]->refuse_start(options_.memory.budget);
+  for (const std::size_t index : decision.refuse) workers_[index]->refuse_start();
   if (!decision.next) {
     memory_timer_.cancel();
     return;
@@ -172,6 +175,22 @@ void FleetState::publish() {
 }
 
 void FleetState::hold_gpu(std::optional<std::string> reason) { gpu_hold_ = std::move(reason); }
+
+std::vector<EngineWords> FleetState::engine_words() const {
+  std::vector<EngineWords> words;
+  words.reserve(workers_.size());
+  for (const Worker* worker : workers_) words.push_back(worker->words());
+  return words;
+}
+
+void FleetState::set_card_budget(std::int64_t bytes, std::string figures) {
+  if (options_.memory.budget.card != Memory::kUnbounded) return;
+  budget_.card_figures = std::move(figures);
+  if (budget_.memory.card == bytes) return;
+  memory_.budget.card = budget_.memory.card = bytes;
+  for (Worker* worker : workers_) worker->budget_changed();
+  changed();
+}
 
 Lease::Lease(std::shared_ptr<FleetState> fleet, std::shared_ptr<const Seat> seat, Slot slot)
     : fleet_(std::move(fleet)),
@@ -259,6 +278,12 @@ void Fleet::hold_gpu(std::optional<std::string> reason) {
   state_->post([state = state_.get(), reason = std::move(reason)]() mutable { state->hold_gpu(std::move(reason)); });
 }
 
+void Fleet::set_card_budget(std::int64_t bytes, std::string figures) {
+  state_->post([state = state_.get(), bytes, figures = std::move(figures)]() mutable {
+    state->set_card_budget(bytes, std::move(figures));
+  });
+}
+
 std::shared_ptr<const std::vector<llm::BackendView>> Fleet::snapshot() const {
   const auto picture = state_->picture();
   return {picture, &picture->views};
@@ -268,6 +293,15 @@ std::shared_ptr<const std::vector<llm::BackendView>> Fleet::picture_to_choose_fr
   const auto picture = state_->picture();
   if (!picture->has_choice) return {picture, &picture->views};
   return std::make_shared<const std::vector<llm::BackendView>>(views());
+}
+
+std::vector<EngineWords> Fleet::engine_words() const {
+  constexpr std::chrono::seconds kPatience{1};
+  // Shared between who asks, and may have given up, and who answers.
+  auto told = std::make_shared<std::promise<std::vector<EngineWords>>>();
+  auto words = told->get_future();
+  state_->post([state = state_.get(), told] { told->set_value(state->engine_words()); });
+  return words.wait_for(kPatience) == std::future_status::ready ? words.get() : std::vector<EngineWords>{};
 }
 
 std::optional<Lease> Fleet::try_lease(std::string_view backend_id) { return state_->try_lease(backend_id); }

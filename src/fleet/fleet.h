@@ -73,6 +73,15 @@ class Lease {
   std::string device_;
 };
 
+// What an engine has said and shown of itself beyond its placement, for whoever looks for faults.
+struct EngineWords {
+  std::string id;                            // Of its backend.
+  std::vector<int> architectures = {};       // As EngineLog has them.
+  std::vector<std::string> complaints = {};  // Of its present life's loading, else of its last one's.
+  std::int64_t card_bytes_needed = 0;        // Of its weights, what goes to a card when all layers do; 0: not known.
+  std::optional<double> tokens_per_second_best = {};
+};
+
 // Whether a request is given to a worker for the first time, or again after one failed.
 enum class Attempt : std::uint8_t { first, retry };
 
@@ -96,6 +105,11 @@ class Fleet {
   // driver that hangs takes along whoever asks it. Those that run go on. Any thread.
   void hold_gpu(std::optional<std::string> reason);
 
+  // What models may have of the cards by the driver's word, now; as often as that changes. Without it, and without
+  // memory.budget.card, the engine alone fits models to a card. The configuration's word, when there is one, counts
+  // more. `figures` is told to who is refused: "the driver says 17.09 GB in all, and …". Any thread.
+  void set_card_budget(std::int64_t bytes, std::string figures);
+
   // A picture for routing and health, in the order of the configuration. May be stale the moment it returns: choose
   // with it, never start or stop because of it. Any thread; costs one pointer copy.
   std::shared_ptr<const std::vector<llm::BackendView>> snapshot() const;
@@ -103,6 +117,10 @@ class Fleet {
   std::shared_ptr<const std::vector<llm::BackendView>> picture_to_choose_from() const;
   // The same with the free slots as they are now: for people and gauges.
   std::vector<llm::BackendView> views() const;
+
+  // Of each worker, in the order of the configuration. Blocks for a turn of the fleet's thread: not for an I/O thread,
+  // and not to be called on the fleet's own. Empty when the fleet does not come to it within a second.
+  std::vector<EngineWords> engine_words() const;
 
   // Waits until the backend is ready and has a free slot, starting it if it is down. Callers take turns, and each one's
   // requests are served in order; interactive requests before batch ones, which also leave a full queue for them.

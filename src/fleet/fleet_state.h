@@ -48,6 +48,8 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   void stop(std::shared_ptr<std::promise<void>> stopped);
   void ask(const std::shared_ptr<LeaseRequest>& request);
   void hold_gpu(std::optional<std::string> reason);
+  void set_card_budget(std::int64_t bytes, std::string figures);
+  std::vector<EngineWords> engine_words() const;
   // Null when there is none of this name.
   Member* member(std::string_view backend_id);
 
@@ -64,6 +66,8 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   net::IoThread io_{0, net_options_};
   asio::executor_work_guard<Executor> guard_{io_.executor()};
   std::optional<std::string> gpu_hold_;  // The workers look at it when they start.
+  MemoryPlanOptions memory_;             // As configured, with what the driver says of the cards.
+  Budget budget_;                        // The same for the workers, in words, too.
   std::vector<std::unique_ptr<Member>> members_;
   std::vector<Worker*> workers_;  // Those of them that are ours.
   std::vector<std::shared_ptr<std::promise<void>>> stop_waiters_;

@@ -27,8 +27,10 @@ using llm::Priority;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::_;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr auto kPatience = seconds(30);
@@ -40,8 +42,8 @@ read -r mode < "$model"
 say() { printf '%s\n' "$1"; }  # Unlike echo it leaves the \n of the JSON alone.
 state() { say ""; say "cmd_child_to_router:state:{\"state\":\"$1\",\"payload\":$2}"; }
 state loading '{"stages":["text_model"],"current":"text_model","value":0.0}'
-case $mode in
 [ -e "$model.arguments" ] && say "$*" >> "$model.arguments"
+case $mode in
   broken) say '{"type":"log","time":1,"level":"error","msg":"'"$model"' is no GGUF file\n"}'; exit 1;;
   endless) exec sleep 1000;;
 esac
@@ -168,7 +170,6 @@ class FleetTest : public testing::Test {
     make_fleet().start();
     return *fleet_;
   }
-  BackendView view(std::size_t index = 0) { return fleet_->views().at(index); }
   // Beside the engine, so that it may be on a card.
   void add_card_module() { std::ofstream(base_ / "libggml-cuda.so").flush(); }
   // The engine of the role writes down what it is told, from now on.
@@ -179,6 +180,7 @@ class FleetTest : public testing::Test {
     for (std::string line; std::getline(file, line);) lives.push_back(line);
     return lives;
   }
+  BackendView view(std::size_t index = 0) { return fleet_->views().at(index); }
 
   template <class Condition>
   bool until(Condition condition) {
@@ -268,6 +270,59 @@ TEST_F(FleetTest, GivesAModelSmallBatchesWhereThereIsNoModuleForACard) {
   start_fleet();
   ASSERT_TRUE(until_state(BackendState::ready));
   EXPECT_THAT(arguments_of("technical"), ElementsAre(HasSubstr(" -b 64 -ub 64 ")));
+}
+
+TEST_F(FleetTest, TellsWhatAnEngineHasSaidOfItselfOfALifeThatEndedToo) {
+  add_worker("technical", "broken");
+  add_worker("documentation");
+  fs::copy_file(RECORDED_MEMORY "/llama-3.2-1b.header", options_.workers[1].model_file,
+                fs::copy_options::overwrite_existing);
+  start_fleet();
+  ASSERT_TRUE(until([&] { return view(0).state == BackendState::failed && view(1).state == BackendState::ready; }));
+  const auto words = fleet_->engine_words();
+  ASSERT_EQ(words.size(), 2U);
+  EXPECT_EQ(words[0].id, "technical/model");
+  EXPECT_THAT(words[0].complaints, Contains(HasSubstr("is no GGUF file")));
+  EXPECT_EQ(words[0].card_bytes_needed, 0);
+  EXPECT_THAT(words[1].complaints, IsEmpty());
+  EXPECT_GT(words[1].card_bytes_needed, 1'000'000'000);
+  EXPECT_FALSE(words[1].tokens_per_second_best);
+}
+
+// By the header of a model of 1.3 GB, whose weights are not asked for.
+TEST_F(FleetTest, RefusesWhatTheCardsDoNotHoldInTheDriversWordsAndThinksAgainWhenTheyHoldMore) {
+  add_card_module();
+  add_worker("technical");
+  options_.workers[0].device = gpu::DevicePolicy::require_gpu;
+  fs::copy_file(RECORDED_MEMORY "/llama-3.2-1b.header", options_.workers[0].model_file,
+                fs::copy_options::overwrite_existing);
+  watch_arguments("technical");
+  make_fleet().set_card_budget(1'000'000'000, "the driver says 16 GB, and others hold 15");
+  fleet_->start();
+  const auto refused = lease("technical/model");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(
+      refused.error().message,
+      testing::ContainsRegex("needs [0-9.]+ GB of the card's memory, and models may have 1.00 GB .the driver says "
+                             "16 GB, and others hold 15.: .*end other programs"));
+  EXPECT_THAT(arguments_of("technical"), IsEmpty());
+  fleet_->set_card_budget(1'100'000'000, "not enough yet");
+  EXPECT_FALSE(lease("technical/model"));
+  EXPECT_THAT(arguments_of("technical"), IsEmpty());
+  fleet_->set_card_budget(9'000'000'000, "the others have gone");
+  EXPECT_TRUE(until([&] { return arguments_of("technical").size() == 1; })) << "without anybody's asking";
+}
+
+TEST_F(FleetTest, TakesTheConfigurationsWordForTheCardsMemoryBeforeTheDrivers) {
+  add_card_module();
+  add_worker("technical");
+  options_.workers[0].device = gpu::DevicePolicy::require_gpu;
+  options_.memory.budget.card = 1'000'000'000;
+  fs::copy_file(RECORDED_MEMORY "/llama-3.2-1b.header", options_.workers[0].model_file,
+                fs::copy_options::overwrite_existing);
+  make_fleet().set_card_budget(9'000'000'000, "the driver says 9");
+  fleet_->start();
+  EXPECT_THAT(lease("technical/model").error().message, HasSubstr("may have 1.00 GB: "));
 }
 
 TEST_F(FleetTest, ShowsWhichOfItsModelsEmbed) {

@@ -51,10 +51,13 @@ MemoryNeed memory_on_host(const ModelShape& model, std::int64_t projector_bytes,
           .projector = projector_bytes};
 }
 
+std::int64_t card_weights(const ModelShape& model) {
+  return model.weight_bytes - (model.ties_output ? 0 : model.input_bytes);
+}
+
 std::int64_t memory_on_card(const ModelShape& model, std::int64_t projector_bytes, const LoadPlan& plan) {
   const MemoryNeed need = memory_on_host(model, projector_bytes, plan);
-  const std::int64_t weights = need.weights - (model.ties_output ? 0 : model.input_bytes);
-  return weights + need.cache + need.working + need.projector;
+  return card_weights(model) + need.cache + need.working + need.projector;
 }
 
 }  // namespace gbgreg::fleet

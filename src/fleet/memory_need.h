@@ -35,7 +35,11 @@ struct MemoryNeed {
 // Everything on the processor. `projector_bytes` are the weights of the part that sees, or 0.
 MemoryNeed memory_on_host(const ModelShape& model, std::int64_t projector_bytes, const LoadPlan& plan);
 
-// What of it goes to a card when all layers do. The table of embeddings stays behind, unless it is the output, too.
+// Of the weights, what goes to a card when all layers do. The table of embeddings stays behind, unless it is the
+// output, too.
+std::int64_t card_weights(const ModelShape& model);
+
+// All that goes to a card then.
 std::int64_t memory_on_card(const ModelShape& model, std::int64_t projector_bytes, const LoadPlan& plan);
 
 }  // namespace gbgreg::fleet

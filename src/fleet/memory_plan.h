@@ -34,7 +34,10 @@ struct Memory {
 
   Memory& operator+=(const Memory& other);
   Memory& operator-=(const Memory& other);
-  bool fits_into(const Memory& room) const { return host <= room.host && card <= room.card; }
+  // Of what is not wanted there may be less than nothing left: others take of a card what they like.
+  bool fits_into(const Memory& room) const {
+    return (host <= 0 || host <= room.host) && (card <= 0 || card <= room.card);
+  }
   bool operator==(const Memory&) const = default;
 };
 

@@ -119,6 +119,19 @@ TEST_F(MemoryPlanTest, CountsTheCardsMemoryByItself) {
   EXPECT_THAT(plan({on_card, another, asked_for(5)}).load, ElementsAre(1, 2));
 }
 
+// Another program has taken of the card meanwhile.
+TEST_F(MemoryPlanTest, LetsInWhatWantsNothingOfACardThatIsOverfull) {
+  options_.budget.card = 2 * kGigabyte;
+  Tenant on_card = tenant(Stay::in, 0);
+  on_card.claim.card = 5 * kGigabyte;
+  EXPECT_THAT(plan({on_card, asked_for(4)}).load, ElementsAre(1));
+  Tenant other = asked_for(0);
+  other.claim.card = kGigabyte;
+  const auto decision = plan({on_card, other});
+  EXPECT_THAT(decision.load, IsEmpty());
+  EXPECT_THAT(decision.unload, ElementsAre(0));
+}
+
 TEST_F(MemoryPlanTest, SendsAwayWhoHasBeenIdleForAsLongAsItMay) {
   Tenant idle = tenant(Stay::in, 1);
   idle.keep_alive = seconds(30);

@@ -71,6 +71,14 @@ Actions Scheduler::refuse_start(SteadyTime now, std::string why) {
   return actions;
 }
 
+Actions Scheduler::reconsider(SteadyTime) {
+  if (phase_ == Phase::stopped && !closed_ && unfit_) {
+    failed_ = unfit_ = false;
+    trouble_.clear();
+  }
+  return {};
+}
+
 // While it loads the engine does not listen to its stdin, and there is nothing to finish.
 void Scheduler::leave_when_idle(SteadyTime now, Actions& actions) {
   if (!yields_) return;

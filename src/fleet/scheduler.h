@@ -118,6 +118,9 @@ class Scheduler {
   // `why` is a sentence.
   Actions refuse_start(SteadyTime now, std::string why);
 
+  // There may be enough now: it sleeps again, and may be asked for.
+  Actions reconsider(SteadyTime now);
+
   // Slots that are handed out without asking here, while nobody waits and the worker is well: how many more may be so.
   int lend(SteadyTime now);
   // No more of them are: `left` had not been handed out. The others are busy, until release() says otherwise.

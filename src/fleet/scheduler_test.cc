@@ -210,6 +210,15 @@ TEST_F(SchedulerTest, ThatWouldNeverFitIsRefusedWithTheReason) {
   EXPECT_THAT(words(scheduler_.start(now_)), ElementsAre("start"));
 }
 
+TEST_F(SchedulerTest, ThatMayFitAfterAllSleepsUntilItIsAskedFor) {
+  scheduler_.refuse_start(now_, "It needs 8 GB.");
+  EXPECT_THAT(words(scheduler_.reconsider(now_)), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::sleeping);
+  EXPECT_EQ(scheduler_.detail(), "");
+  EXPECT_THAT(words(ask(1)), IsEmpty());
+  EXPECT_TRUE(scheduler_.wants_start());
+}
+
 TEST_F(SchedulerTest, HandsOutAsManySlotsAsThereAre) {
   become_ready();
   EXPECT_THAT(words(ask(1)), ElementsAre("grant 1"));

@@ -111,7 +111,7 @@ Worker::Worker(WorkerSurroundings surroundings, int index, const WorkerOptions& 
 Worker::~Worker() = default;
 
 void Worker::start() {
-  is_wanted_ahead_ = false;
+  is_wanted_ahead_ = is_refused_ = false;
   act(scheduler_.start(now()));
 }
 
@@ -125,17 +125,36 @@ void Worker::restart() {
   act(scheduler_.restart(now()));
 }
 
-void Worker::refuse_start(const Memory& budget) {
+void Worker::refuse_start() {
   is_wanted_ahead_ = false;
+  is_refused_ = true;
+  const auto& [budget, figures] = surroundings_.budget;
   const bool is_card = claim_->card > budget.card;
   const std::int64_t needed = is_card ? claim_->card : claim_->host;
   const std::int64_t there = is_card ? budget.card : budget.host;
-  act(scheduler_.refuse_start(
-      now(), options_.model + " needs " + in_gigabytes(needed) + " of " + (is_card ? "the card's " : "") +
-                 "memory, and models may have " + in_gigabytes(there) +
-                 ": give it a smaller context or fewer slots, choose a smaller model, or raise " +
-                 (is_card ? "memory.vram_bytes_max." : "memory.ram_bytes_max.")));
+  const bool is_by_driver = is_card && !figures.empty();
+  act(scheduler_.refuse_start(now(), options_.model + " needs " + in_gigabytes(needed) + " of " +
+                                         (is_card ? "the card's " : "") + "memory, and models may have " +
+                                         in_gigabytes(there) + (is_by_driver ? " (" + figures + ")" : "") +
+                                         ": give it a smaller context or fewer slots, choose a smaller model, or " +
+                                         (is_by_driver ? "end other programs that use the card."
+                                          : is_card    ? "raise memory.vram_bytes_max."
+                                                       : "raise memory.ram_bytes_max.")));
   spdlog::error("worker {}: {}", id_, scheduler_.detail());
+}
+
+// What is in memory takes what it takes. Of another one the prediction goes by the budget, which may let a part of it
+// stay off the card; what the engine said of an earlier life counts as long as it fits.
+void Worker::budget_changed() {
+  if (!scheduler_.is_asleep() && !is_refused_) return;
+  const bool still_holds = is_claim_measured_ && claim_->fits_into(surroundings_.budget.memory);
+  if (!still_holds) claim_.reset();
+  if (!is_refused_) return;
+  if (!claim_) predict_memory();
+  if (!claim_->fits_into(surroundings_.budget.memory)) return;
+  is_refused_ = false;
+  is_wanted_ahead_ = true;
+  act(scheduler_.reconsider(now()));
 }
 
 // Slots in the gate are free, and the scheduler does not see who takes one there; so it is asked here, and now and
@@ -163,6 +182,7 @@ Tenant Worker::tenant() {
 // Of a file that is missing or not understood nothing is known: it is let in, and the engine says what is wrong.
 void Worker::predict_memory() {
   claim_ = Memory{};
+  is_claim_measured_ = false;
   predicted_bytes_ = 0;
   const bool is_found = find_stored_model().has_value();
   const auto shape = is_found ? read_model_shape(options_.model_file) : std::nullopt;
@@ -170,9 +190,10 @@ void Worker::predict_memory() {
   const std::int64_t projector =
       options_.projector_file.empty() ? 0 : read_weight_bytes(options_.projector_file).value_or(0);
   if (options_.embeds) facts_ = read_model_facts(options_.model_file);
-  const Memory& budget = surroundings_.options.memory.budget;
-  const bool goes_to_a_card =
-      budget.card != 0 && budget.card != Memory::kUnbounded && options_.device != gpu::DevicePolicy::cpu;
+  const Memory& budget = surroundings_.budget.memory;
+  const bool goes_to_a_card = budget.card != Memory::kUnbounded && options_.device != gpu::DevicePolicy::cpu &&
+                              has_card_module(surroundings_.options.engine.parent_path());
+  card_weight_bytes_ = card_weights(*shape);
   const LoadPlan plan = load_plan(options_, facts_, next_batches(), !goes_to_a_card && processor_repacks());
   const std::int64_t on_host = memory_on_host(*shape, projector, plan).total();
   predicted_bytes_ = on_host;
@@ -192,6 +213,7 @@ void Worker::compare_memory() {
   const EngineMemory said = log_.memory();
   if (said.total() == 0) return;
   claim_ = Memory{.host = said.host, .card = said.devices};
+  is_claim_measured_ = true;
   const double off = std::abs(static_cast<double>(predicted_bytes_ - said.total())) / static_cast<double>(said.total());
   spdlog::debug("worker {}: {} of memory, {} predicted", id_, in_gigabytes(said.total()),
                 in_gigabytes(predicted_bytes_));
@@ -451,6 +473,7 @@ Result<void> Worker::check_placement() const {
 
 void Worker::end_life(const ProcessEnd& end) {
   const llm::BackendState before = scheduler_.state();
+  last_complaints_ = log_.complaints();
   process_.reset();
   backend_.reset();
   seat_->gate->close();  // Its slots went with the life; the scheduler forgets them, too.
@@ -545,6 +568,15 @@ llm::BackendView Worker::view() const {
   view.detail = scheduler_.detail();
   if (view.detail.empty() && options_.is_demo) view.detail = demo_detail(options_);
   return view;
+}
+
+EngineWords Worker::words() const {
+  const bool has_told = state() == llm::BackendState::ready || !log_.complaints().empty();
+  return {.id = id_,
+          .architectures = log_.architectures(),
+          .complaints = has_told ? log_.complaints() : last_complaints_,
+          .card_bytes_needed = card_weight_bytes_,
+          .tokens_per_second_best = figures_.tokens_per_second_best()};
 }
 
 void Worker::describe_embedder(llm::BackendView& view) const {

@@ -34,6 +34,12 @@
 
 namespace gbgreg::fleet {
 
+// What all models may have, and how the cards' part of it comes about: empty where the configuration says it.
+struct Budget {
+  Memory memory = {};
+  std::string card_figures = {};
+};
+
 // What the worker shares with its fleet; all of it outlives the worker.
 struct WorkerSurroundings {
   net::IoThread& io;
@@ -41,7 +47,8 @@ struct WorkerSurroundings {
   const Options& options;
   const BackendFactory& make_backend;
   const std::optional<std::string>& gpu_hold;  // Why no worker may be started that may use a GPU.
-  std::function<void()> on_change;             // Something that view() shows is different.
+  const Budget& budget;
+  std::function<void()> on_change;  // Something that view() shows is different.
 };
 
 class Worker final : public Member {
@@ -57,8 +64,10 @@ class Worker final : public Member {
   void start() override;
   void unload();
   void restart();
-  // There would never be memory for it: `budget` is all there is.
-  void refuse_start(const Memory& budget);
+  // There would not be memory for it if it were alone.
+  void refuse_start();
+  // What it may have of the cards is another now: one that was refused comes in again, if it fits.
+  void budget_changed();
   // Loaded ahead of need, as soon as there is room.
   void want_ahead() { is_begun_ = is_wanted_ahead_ = true; }
   // As the plan of who is in memory sees it. `tenant` reads the model's file when it is not known yet, which takes some
@@ -82,6 +91,7 @@ class Worker final : public Member {
   }
   // Without the slots that are free in the gate.
   llm::BackendView view() const;
+  EngineWords words() const;
   const std::shared_ptr<const Seat>& seat() const { return seat_; }
   Picture::Place place() const;
   std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const override {
@@ -121,9 +131,10 @@ class Worker final : public Member {
   std::shared_ptr<const Seat> seat_;
   Scheduler scheduler_;
   EngineLog log_;
-  ModelFacts facts_;                  // Of a model that embeds; read anew at each start.
-  Batches batches_ = Batches::small;  // Of the present life.
-  bool is_card_disproved_ = false;    // The latest life that told had layers on the processor.
+  std::vector<std::string> last_complaints_;  // Of the last life that ended.
+  ModelFacts facts_;                          // Of a model that embeds; read anew at each start.
+  Batches batches_ = Batches::small;          // Of the present life.
+  bool is_card_disproved_ = false;            // The latest life that told had layers on the processor.
   Figures figures_;
   std::unique_ptr<ChildProcess> process_;
   std::filesystem::path socket_;
@@ -135,8 +146,11 @@ class Worker final : public Member {
   SteadyTime started_at_ = {};
   std::chrono::milliseconds load_time_;  // Of the latest life, or a guess by the file's size.
   std::int64_t model_bytes_ = 0;
-  std::optional<Memory> claim_;  // What it takes, or will: by the engine's word, else predicted.
+  std::int64_t card_weight_bytes_ = 0;  // Of the weights, what goes to a card when all layers do; 0: not known.
+  std::optional<Memory> claim_;         // What it takes, or will: by the engine's word, else predicted.
+  bool is_claim_measured_ = false;
   std::int64_t predicted_bytes_ = 0;  // 0 when it could not be.
+  bool is_refused_ = false;           // There was not memory enough for it.
   bool is_begun_ = false;             // Before its fleet begins it does not sleep: nobody could wake it.
   bool is_wanted_ahead_ = false;
   int busy_before_ = 0;

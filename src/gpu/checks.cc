@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 
+#include "gpu/bearing_it_out.h"
 #include "gpu/reaching_the_card.h"
 #include "gpu/using_the_card.h"
 
@@ -42,7 +43,10 @@ std::vector<Finding> examine(const Facts& facts) {
   std::vector<Finding> findings;
   if (auto finding = why_the_card_is_not_reached(facts)) findings.push_back(std::move(*finding));
   // A worker's trouble is told when it is not that of the card.
-  if (findings.empty()) findings = why_the_card_is_not_used(facts);
+  if (findings.empty()) {
+    findings = why_the_card_is_not_used(facts);
+    std::ranges::move(what_contradicts_the_card(facts), std::back_inserter(findings));
+  }
   if (leaves_the_card_alone(facts)) {
     for (Finding& finding : findings) finding.severity = Severity::info;
   }
@@ -53,6 +57,7 @@ std::vector<Finding> examine(const Facts& facts) {
 std::vector<std::string_view> known_codes() {
   std::vector<std::string_view> codes = codes_of_reaching_the_card();
   std::ranges::copy(codes_of_using_the_card(), std::back_inserter(codes));
+  std::ranges::copy(codes_of_contradictions(), std::back_inserter(codes));
   codes.push_back("cpu_type_without_avx");
   return codes;
 }

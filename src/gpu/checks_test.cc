@@ -87,6 +87,13 @@ void put_on_processor(Facts& facts) {
   facts.workers[0].placement = {.device = "CPU", .gpu_layers = 0, .total_layers = 33};
 }
 
+// On a card of 896 GB/s, whose bound for 5.4 GB is 167 tokens a second.
+void measure(Facts& facts, double tokens_per_second) {
+  facts.probe.nvml->devices[0].memory_clock_mhz = 14'001;
+  facts.probe.nvml->devices[0].memory_bus_bits = 256;
+  facts.workers[0].tokens_per_second = tokens_per_second;
+}
+
 struct Fault {
   std::string code;
   std::function<Facts()> facts;
@@ -308,6 +315,28 @@ std::vector<Fault> faults() {
        },
        "smaller context"},
       // Beyond the twenty-four.
+      {"card_memory_missing",
+       [] {
+         Facts facts = healthy_nvidia();
+         facts.workers[0].card_bytes_needed = 5 * kGigabyte;
+         facts.probe.nvml->devices[0].processes = {{.pid = 1000, .bytes = 4 * kGigabyte}};
+         return facts;
+       },
+       "UNIFIED_MEMORY"},
+      {"below_bandwidth",
+       [] {
+         Facts facts = healthy_nvidia();
+         measure(facts, 60);
+         return facts;
+       },
+       "nvidia-smi -q"},
+      {"card_idle",
+       [] {
+         Facts facts = healthy_nvidia();
+         facts.idle_looks = 2;
+         return facts;
+       },
+       "--report"},
       {"driver_does_not_answer",
        [] {
          Facts facts = healthy_nvidia();
@@ -420,6 +449,16 @@ TEST(Checks, SayNothingOfHealthyCards) {
       },
       [](Facts& facts) { facts.probe.nvml->devices[0].processes = {{.pid = 77, .bytes = kGigabyte / 2}}; },
       [](Facts& facts) {
+        for (WorkerFacts& worker : facts.workers) worker.card_bytes_needed = 5 * kGigabyte;
+        facts.probe.nvml->devices[0].processes = {{.pid = 1000, .bytes = 5 * kGigabyte}};
+      },
+      [](Facts& facts) {
+        for (WorkerFacts& worker : facts.workers) worker.tokens_per_second = 101;
+        facts.probe.nvml->devices[0].memory_clock_mhz = 14'001;
+        facts.probe.nvml->devices[0].memory_bus_bits = 256;
+      },
+      [](Facts& facts) { facts.idle_looks = 1; },
+      [](Facts& facts) {
         facts.probe.modules->push_back({.file = "libggml-vulkan.so", .load_error = "libvulkan.so.1: not there"});
       },
       [](Facts& facts) {
@@ -464,6 +503,50 @@ TEST(Checks, OnlyInformWhereNobodyWantsTheCard) {
   EXPECT_EQ(examine(facts).at(0).severity, Severity::error);
   facts.workers[0].policy = DevicePolicy::cpu;
   EXPECT_EQ(examine(facts).at(0).severity, Severity::info);
+}
+
+TEST(Checks, JudgeSpeedOnlyWhereItIsTheMemorysBound) {
+  Facts facts = healthy_nvidia();
+  measure(facts, 99);
+  EXPECT_THAT(codes(examine(facts)), ElementsAre("below_bandwidth"));
+  measure(facts, 100.1);
+  EXPECT_THAT(codes(examine(facts)), IsEmpty()) << "as fast as kernels start";
+  // A data centre's card, a large model: three tenths of the bound are 24.
+  facts.workers[0].model_bytes = 40 * kGigabyte;
+  facts.probe.nvml->devices[0].memory_clock_mhz = 2'619;
+  facts.probe.nvml->devices[0].memory_bus_bits = 5'120;
+  facts.workers[0].tokens_per_second = 25;
+  EXPECT_THAT(codes(examine(facts)), IsEmpty());
+  facts.workers[0].tokens_per_second = 20;
+  EXPECT_THAT(codes(examine(facts)), ElementsAre("below_bandwidth"));
+  facts.probe.nvml->devices.push_back(facts.probe.nvml->devices[0]);
+  EXPECT_THAT(codes(examine(facts)), IsEmpty()) << "on which of the two it is, is not known";
+}
+
+TEST(Checks, SayNothingOfMemoryWhereTheDriverDoesNotKnowTheProcess) {
+  Facts facts = healthy_nvidia();
+  facts.workers[0].card_bytes_needed = 5 * kGigabyte;
+  facts.probe.nvml->devices[0].processes = {{.pid = 54'321, .bytes = kGigabyte}};
+  EXPECT_THAT(codes(examine(facts)), IsEmpty());
+  facts.probe.nvml->devices[0].processes = {{.pid = 1000, .bytes = 0}};
+  EXPECT_THAT(codes(examine(facts)), IsEmpty()) << "it knows the process, and not what it holds";
+}
+
+TEST(Checks, TellOfAnIdleCardOnce) {
+  Facts facts = healthy_nvidia();
+  facts.workers.push_back(worker_on_card("vision"));
+  facts.idle_looks = 3;
+  EXPECT_THAT(codes(examine(facts)), ElementsAre("card_idle"));
+}
+
+TEST(Checks, NameWhyAModelWasNotStartedForWantOfTheCardsMemory) {
+  Facts facts = healthy_nvidia();
+  facts.workers[0] = {.role = "technical", .model = "m", .has_failed = true, .card_bytes_needed = 9 * kGigabyte};
+  facts.workers[0].complaints = {"m needs 9.70 GB of the card's memory, and models may have 3.00 GB (…)."};
+  facts.probe.nvml->devices[0].processes = {{.pid = 77, .bytes = kGigabyte / 2}};
+  EXPECT_THAT(codes(examine(facts)), ElementsAre("context_too_large"));
+  facts.probe.nvml->devices[0].processes = {{.pid = 77, .bytes = 12 * kGigabyte}};
+  EXPECT_THAT(codes(examine(facts)), ElementsAre("vram_held_elsewhere"));
 }
 
 TEST(Checks, TellEachWorkersTroubleAndNotOnlyTheFirst) {

@@ -98,6 +98,30 @@ struct NvmlProcess {
 constexpr int kNvmlClockOfMemory = 2;
 constexpr unsigned long long kNvmlNotAvailable = ~0ULL;
 
+// Those that compute, and those that draw: a game holds memory as well as a model does, and one that does both is in
+// both lists.
+json::array nvml_processes(const Library& nvml, NvmlDeviceHandle handle) {
+  std::vector<NvmlProcess> all;
+  for (const char* list : {"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3"}) {
+    std::vector<NvmlProcess> found(kProcessesMax);
+    auto count = static_cast<unsigned>(found.size());
+    auto* get = nvml.function<int(NvmlDeviceHandle, unsigned*, NvmlProcess*)>(list);
+    if (get == nullptr || get(handle, &count, found.data()) != 0) continue;
+    for (unsigned i = 0; i < std::min(count, kProcessesMax); ++i) {
+      if (found[i].memory == kNvmlNotAvailable) found[i].memory = 0;
+      const auto known = std::ranges::find(all, found[i].pid, &NvmlProcess::pid);
+      if (known == all.end()) {
+        all.push_back(found[i]);
+      } else {
+        known->memory = std::max(known->memory, found[i].memory);
+      }
+    }
+  }
+  json::array processes;
+  for (const NvmlProcess& one : all) processes.push_back(json::object{{"pid", one.pid}, {"bytes", one.memory}});
+  return processes;
+}
+
 json::object nvml_device(const Library& nvml, NvmlDeviceHandle handle) {
   json::object device;
   std::array<char, 96> text{};
@@ -130,18 +154,7 @@ json::object nvml_device(const Library& nvml, NvmlDeviceHandle handle) {
       get != nullptr && get(handle, &number) == 0) {
     device["memory_bus_bits"] = number;
   }
-  json::array processes;
-  std::vector<NvmlProcess> found(kProcessesMax);
-  auto count = static_cast<unsigned>(found.size());
-  if (auto* get =
-          nvml.function<int(NvmlDeviceHandle, unsigned*, NvmlProcess*)>("nvmlDeviceGetComputeRunningProcesses_v3");
-      get != nullptr && get(handle, &count, found.data()) == 0) {
-    for (unsigned i = 0; i < std::min(count, kProcessesMax); ++i) {
-      const bool is_known = found[i].memory != kNvmlNotAvailable;
-      processes.push_back(json::object{{"pid", found[i].pid}, {"bytes", is_known ? found[i].memory : 0ULL}});
-    }
-  }
-  device["processes"] = std::move(processes);
+  device["processes"] = nvml_processes(nvml, handle);
   return device;
 }
 
@@ -282,6 +295,11 @@ void tell_of_module(const std::filesystem::path& file, const Tell& tell) {
 }  // namespace
 
 void probe_driver(const DriverProbeOptions& options, const Tell& tell) {
+  if (options.memory_only) {
+    tell_of(tell, "nvml", ask_nvml());
+    tell_of(tell, "end", {});
+    return;
+  }
   const HostFiles files(options.root);
   // First what cannot hang, then what may. The modules lean on the engine's base library, which the engine brings
   // along.

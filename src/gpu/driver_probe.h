@@ -13,6 +13,7 @@ namespace gbgreg::gpu {
 struct DriverProbeOptions {
   std::filesystem::path root = "/";     // Where /dev is.
   std::filesystem::path engine_folder;  // Where the engine's modules lie.
+  bool memory_only = false;             // Nothing but NVML is asked.
 };
 
 // Each line is a JSON object with one member: "node", "nvml", "cuda", "module" or "end". Blocks.

@@ -137,7 +137,9 @@ struct WorkerFacts {
   bool has_projector = false;
   std::optional<std::string> projector_device = {};
   int pid = 0;
-  std::uint64_t model_bytes = 0;                  // Of its file.
+  std::uint64_t model_bytes = 0;        // Of its files.
+  std::uint64_t card_bytes_needed = 0;  // Of its weights, what goes to a card when all layers do; 0 when not known.
+  std::optional<double> tokens_per_second = {};   // The fastest of its latest answers.
   std::optional<int> gpu_layers_configured = {};  // By the owner; 0 keeps it off the card.
   int context_tokens = 0;                         // All slots together.
   std::vector<int> architectures =
@@ -158,6 +160,9 @@ struct Facts {
   Probe probe = {};
   std::vector<WorkerFacts> workers = {};
   std::optional<Earlier> earlier = {};
+  // How many looks in a row found every card idle while a model on one gave an answer, and how busy the busiest was.
+  int idle_looks = 0;
+  int utilisation_decoding_percent = 0;
 };
 
 }  // namespace gbgreg::gpu

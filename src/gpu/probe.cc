@@ -70,6 +70,7 @@ std::optional<Told> run(const ProbeOptions& options) {
 
   std::vector<std::string> words = {
       "gbgreg", "probe-driver", "--root", options.root.string(), "--engine-folder", options.engine_folder.string()};
+  if (options.asks == Asks::memory) words.emplace_back("--memory-only");
   std::vector<std::string> variables = options.environment;
   const auto pointers = [](std::vector<std::string>& texts) {
     std::vector<char*> list;

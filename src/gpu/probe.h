@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -11,12 +12,18 @@
 
 namespace gbgreg::gpu {
 
+enum class Asks : std::uint8_t {
+  everything,
+  memory,  // Only NVML's part: what there is of cards, and who holds their memory. The quickest.
+};
+
 struct ProbeOptions {
   std::filesystem::path program = "/proc/self/exe";  // gbgreg itself.
   std::filesystem::path root = "/";
   std::filesystem::path engine_folder = {};
   std::vector<std::string> environment = {};  // Whole: as a worker gets it, since that decides what is found.
   std::chrono::milliseconds timeout{3'500};
+  Asks asks = Asks::everything;
 };
 
 // What the other process told, up to its end or until the time was up. Fills in the nodes' open_error, too.

@@ -38,9 +38,10 @@ std::string layers_line(const WorkerFacts& worker) {
          std::to_string(*worker.placement.total_layers) + " layers are on the card";
 }
 
-// Did the card run out of memory for this worker?
+// Did the card run out of memory for this worker, or was it not even started for want of it?
 const std::string* out_of_memory(const WorkerFacts& worker) {
-  return complaint_with(worker, {"out of memory", "failed to allocate", "unable to allocate", "OutOfDeviceMemory"});
+  return complaint_with(worker, {"out of memory", "failed to allocate", "unable to allocate", "OutOfDeviceMemory",
+                                 "of the card's memory, and models may have"});
 }
 
 // ---- The checks, each for one cause.
@@ -104,10 +105,10 @@ std::optional<Finding> vram_held_elsewhere(const Facts& facts, const WorkerFacts
     }
   }
   const auto total = static_cast<std::uint64_t>(std::max(1, worker.placement.total_layers.value_or(1)));
-  const std::uint64_t missing =
-      worker.model_bytes / total * (total - static_cast<std::uint64_t>(layers_on_card(worker)));
+  const std::uint64_t bytes = std::max(worker.model_bytes, worker.card_bytes_needed);
+  const std::uint64_t missing = bytes / total * (total - static_cast<std::uint64_t>(layers_on_card(worker)));
   // A desktop's few megabytes are not what is missing.
-  if (held == 0 || held * 10 < missing * 8) return std::nullopt;
+  if (held == 0 || missing == 0 || held * 10 < missing * 8) return std::nullopt;
   return Finding{
       .code = "vram_held_elsewhere",
       .message = "Another program holds the card's memory that " + name_of(worker) + " needs.",

@@ -2,12 +2,10 @@
 
 #include <algorithm>
 
+#include "gpu/bandwidth.h"
+
 namespace gbgreg::services {
 namespace {
-
-constexpr std::int64_t kTransfersPerCycle = 2;
-constexpr std::int64_t kBitsPerByte = 8;
-constexpr std::int64_t kHertzPerMegahertz = 1'000'000;
 
 bool is_wholly_on_a_card(const llm::BackendView& backend) {
   const llm::Placement& placement = backend.placement;
@@ -17,16 +15,10 @@ bool is_wholly_on_a_card(const llm::BackendView& backend) {
 
 }  // namespace
 
-std::optional<std::int64_t> bandwidth_of(const gpu::NvmlDevice& device) {
-  if (device.memory_clock_mhz.value_or(0) <= 0 || device.memory_bus_bits.value_or(0) <= 0) return std::nullopt;
-  return std::int64_t{*device.memory_clock_mhz} * kHertzPerMegahertz * kTransfersPerCycle * *device.memory_bus_bits /
-         kBitsPerByte;
-}
-
 std::vector<protocols::native::CardUse> card_use_of(std::span<const llm::BackendView> backends,
                                                     std::span<const gpu::NvmlDevice> devices) {
   std::vector<protocols::native::CardUse> uses;
-  const auto bandwidth = devices.size() == 1 ? bandwidth_of(devices.front()) : std::nullopt;
+  const auto bandwidth = devices.size() == 1 ? gpu::bandwidth_of(devices.front()) : std::nullopt;
   for (const llm::BackendView& backend : backends) {
     protocols::native::CardUse use;
     for (const gpu::NvmlDevice& device : devices) {
@@ -46,7 +38,7 @@ std::vector<protocols::native::CardUse> card_use_of(std::span<const llm::Backend
 
 void add_use(protocols::native::GpuDevice& device, const gpu::NvmlDevice& card, const Diagnosis& diagnosis,
              std::span<const llm::BackendView> backends) {
-  device.bandwidth_bytes_per_second = bandwidth_of(card);
+  device.bandwidth_bytes_per_second = gpu::bandwidth_of(card);
   device.utilisation_percent = card.utilisation_percent;
   const auto decoding = diagnosis.utilisation_decoding.find(card.uuid);
   if (decoding != diagnosis.utilisation_decoding.end()) device.utilisation_decoding_percent = decoding->second;

@@ -17,10 +17,6 @@
 
 namespace gbgreg::services {
 
-// Of a card's memory, in bytes a second: its fastest clock, two transfers a cycle, the width of its bus. Absent when
-// the driver does not say both.
-std::optional<std::int64_t> bandwidth_of(const gpu::NvmlDevice& device);
-
 // For each of the backends: its memory on the cards by its process's number, and the most tokens a second that its
 // card's bandwidth allows, as every token reads the whole model; that only for one that is wholly on the only card
 // there is.

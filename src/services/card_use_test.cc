@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "gpu/bandwidth.h"
+
 namespace gbgreg::services {
 namespace {
 
@@ -38,9 +40,9 @@ TEST(BandwidthOf, IsWhatTheCardIsSoldWith) {
       {"RTX 5070 Ti", 14'001, 256, 896}, {"RTX 3080", 9'501, 320, 760}, {"H100 SXM", 2'619, 5'120, 3'352}};
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    EXPECT_EQ(bandwidth_of(card_of(c.clock_mhz, c.bus_bits)).value() / kGigabyte, c.gigabytes);
+    EXPECT_EQ(gpu::bandwidth_of(card_of(c.clock_mhz, c.bus_bits)).value() / kGigabyte, c.gigabytes);
   }
-  EXPECT_EQ(bandwidth_of(card_of(9'501, {})), std::nullopt) << "half of it is not known";
+  EXPECT_EQ(gpu::bandwidth_of(card_of(9'501, {})), std::nullopt) << "half of it is not known";
 }
 
 TEST(CardUseOf, KnowsAWorkersMemoryByItsProcessAndItsBoundByTheModelsSize) {

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "fleet/engine_command.h"
+#include "gpu/bearing_it_out.h"
 #include "gpu/checks.h"
 #include "gpu/describe.h"
 #include "gpu/kernel_log.h"
@@ -20,11 +21,13 @@ namespace {
 // A program that asks a driver that hangs can often not even be killed: each further question leaves one behind.
 constexpr std::chrono::seconds kHangRecheckMin{10};
 
-gpu::WorkerFacts facts_of(const fleet::WorkerOptions& worker, std::span<const llm::BackendView> views) {
+gpu::WorkerFacts facts_of(const fleet::WorkerOptions& worker, std::span<const llm::BackendView> views,
+                          std::span<const fleet::EngineWords> words) {
   gpu::WorkerFacts facts{.role = worker.role,
                          .model = worker.model,
                          .policy = worker.device,
                          .has_projector = !worker.projector_file.empty(),
+                         .gpu_layers_configured = worker.gpu_layers,
                          .context_tokens = worker.context_tokens * worker.slots};
   const auto view = std::ranges::find_if(
       views, [&](const llm::BackendView& one) { return one.role == worker.role && one.model == worker.model; });
@@ -36,6 +39,12 @@ gpu::WorkerFacts facts_of(const fleet::WorkerOptions& worker, std::span<const ll
   facts.pid = view->process_id.value_or(0);
   facts.model_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, view->model_bytes));
   if (!view->detail.empty()) facts.complaints.push_back(view->detail);
+  const auto said = std::ranges::find(words, view->id, &fleet::EngineWords::id);
+  if (said == words.end()) return facts;
+  facts.card_bytes_needed = static_cast<std::uint64_t>(std::max<std::int64_t>(0, said->card_bytes_needed));
+  facts.tokens_per_second = said->tokens_per_second_best;
+  facts.architectures = said->architectures;
+  std::ranges::copy(said->complaints, std::back_inserter(facts.complaints));
   return facts;
 }
 
@@ -64,17 +73,26 @@ bool is_card_at_work(std::span<const llm::BackendView> views) {
   });
 }
 
-void note_utilisation(Diagnosis& diagnosis) {
-  for (const gpu::NvmlDevice& device : diagnosis.devices) {
-    if (device.utilisation_percent) diagnosis.utilisation_decoding[device.uuid] = *device.utilisation_percent;
+// Models are at work: how busy are the cards?
+void note_utilisation(Diagnosis& diagnosis, std::span<const gpu::NvmlDevice> devices) {
+  std::optional<int> most;
+  for (const gpu::NvmlDevice& device : devices) {
+    if (!device.utilisation_percent) continue;
+    diagnosis.utilisation_decoding[device.uuid] = *device.utilisation_percent;
+    most = std::max(most.value_or(0), *device.utilisation_percent);
   }
+  if (!most) return;
+  diagnosis.idle_looks = gpu::is_idle(*most) ? diagnosis.idle_looks + 1 : 0;
+  diagnosis.busiest_percent = *most;
 }
 
 }  // namespace
 
-Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendView> views,
-                   std::span<const std::string> environment) {
+Diagnosis diagnose(const DoctorOptions& options, const fleet::Fleet* fleet, std::span<const std::string> environment,
+                   const Diagnosis* earlier) {
   const auto began = std::chrono::steady_clock::now();
+  const auto views_now = [&] { return fleet != nullptr ? fleet->views() : std::vector<llm::BackendView>{}; };
+  std::vector<llm::BackendView> views = views_now();
   gpu::Facts facts;
   facts.environment = gpu::read_environment(environment);
   facts.machine = gpu::read_machine(gpu::HostFiles(options.probe.root));
@@ -82,19 +100,32 @@ Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendVie
   probe.engine_folder = options.engine.parent_path();
   probe.environment = fleet::environment_for_engine(environment);
   facts.probe = gpu::ask_driver(probe, facts.machine);
-  for (const fleet::WorkerOptions& worker : options.workers) facts.workers.push_back(facts_of(worker, views));
+  const auto words = fleet != nullptr ? fleet->engine_words() : std::vector<fleet::EngineWords>{};
+  for (const fleet::WorkerOptions& worker : options.workers) facts.workers.push_back(facts_of(worker, views, words));
 
-  Diagnosis diagnosis{.gpu_findings = gpu::examine(facts),
-                      .has_card = gpu::has_own_card(facts.machine),
-                      .summary = summary_of(facts),
-                      .facts_json = gpu::describe(facts)};
+  Diagnosis diagnosis;
+  if (facts.probe.nvml) diagnosis.devices = facts.probe.nvml->devices;
+  if (earlier != nullptr) {
+    diagnosis.utilisation_decoding = earlier->utilisation_decoding;
+    diagnosis.idle_looks = earlier->idle_looks;
+    diagnosis.busiest_percent = earlier->busiest_percent;
+  }
+  const auto later = views_now();
+  if (is_card_at_work(views) && is_card_at_work(later)) note_utilisation(diagnosis, diagnosis.devices);
+  facts.idle_looks = diagnosis.idle_looks;
+  facts.utilisation_decoding_percent = diagnosis.busiest_percent;
+  std::ranges::copy(later, std::back_inserter(views));
+  diagnosis.card_memory = card_memory_for_models(diagnosis.devices, views);
+  diagnosis.gpu_findings = gpu::examine(facts);
+  diagnosis.has_card = gpu::has_own_card(facts.machine);
+  diagnosis.summary = summary_of(facts);
+  diagnosis.facts_json = gpu::describe(facts);
   const std::vector<gpu::Finding> others = check_up(options);
   for (const auto severity : {gpu::Severity::error, gpu::Severity::warning, gpu::Severity::info}) {
     const auto weighs_this = [severity](const gpu::Finding& finding) { return finding.severity == severity; };
     std::ranges::copy_if(diagnosis.gpu_findings, std::back_inserter(diagnosis.findings), weighs_this);
     std::ranges::copy_if(others, std::back_inserter(diagnosis.findings), weighs_this);
   }
-  if (facts.probe.nvml) diagnosis.devices = facts.probe.nvml->devices;
   diagnosis.made_at = std::chrono::steady_clock::now();
   diagnosis.duration_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
   return diagnosis;
@@ -129,12 +160,8 @@ Task<Result<Diagnosis>> Doctor::run() {
   }
   // Ended on the pool and not in this task, which ends early when its client leaves.
   const auto found = co_await offload(pool_, [this] {
-    const auto before = fleet_.views();
-    auto found = diagnose(options_, before, environment_);
     const auto known = latest();
-    if (known) found.utilisation_decoding = known->utilisation_decoding;
-    if (is_card_at_work(before) && is_card_at_work(fleet_.views())) note_utilisation(found);
-    auto diagnosis = std::make_shared<const Diagnosis>(std::move(found));
+    auto diagnosis = std::make_shared<const Diagnosis>(diagnose(options_, &fleet_, environment_, known.get()));
     const std::lock_guard lock(mutex_);
     latest_ = diagnosis;
     is_running_ = false;

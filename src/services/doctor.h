@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "gpu/finding.h"
 #include "gpu/probe.h"
 #include "llm/llm.h"
+#include "services/card_memory.h"
 
 namespace gbgreg::services {
 
@@ -40,10 +42,13 @@ struct DoctorOptions {
 struct Diagnosis {
   std::vector<gpu::Finding> findings = {};               // All of them, the worst first.
   std::vector<gpu::Finding> gpu_findings = {};           // Those of the GPU alone.
-  std::map<std::string, int> utilisation_decoding = {};  // Percent, by a card's UUID, when models were last at work.
+  std::map<std::string, int> utilisation_decoding = {};  // Percent, by a card's UUID, when models were last at work …
+  int busiest_percent = 0;                               // … of the busiest of them …
+  int idle_looks = 0;                                    // … and how many looks in a row found them all idle then.
   bool has_card = false;                                 // There is an NVIDIA card, or something that speaks of one.
   std::vector<gpu::NvmlDevice> devices = {};
-  std::string summary = {};  // One sentence of what there is: "1 NVIDIA card, driver 580.95.05."
+  std::optional<CardMemory> card_memory = {};  // For models; absent when it cannot be told.
+  std::string summary = {};                    // One sentence of what there is: "1 NVIDIA card, driver 580.95.05."
   std::chrono::steady_clock::time_point made_at = {};
   double duration_ms = 0;
   std::string facts_json = {};  // All that was read: gpu/describe.h.
@@ -51,10 +56,10 @@ struct Diagnosis {
 
 // Blocks for some seconds at most: gpu::ProbeOptions::timeout and a look at a few files.
 //
-// `views` are those of the running workers; empty when none run, and then only their configuration is known.
-// `environment` is what a worker gets of the gateway's own, "NAME=value" each.
-Diagnosis diagnose(const DoctorOptions& options, std::span<const llm::BackendView> views,
-                   std::span<const std::string> environment);
+// `fleet` has the running workers; null when none run, and then only their configuration is known. `environment` is
+// what a worker gets of the gateway's own, "NAME=value" each. `earlier` is the diagnosis before, when there is one.
+Diagnosis diagnose(const DoctorOptions& options, const fleet::Fleet* fleet, std::span<const std::string> environment,
+                   const Diagnosis* earlier = nullptr);
 
 // The finding that says that the driver does not answer; null when there is none.
 const gpu::Finding* driver_hangs(const Diagnosis& diagnosis);

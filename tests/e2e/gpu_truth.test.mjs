@@ -3,11 +3,10 @@
 // is, all of which change under the gateway.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { assertError, kScriptedEngine, startScripted, temporaryFolder } from '../support/gateway.mjs';
-import { Machine } from '../support/machines.mjs';
+import { assertError, temporaryFolder } from '../support/gateway.mjs';
+import { bigModel, startOnCard } from '../support/machines.mjs';
 import { isAlive } from '../support/processes.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
@@ -17,27 +16,7 @@ const kHangMsMax = 10_000;
 const folder = temporaryFolder();
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-let machines = 0;
-// A gateway on a machine with a card, and `settings` that change what its libraries say.
-async function startOnCard({ roles, start = 'gpu', ...more } = {}) {
-  const place = path.join(folder, `machine-${++machines}`);
-  fs.mkdirSync(place);
-  const machine = new Machine(place, kScriptedEngine).healthyNvidia();
-  const settingsFile = path.join(place, 'settings');
-  const set = (settings) => {
-    fs.writeFileSync(`${settingsFile}.new`, Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join(''));
-    fs.renameSync(`${settingsFile}.new`, settingsFile);
-  };
-  set({});
-  const gateway = await startScripted({
-    start, roles: { documentation: null, vision: null, ...roles }, environment: { ...machine.environment, NVIDIA_FAKE_SETTINGS: settingsFile },
-    flags: ['--root', machine.root],
-    // The modules are looked for beside the engine.
-    prepare: ({ engineScript }) => fs.symlinkSync(path.join(path.dirname(machine.engine), 'libggml-cuda.so'), path.join(path.dirname(engineScript), 'libggml-cuda.so')),
-    ...more,
-  });
-  return { gateway, machine, set };
-}
+const onCard = (more) => startOnCard(folder, { ...more, roles: { documentation: null, vision: null, ...more?.roles } });
 // Has the doctor look; who comes while it is at work gets what it knew.
 async function examine(gateway) {
   return waitUntil('the doctor has time', async () => {
@@ -49,7 +28,7 @@ const found = async (gateway, code) => (await gateway.health()).gpu.findings.som
 
 describe('a healthy card', () => {
   let gateway, set;
-  before(async () => { ({ gateway, set } = await startOnCard()); });
+  before(async () => { ({ gateway, set } = await onCard()); });
   after(() => gateway?.dispose());
 
   test('is described with each worker’s memory, by its process, and the bound of its bandwidth', async () => {
@@ -104,9 +83,64 @@ describe('a healthy card', () => {
   });
 });
 
+describe('a model that is on the card by its engine’s word', () => {
+  let gateway, set;
+  const kHealthy = { NVIDIA_FAKE_CLOCK: 14001, NVIDIA_FAKE_BUS: 256, NVIDIA_FAKE_UTILISATION: 95 };
+  before(async () => {
+    ({ gateway, set } = await onCard({ roles: { coordinator: null, technical: { file: bigModel(folder) } }, settings: kHealthy }));
+  });
+  after(() => gateway?.dispose());
+  const codes = async () => (await examine(gateway)).findings.map(({ code }) => code);
+  const answer = (tokens, delay) => gateway.generate({ model: 'technical', prompt: `[[tokens=${tokens} delay_ms=${delay}]]`, stream: false });
+
+  test('holds the card’s memory for its weights, by the driver’s word', async () => {
+    const pid = await gateway.worker('technical');
+    set({ ...kHealthy, NVIDIA_FAKE_PROCESSES: `${pid}:5500000000` });
+    assert.deepEqual(await codes(), []);
+    set({ ...kHealthy, NVIDIA_FAKE_PROCESSES: `${pid}:2000000000` });
+    const { findings } = await examine(gateway);
+    assert.deepEqual(findings.map(({ code }) => code), ['card_memory_missing']);
+    assert.match(findings[0].evidence.join(), /holds 2\.0 GB.*weights on a card are 4\.\d GB/);
+    assert.match(findings[0].fix, /UNIFIED_MEMORY/);
+    set(kHealthy);
+    assert.deepEqual(await codes(), [], 'of a process that the driver does not know nothing is said');
+  });
+
+  test('keeps the card busy while it gives an answer', async () => {
+    const look = async (utilisation) => {
+      set({ ...kHealthy, NVIDIA_FAKE_UTILISATION: utilisation });
+      const stream = await gateway.stream({ model: 'technical', prompt: '[[tokens=100000 delay_ms=5]]' });
+      const lines = stream.lines()[Symbol.asyncIterator]();
+      await lines.next();
+      const found = await codes();
+      stream.cut();
+      await gateway.allSlotsFree();
+      return found;
+    };
+    assert.deepEqual(await look(2), [], 'once may be between two answers');
+    assert.deepEqual(await look(2), ['card_idle']);
+    assert.deepEqual(await look(90), []);
+  });
+
+  test('is as fast as three fifths of the card’s bandwidth', async () => {
+    set(kHealthy);
+    assert.equal((await answer(40, 20)).status, 200);
+    const slow = await waitUntil('its speed is known', async () => {
+      const { findings } = await examine(gateway);
+      return findings.length > 0 ? findings : undefined;
+    });
+    assert.deepEqual(slow.map(({ code, severity }) => [code, severity]), [['below_bandwidth', 'warning']]);
+    assert.match(slow[0].evidence.join(), /reads 896\.1 GB a second.*each token reads 4\.\d GB/);
+    assert.match(slow[0].fix, /nvidia-smi -q -d PERFORMANCE/);
+    assert.equal((await gateway.health()).status, 'healthy', 'it works');
+    assert.equal((await answer(400, 2)).status, 200);
+    await waitUntil('a faster answer is known', async () => (await codes()).length === 0);
+  });
+});
+
 describe('a card whose firmware hangs', () => {
   let gateway, machine, set;
-  before(async () => { ({ gateway, machine, set } = await startOnCard({ roles: { documentation: { device: 'cpu' } } })); });
+  before(async () => { ({ gateway, machine, set } = await onCard({ roles: { documentation: { device: 'cpu' } } })); });
   after(() => gateway?.dispose());
 
   test('is named within 10 seconds, and no worker is started on it until it answers again', async () => {
@@ -144,7 +178,7 @@ describe('a card whose firmware hangs', () => {
 describe('a role that prefers a GPU, on a machine that has one', () => {
   let gateway;
   before(async () => {
-    ({ gateway } = await startOnCard({ start: 'cpu', ready: false, roles: { technical: { allow_cpu: true }, documentation: { device: 'cpu' } } }));
+    ({ gateway } = await onCard({ start: 'cpu', ready: false, roles: { technical: { allow_cpu: true }, documentation: { device: 'cpu' } } }));
   });
   after(() => gateway?.dispose());
 

@@ -4,6 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { kScriptedEngine, startScripted } from './gateway.mjs';
+
 const here = path.dirname(fileURLToPath(import.meta.url));
 const kFakes = process.env.FAKE_GPU ?? path.resolve(here, '../../build/release/fake_gpu');
 
@@ -93,4 +95,39 @@ export class Machine {
       .write('/usr/lib/x86_64-linux-gnu/libcuda.so.1', '')
       .libraries('driver', 'toolkit').module('cuda', 'libggml-cuda.so');
   }
+}
+
+// As large as the model whose header it has, and on the disk as large as the header.
+export function bigModel(folder) {
+  const file = path.join(folder, 'big.gguf');
+  fs.copyFileSync(path.resolve(here, '../../src/fleet/recorded_memory/llama-3.1-8b.header'), file);
+  fs.truncateSync(file, 4_920_000_000);
+  return file;
+}
+
+let machines = 0;
+// A gateway on a machine with a card, in a folder of its own within `folder`. `settings` are what its libraries say at first, and
+// set() changes that; `prepare` may change the machine before.
+export async function startOnCard(folder, { roles, start = 'gpu', settings = {}, prepare, environment, ...more } = {}) {
+  const place = path.join(folder, `gateway-${++machines}`);
+  fs.mkdirSync(place);
+  const machine = new Machine(place, kScriptedEngine).healthyNvidia();
+  prepare?.(machine);
+  const settingsFile = path.join(place, 'settings');
+  const set = (changed) => {
+    fs.writeFileSync(`${settingsFile}.new`, Object.entries(changed).map(([name, value]) => `${name}=${value}\n`).join(''));
+    fs.renameSync(`${settingsFile}.new`, settingsFile);
+  };
+  set(settings);
+  const gateway = await startScripted({
+    start, roles, environment: { ...machine.environment, ...environment, NVIDIA_FAKE_SETTINGS: settingsFile }, flags: ['--root', machine.root],
+    // The modules are looked for beside the engine.
+    prepare: ({ engineScript }) => {
+      for (const file of fs.readdirSync(path.dirname(machine.engine)).filter((name) => name.startsWith('libggml-'))) {
+        fs.symlinkSync(path.join(path.dirname(machine.engine), file), path.join(path.dirname(engineScript), file));
+      }
+    },
+    ...more,
+  });
+  return { gateway, machine, set };
 }

@@ -5,9 +5,11 @@
 // delay_ms=5]]`, and the engine is then slow, dies, stalls or answers garbage at exactly that point. `Directives` below
 // lists every one of them.
 //
-//   SCRIPTED_ENGINE_START  how the start goes: `exit1`, `slow:MS`, `hang` or `gpu`, which says that it is on CUDA0;
-//   `ALIAS@exit1` means only the child with
-//                          that --alias.
+//   SCRIPTED_ENGINE_START  how the start goes: `exit1`, `slow:MS`, `hang`, or `gpu`, which says that it is on CUDA0,
+//   where
+//                          `gpu:MB` takes so many megabytes, or `lines:FILE`, which
+//                          says where it is by the file's lines ("info TEXT", "warn TEXT", "error TEXT", and `exit
+//                          STATUS` for the end); `ALIAS@exit1` means only the child with that --alias.
 //   SCRIPTED_ENGINE_LOG    a file that gets one JSON line per event, with CLOCK_MONOTONIC nanoseconds, so that a test
 //                          can measure how long after its own act the engine noticed.
 //
@@ -34,6 +36,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <mutex>
@@ -683,11 +686,16 @@ class Engine {
       poll(nullptr, 0, number_or(std::string_view(options_.start).substr(5), 0));
     }
     print_log("info", "print_info: n_layer               = 2");
-    if (options_.start == "gpu") {
+    if (options_.start.starts_with("lines:")) {
+      say_lines_of(options_.start.substr(6));
+    } else if (options_.start == "gpu" || options_.start.starts_with("gpu:")) {
+      const bool has_size = options_.start.size() > 4;
+      const int megabytes = has_size ? number_or(std::string_view(options_.start).substr(4), 0) : 0;
       print_log("info", "llama_prepare_model_devices: using device CUDA0 (a card) (0000:01:00.0) - 15800 MiB free");
       print_log("info", "load_tensors: loading model tensors, this can take a while... (load_mode = mmap)");
       print_log("info", "load_tensors: offloaded 3/3 layers to GPU");
-      print_log("info", "load_tensors:        CUDA0 model buffer size =     4.23 MiB");
+      print_log("info", "load_tensors:        CUDA0 model buffer size =     " +
+                            (has_size ? std::to_string(megabytes) + ".00" : std::string("4.23")) + " MiB");
     } else {
       print_log("info", "load_tensors:   CPU_Mapped model buffer size =     4.23 MiB");
     }
@@ -697,6 +705,17 @@ class Engine {
     ready_ = true;
     print_log("info", "srv  llama_server: listening on unix://" + options_.host);
     tell_router("ready", model_info());
+  }
+
+  void say_lines_of(const std::string& file) {
+    std::ifstream lines(file);
+    for (std::string line; std::getline(lines, line);) {
+      const size_t blank = line.find(' ');
+      const std::string_view level = std::string_view(line).substr(0, blank);
+      const std::string text = blank == std::string::npos ? "" : line.substr(blank + 1);
+      if (level == "exit") leave(log_, number_or(text, 1), "told to");
+      print_log(level, text);
+    }
   }
 
   std::string model_info() const {

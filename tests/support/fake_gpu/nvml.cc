@@ -3,6 +3,9 @@
 //   NVIDIA_FAKE_DEVICES       how many devices there are [1]
 //   NVIDIA_FAKE_DRIVER        the driver's version [580.95.05]
 //   NVIDIA_FAKE_PROCESSES     who holds memory, as "pid:bytes pid:bytes" [1:262144000]
+//   NVIDIA_FAKE_MEMORY        how much of it there is, in bytes [17094934528]
+//   NVIDIA_FAKE_USED          how much of that is used [1094934528]
+//   NVIDIA_FAKE_GRAPHICS      who holds memory and draws, likewise [nobody]
 //   NVIDIA_FAKE_UTILISATION   in percent [7]
 //   NVIDIA_FAKE_CLOCK         of the memory, in MHz [0: not told]
 //   NVIDIA_FAKE_BUS           its width in bits [0: not told]
@@ -20,6 +23,7 @@
 
 namespace {
 
+using fake_gpu::large_number;
 using fake_gpu::number;
 using fake_gpu::setting;
 
@@ -36,6 +40,20 @@ struct Process {
   unsigned long long memory;
   unsigned gpu_instance, compute_instance;
 };
+
+int list(const std::string& text, unsigned* count, Process* processes) {
+  std::istringstream told(text);
+  unsigned found = 0;
+  for (std::string one; told >> one && found < *count; ++found) {
+    const std::size_t colon = one.find(':');
+    processes[found] = {.pid = static_cast<unsigned>(std::stoul(one)),
+                        .memory = std::stoull(one.substr(colon + 1)),
+                        .gpu_instance = 0,
+                        .compute_instance = 0};
+  }
+  *count = found;
+  return 0;
+}
 
 }  // namespace
 
@@ -87,7 +105,9 @@ int nvmlDeviceGetName(void*, char* text, unsigned size) {
 }
 
 int nvmlDeviceGetMemoryInfo(void*, Memory* memory) {
-  *memory = {.total = 17'094'934'528, .free = 16'000'000'000, .used = 1'094'934'528};
+  const unsigned long long total = large_number("NVIDIA_FAKE_MEMORY", 17'094'934'528);
+  const unsigned long long used = large_number("NVIDIA_FAKE_USED", 1'094'934'528);
+  *memory = {.total = total, .free = total - used, .used = used};
   return 0;
 }
 
@@ -97,17 +117,11 @@ int nvmlDeviceGetUtilizationRates(void*, Utilisation* utilisation) {
 }
 
 int nvmlDeviceGetComputeRunningProcesses_v3(void*, unsigned* count, Process* processes) {
-  std::istringstream told(setting("NVIDIA_FAKE_PROCESSES", "1:262144000"));
-  unsigned found = 0;
-  for (std::string one; told >> one && found < *count; ++found) {
-    const std::size_t colon = one.find(':');
-    processes[found] = {.pid = static_cast<unsigned>(std::stoul(one)),
-                        .memory = std::stoull(one.substr(colon + 1)),
-                        .gpu_instance = 0,
-                        .compute_instance = 0};
-  }
-  *count = found;
-  return 0;
+  return list(setting("NVIDIA_FAKE_PROCESSES", "1:262144000"), count, processes);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void*, unsigned* count, Process* processes) {
+  return list(setting("NVIDIA_FAKE_GRAPHICS"), count, processes);
 }
 
 int nvmlDeviceGetMaxClockInfo(void*, int, unsigned* clock) {

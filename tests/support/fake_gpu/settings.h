@@ -20,11 +20,16 @@ inline std::string setting(const std::string& name, const std::string& otherwise
   return value != nullptr ? value : otherwise;
 }
 
-inline int number(const std::string& name, int otherwise) {
+template <class Number>
+Number number_of(const std::string& name, Number otherwise) {
   const std::string text = setting(name);
-  int value = otherwise;
+  Number value = otherwise;
   std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
+}
+inline int number(const std::string& name, int otherwise) { return number_of(name, otherwise); }
+inline unsigned long long large_number(const std::string& name, unsigned long long otherwise) {
+  return number_of(name, otherwise);
 }
 
 }  // namespace fake_gpu
