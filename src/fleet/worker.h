@@ -66,9 +66,18 @@ class Worker final : public Member {
   // The process ends politely, then by SIGKILL; state() is stopped when it is gone.
   void stop() override;
 
-  // `answer` is called exactly once, now or later. It must not call back into the worker.
-  void ask(const Waiter& waiter, Answer answer) override;
-  // The request went away: its answer is `cancelled`, if it has none yet.
+  const WorkerOptions& options() const { return options_; }
+  // Settings that its process need not know, and the bounds that its fleet's options have now. compare() (changes.h)
+  // says whether others differ.
+  void adopt(const WorkerOptions& options);
+  // The budget has changed: one that was found too large for it is tried again.
+  void reconsider_memory();
+  // All who wait, in their turns; they wait here no more.
+  std::vector<Waiting> take_waiting();
+  // It hands out no more slots, and its process ends when the last one is back; state() is stopped when it is gone.
+  void retire();
+
+  void ask(std::string_view backend_id, const Waiter& waiter, Answer answer) override;
   void withdraw(WaiterId waiter) override;
   void release(std::uint64_t generation, bool is_retry) override;
   // There is something in the box of reports; it is fetched in a while.
@@ -86,9 +95,15 @@ class Worker final : public Member {
   std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const override {
     return backend_id == id_ ? seat_ : nullptr;
   }
+  bool has_gate(const SlotGate& gate) const override { return seat_->gate.get() == &gate; }
+  bool is_up() const { return scheduler_.is_up(); }
+  bool is_asleep() const { return scheduler_.is_asleep(); }
+  std::string detail() const { return scheduler_.detail(); }
   void show(Picture& picture) const override;
 
  private:
+  // By which what comes later, a timer or a check, finds this worker, or that it is gone.
+  using Here = std::weak_ptr<Worker*>;
   using Timer =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
@@ -100,7 +115,9 @@ class Worker final : public Member {
   void begin_life();
   Result<void> start_process();
   void end_life(const ProcessEnd& end);
-  Task<void> check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
+  static Task<void> check_engine(Here worker, net::IoThread& io, SteadyTime deadline,
+                                 std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
+  void engine_checked(const Result<void>& alive, std::uint64_t generation);
   Result<void> find_stored_model();
   Result<void> check_files() const;
   Result<void> check_placement() const;
@@ -132,12 +149,14 @@ class Worker final : public Member {
   std::chrono::milliseconds load_time_;  // Of the latest life, or a guess by the file's size.
   std::int64_t model_bytes_ = 0;
   std::optional<Memory> claim_;       // What it takes, or will: by the engine's word, else predicted.
+  std::int64_t claimed_of_card_ = 0;  // The card's budget when it was found, which decides what goes where.
   std::int64_t predicted_bytes_ = 0;  // 0 when it could not be.
   bool is_begun_ = false;             // Before its fleet begins it does not sleep: nobody could wake it.
   bool is_wanted_ahead_ = false;
   int busy_before_ = 0;
   SteadyTime in_since_ = {};  // Ready.
   SteadyTime used_at_ = {};
+  std::shared_ptr<Worker*> here_ = std::make_shared<Worker*>(this);  // Its own alone; others have a Here.
 };
 
 }  // namespace gbgreg::fleet
