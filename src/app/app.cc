@@ -13,10 +13,12 @@
 
 #include "app/data_folder.h"
 #include "app/doctor.h"
+#include "app/fleet_setup.h"
 #include "app/listeners.h"
 #include "app/machine_memory.h"
 #include "app/models.h"
 #include "app/open_files.h"
+#include "app/reload.h"
 #include "backends/llama_backend.h"
 #include "backends/openai_backend.h"
 #include "fleet/engine_command.h"
@@ -31,6 +33,7 @@
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
+#include "http/handlers/reload.h"
 #include "http/handlers/responses.h"
 #include "http/handlers/stored_models.h"
 #include "http/handlers/uploads.h"
@@ -197,9 +200,35 @@ class Greeting {
   SteadyTime began_;
 };
 
+// SIGHUP: the configuration is read again. But a terminal that is closed sends the same, and then nobody is left who
+// could stop a gateway that was started in it.
+class HangupWatch {
+ public:
+  HangupWatch(IoContext& context, Reload& reload)
+      : context_(context), signals_(context, SIGHUP), reload_(reload), had_terminal_(::isatty(STDIN_FILENO) == 1) {
+    watch();
+  }
+
+ private:
+  void watch() {
+    signals_.async_wait([this](const boost::system::error_code& error, int) {
+      if (error) return;
+      if (had_terminal_ && ::isatty(STDIN_FILENO) == 0) return context_.stop();
+      reload_.reload_soon();
+      watch();
+    });
+  }
+
+  IoContext& context_;
+  asio::signal_set signals_;
+  Reload& reload_;
+  bool had_terminal_;
+};
+
 }  // namespace
 
-int serve(const config::Config& config, const std::string& version, const std::filesystem::path& root) {
+int serve(const config::Config& config, const config::Source& source, const std::string& version,
+          const std::filesystem::path& root) {
   // A client that is gone or a full disk is an error code where it happens, never the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
@@ -241,17 +270,13 @@ int serve(const config::Config& config, const std::string& version, const std::f
   const auto swept = intake.sweep();
   if (!swept) return refuse_to_start(swept.error());
 
-  const models::Library library(config.stores, disk);
-  fleet::Options fleet_options = with_stored_models(config.fleet, library);
-  fleet_options.run_folder = folder->run();
-  fleet_options.worker_open_files_max = open_files.before;
-  std::int64_t& for_models = fleet_options.memory.budget.host;
-  if (for_models == fleet::Memory::kUnbounded) for_models = memory_for_models(root);
-  fleet_options.has_gpu = gpu::has_own_card(gpu::read_machine(gpu::HostFiles(root)));
-  fleet::Fleet fleet(fleet_options, clock, make_llama, make_outside);
-  if (fleet_options.has_gpu && fleet_options.memory.budget.card == fleet::Memory::kUnbounded) {
-    share_out_the_cards(fleet, root);
-  }
+  const auto library = std::make_shared<const models::Library>(config.stores, disk);
+  const FleetGround ground{.run_folder = folder->run(),
+                           .open_files_max = open_files.before,
+                           .memory_for_models = memory_for_models(root),
+                           .has_gpu = gpu::has_own_card(gpu::read_machine(gpu::HostFiles(root)))};
+  fleet::Fleet fleet(fleet_options(config, ground, library), clock, make_llama, make_outside);
+  if (ground.has_gpu && config.fleet.memory.budget.card == fleet::Memory::kUnbounded) share_out_the_cards(fleet, root);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
   asio::thread_pool doctor_pool(1);
@@ -261,6 +286,7 @@ int serve(const config::Config& config, const std::string& version, const std::f
   services::Health health(fleet, stores, doctor, clock, config.http.upload_bytes_max, version);
 
   services::Models stored_models(library, config.stores, config.fleet.workers);
+  Reload reload(source, config, ground, disk);
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
@@ -270,14 +296,23 @@ int serve(const config::Config& config, const std::string& version, const std::f
   http::ModelHandlers model_handlers(fleet, stored_models, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
+  http::ReloadHandlers reload_handlers(reload);
   http::ResponseHandlers response_handlers(generate, intake, clock, json_reading);
   http::StoredModelHandlers stored_model_handlers(stored_models, json_reading);
   http::UploadHandlers upload_handlers(intake, config.http);
-  http::FileHandlers file_handlers(intake, upload_handlers, config.http);
-  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers,
-                                             file_handlers, health_handlers, model_handlers, openai_handlers,
-                                             response_handlers, stored_model_handlers, upload_handlers}),
-                          config.http, registry, clock);
+  http::FileHandlers file_handlers(intake, upload_handlers);
+  http::Pipeline pipeline(
+      http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers, file_handlers,
+                         health_handlers, model_handlers, openai_handlers, reload_handlers, response_handlers,
+                         stored_model_handlers, upload_handlers}),
+      config.http, registry, clock);
+  reload.begin({.fleet = fleet,
+                .doctor = doctor,
+                .health = health,
+                .models = stored_models,
+                .json = json_reading,
+                .uploads = upload_handlers,
+                .pipeline = pipeline});
   net::Server server(net_options, pipeline);
   add_sampled_metrics(registry, fleet, server);
 
@@ -287,6 +322,7 @@ int serve(const config::Config& config, const std::string& version, const std::f
   IoContext main_context;
   asio::signal_set signals(main_context, SIGINT, SIGTERM);
   signals.async_wait([&](const boost::system::error_code&, int) { main_context.stop(); });
+  const HangupWatch hangups(main_context, reload);
   fleet.start();
   server.start();
   const CertificateWatch certificate_watch(main_context, certificates.get());
@@ -299,6 +335,7 @@ int serve(const config::Config& config, const std::string& version, const std::f
   spdlog::info("stopping: answers under way may finish, then the models end");
   service_manager.notify("STOPPING=1");
   signals.cancel();
+  reload.stop();
   std::signal(SIGINT, SIG_DFL);  // A second Ctrl-C means it.
   alarm(kShutdownSecondsMax);
   stored_models.give_up();

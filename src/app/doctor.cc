@@ -191,7 +191,7 @@ services::DoctorOptions doctor_options(const config::Config& config) {
   };
   const auto stores = std::make_shared<Stores>(config.stores);
   auto find_model = [stores](const std::string& model) -> Result<fleet::StoredFiles> {
-    return with_stored_models({}, stores->library).find_model(model);
+    return with_stored_models({}, {stores, &stores->library}).find_model(model);
   };
   return {.engine = config.fleet.engine,
           .data = config.data,

@@ -39,6 +39,15 @@ Result<std::vector<Listening>> where_to_listen(const config::Config& config,
 
 }  // namespace
 
+Result<void> check_addresses(const config::Config& config) {
+  for (const std::string& text : config.listen) {
+    const auto address = net::parse_listen_address(text);
+    if (!address) return std::unexpected(address.error());
+    if (!net::is_loopback(address->endpoint) && !config.insecure) return std::unexpected(open_to_others(text));
+  }
+  return {};
+}
+
 Result<std::vector<std::string>> listen_everywhere(net::Server& server, const config::Config& config,
                                                    std::vector<net::InheritedSocket> inherited,
                                                    const net::Certificates* certificates) {

@@ -15,6 +15,9 @@ namespace gbgreg::app {
 // The name by which a socket unit says that its connections are TLS: FileDescriptorName=https.
 inline constexpr std::string_view kSecureSocketName = "https";
 
+// Whether a gateway that is started with it would get so far as to listen. Errors: malformed, forbidden, as below.
+Result<void> check_addresses(const config::Config& config);
+
 // Makes the server listen, and returns the addresses as clients take them. `certificates` is null when none are
 // configured, and must outlive the server. Errors: forbidden (others could reach it, and --insecure was not said),
 // malformed (TLS without certificates, or certificates that nothing uses), and those of Server::listen.

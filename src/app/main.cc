@@ -24,7 +24,8 @@ int main(int argc, char** argv) {
       gbgreg::gpu::probe_driver(options, [](std::string_view line) { std::cout << line << std::endl; });
       return 0;
     }
-    const auto config = gbgreg::config::load(parsed.flags, gbgreg::config::process_environment());
+    const gbgreg::config::Source source{.flags = parsed.flags, .environment = gbgreg::config::process_environment()};
+    const auto config = gbgreg::config::load(source);
     if (!config) {
       std::cerr << "gbgreg: " << config.error().message << std::endl;
       return 2;
@@ -60,7 +61,7 @@ int main(int argc, char** argv) {
           *config, {.what = what, .subject = asked.subject, .name = asked.name, .projector = asked.projector});
     }
     gbgreg::set_up_log(config->log_level);
-    return gbgreg::app::serve(*config, GBGREG_VERSION, parsed.doctor.root);
+    return gbgreg::app::serve(*config, source, GBGREG_VERSION, parsed.doctor.root);
   } catch (const std::exception& error) {
     std::cerr << "gbgreg: " << error.what() << std::endl;
     return 1;

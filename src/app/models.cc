@@ -233,9 +233,9 @@ int run_models(const config::Config& config, const ModelsCommand& command) {
   return 1;
 }
 
-fleet::Options with_stored_models(fleet::Options options, const models::Library& library) {
-  options.find_model = [&library](const std::string& model) -> Result<fleet::StoredFiles> {
-    auto files = library.files(model);
+fleet::Options with_stored_models(fleet::Options options, std::shared_ptr<const models::Library> library) {
+  options.find_model = [library = std::move(library)](const std::string& model) -> Result<fleet::StoredFiles> {
+    auto files = library->files(model);
     if (!files) return std::unexpected(std::move(files.error()));
     return fleet::StoredFiles{.model = std::move(files->model), .projector = std::move(files->projector)};
   };

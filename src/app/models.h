@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,7 @@ struct ModelsCommand {
 int run_models(const config::Config& config, const ModelsCommand& command);
 
 // The fleet's options with a look into the stores: at once, for those who plan with the files, and at each start.
-// `library` must outlive the fleet.
-fleet::Options with_stored_models(fleet::Options options, const models::Library& library);
+// The library is shared with them.
+fleet::Options with_stored_models(fleet::Options options, std::shared_ptr<const models::Library> library);
 
 }  // namespace gbgreg::app

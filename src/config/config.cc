@@ -552,7 +552,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
   config.stores.fetch.tokens = registry_tokens(environment);
   config.fleet.engine = cache_folder(environment) / "engine" / kEngineVersion / "bin" / "llama-server";
 
-  const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");
+  const auto file = file_of({.flags = flags, .environment = environment});
   YAML::Node roles;
   if (file) {
     try {
@@ -619,17 +619,21 @@ Config read_all(const Flags& flags, const Environment& environment) {
 
 Environment process_environment() {
   return [](const std::string& name) -> std::optional<std::string> {
-    const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): read before any thread starts.
+    const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): nobody sets any.
     if (value == nullptr || *value == '\0') return std::nullopt;
     return std::string(value);
   };
+}
+
+std::optional<std::string> file_of(const Source& source) {
+  return source.flags.config ? source.flags.config : source.environment("GBGREG_CONFIG");
 }
 
 Result<Config> load(const Flags& flags, const Environment& environment) {
   try {
     return read_all(flags, environment);
   } catch (const BadConfig& wrong) {
-    const auto file = flags.config ? flags.config : environment("GBGREG_CONFIG");
+    const auto file = file_of({.flags = flags, .environment = environment});
     return fail(Kind::malformed, "bad_configuration",
                 (file ? *file + ": " : std::string("configuration: ")) + wrong.message);
   }

@@ -1,5 +1,8 @@
 // Where the gateway's settings come from: a YAML file, then the environment, then flags, each over the one before.
 //
+// It is read again by POST /api/reload and SIGHUP; listen, tls, data, engine, threads and limits.connections_max are
+// taken only at a start.
+//
 // Every key is documented here, beside what it sets. Without any of them the gateway runs with the demo models.
 // Reading has no side effects: folders are made by app/.
 //
@@ -111,5 +114,14 @@ Environment process_environment();
 
 // Errors: malformed, with the file, the line and the key at fault and what would be right.
 Result<Config> load(const Flags& flags, const Environment& environment);
+
+// Where a configuration is read from, again and again.
+struct Source {
+  Flags flags = {};
+  Environment environment = {};
+};
+inline Result<Config> load(const Source& source) { return load(source.flags, source.environment); }
+// The file, if there is one.
+std::optional<std::string> file_of(const Source& source);
 
 }  // namespace gbgreg::config

@@ -66,6 +66,12 @@ class EscapedMessage final : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<EscapedMessage>(); }
 };
 
+spdlog::level::level_enum level_of(std::string_view name) {
+  const auto level = spdlog::level::from_str(std::string(name));
+  const bool is_unknown = level == spdlog::level::off && name != "off";
+  return is_unknown ? spdlog::level::info : level;
+}
+
 }  // namespace
 
 void set_up_log(std::string_view level) {
@@ -73,12 +79,12 @@ void set_up_log(std::string_view level) {
   formatter->add_flag<EscapedMessage>('*').set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %*");
   auto logger = std::make_shared<spdlog::logger>("gbgreg", std::make_shared<BufferedStandardError>());
   logger->set_formatter(std::move(formatter));
-  const auto wanted = spdlog::level::from_str(std::string(level));
-  const bool unknown = wanted == spdlog::level::off && level != "off";
-  logger->set_level(unknown ? spdlog::level::info : wanted);
+  logger->set_level(level_of(level));
   logger->flush_on(spdlog::level::warn);
   spdlog::set_default_logger(std::move(logger));
   spdlog::flush_every(kWrittenWithin);
 }
+
+void set_log_level(std::string_view level) { spdlog::default_logger_raw()->set_level(level_of(level)); }
 
 }  // namespace gbgreg

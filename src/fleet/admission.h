@@ -31,6 +31,8 @@ class Admission {
   static constexpr std::size_t kPromisesMax = 256;
 
   explicit Admission(const AdmissionOptions& options) : options_(options) {}
+  // What was measured stays.
+  void adopt(const AdmissionOptions& options) { options_ = options; }
 
   // An answer held its slot for so long.
   void measured(double slot_ms);

@@ -58,9 +58,10 @@ std::vector<WaiterId> FairQueue::pop_late(SteadyTime now) {
   return late;
 }
 
-std::vector<WaiterId> FairQueue::pop_all() {
-  std::vector<WaiterId> all;
-  while (!empty()) all.push_back(pop().id);
+std::vector<Waiter> FairQueue::pop_all() {
+  std::vector<Waiter> all;
+  all.reserve(static_cast<std::size_t>(size_));
+  while (!empty()) all.push_back(pop());
   return all;
 }
 

@@ -44,7 +44,8 @@ class FairQueue {
   void withdraw(WaiterId waiter);
   // Those whose deadline has passed.
   std::vector<WaiterId> pop_late(SteadyTime now);
-  std::vector<WaiterId> pop_all();
+  // In the order of their turns.
+  std::vector<Waiter> pop_all();
 
   int size() const { return size_; }
   bool empty() const { return size_ == 0; }

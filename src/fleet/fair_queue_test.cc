@@ -73,7 +73,9 @@ TEST_F(FairQueueTest, LetsSomeLeaveWithoutDisturbingTheTurns) {
 TEST_F(FairQueueTest, EndsWithEverybodyGone) {
   push(1, {11, 12});
   push(2, {21});
-  EXPECT_THAT(queue_.pop_all(), ElementsAre(11, 21, 12));
+  std::vector<WaiterId> ids;
+  for (const Waiter& waiter : queue_.pop_all()) ids.push_back(waiter.id);
+  EXPECT_THAT(ids, ElementsAre(11, 21, 12));
   EXPECT_TRUE(queue_.empty());
 }
 

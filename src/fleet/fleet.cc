@@ -13,6 +13,18 @@
 #include "fleet/run_folder.h"
 
 namespace gbgreg::fleet {
+namespace {
+
+// What there is to say of one that waits to take this one's place.
+void tell_of_successor(const Worker& next, llm::BackendView& view) {
+  if (next.state() == llm::BackendState::failed) {
+    view.detail = "It goes on with its former settings, because with the new ones it does not start: " + next.detail();
+  } else {
+    view.detail = "It goes on with its former settings until it is ready with the new ones.";
+  }
+}
+
+}  // namespace
 
 FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_backend, OutsideFactory make_outside)
     : options_(std::move(options)),
@@ -21,26 +33,31 @@ FleetState::FleetState(Options options, const Clock& clock, BackendFactory make_
       make_outside_(std::move(make_outside)),
       memory_(options_.memory),
       budget_{.memory = options_.memory.budget} {
-  for (const WorkerOptions& worker : options_.workers) {
-    WorkerSurroundings surroundings{.io = io_,
-                                    .clock = clock_,
-                                    .options = options_,
-                                    .make_backend = make_backend_,
-                                    .gpu_hold = gpu_hold_,
-                                    .budget = budget_,
-                                    .on_change = [this] { changed(); }};
-    auto made = std::make_unique<Worker>(std::move(surroundings), static_cast<int>(workers_.size()), worker);
-    workers_.push_back(made.get());
-    members_.push_back(std::move(made));
-  }
-  for (const ServerOptions& server : options_.servers) {
-    ServerSurroundings surroundings{
-        .io = io_, .clock = clock_, .options = options_, .make_backend = make_outside_, .on_change = [this] {
-          changed();
-        }};
-    members_.push_back(std::make_unique<OutsideServer>(std::move(surroundings), server));
-  }
+  workers_.reserve(options_.workers.size());
+  for (const WorkerOptions& worker : options_.workers) workers_.push_back({.now = make_worker(worker)});
+  servers_.reserve(options_.servers.size());
+  for (const ServerOptions& server : options_.servers) servers_.push_back(make_server(server));
   publish();
+}
+
+// Each has a number of its own, by which its sockets are called: one may leave while another of its id begins.
+std::unique_ptr<Worker> FleetState::make_worker(const WorkerOptions& options) {
+  WorkerSurroundings surroundings{.io = io_,
+                                  .clock = clock_,
+                                  .options = options_,
+                                  .make_backend = make_backend_,
+                                  .gpu_hold = gpu_hold_,
+                                  .budget = budget_,
+                                  .on_change = [this] { changed(); }};
+  return std::make_unique<Worker>(std::move(surroundings), workers_made_++, options);
+}
+
+std::unique_ptr<OutsideServer> FleetState::make_server(const ServerOptions& options) {
+  ServerSurroundings surroundings{
+      .io = io_, .clock = clock_, .options = options_, .make_backend = make_outside_, .on_change = [this] {
+        changed();
+      }};
+  return std::make_unique<OutsideServer>(std::move(surroundings), options);
 }
 
 void FleetState::run() {
@@ -61,7 +78,9 @@ void FleetState::run() {
 void FleetState::close() {
   guard_.reset();
   thread_.join();
-  members_.clear();
+  leaving_.clear();
+  workers_.clear();
+  servers_.clear();
 }
 
 std::shared_ptr<const Picture> FleetState::picture() const {
@@ -86,10 +105,9 @@ std::optional<Lease> FleetState::try_lease(std::string_view backend_id) {
 void FleetState::start() {
   if (auto made = make_run_folder(options_.run_folder); made) remove_stale_sockets(options_.run_folder);
   // Those that have no run folder say so themselves.
-  for (Worker* worker : workers_) worker->want_ahead();
-  for (auto& member : members_) {
-    if (std::ranges::find(workers_, member.get()) == workers_.end()) member->start();
-  }
+  is_begun_ = true;
+  for (Worker* worker : all_workers()) worker->want_ahead();
+  for (auto& server : servers_) server->start();
   decide_who_is_in_memory();
   changed();
 }
@@ -97,14 +115,19 @@ void FleetState::start() {
 // Each of the deeds changes something, so this is asked again until there is nothing left to do.
 void FleetState::decide_who_is_in_memory() {
   if (is_stopping_) return;
+  const std::vector<Worker*> workers = all_workers();
   std::vector<Tenant> tenants;
-  tenants.reserve(workers_.size());
-  for (Worker* worker : workers_) tenants.push_back(worker->tenant());
+  tenants.reserve(workers.size());
+  for (Worker* worker : workers) {
+    tenants.push_back(worker->tenant());
+    if (tenants.back().stay == Stay::wanted && waits_for_another_to_end(*worker)) tenants.back().stay = Stay::away;
+  }
   const SteadyTime now = clock_.steady();
+  keep_to_a_smaller_budget(tenants, workers);
   const MemoryDecision decision = plan_memory(tenants, now, memory_);
-  for (const std::size_t index : decision.load) workers_[index]->start();
-  for (const std::size_t index : decision.unload) workers_[index]->unload();
-  for (const std::size_t index : decision.refuse) workers_[index]->refuse_start();
+  for (const std::size_t index : decision.load) workers[index]->start();
+  for (const std::size_t index : decision.unload) workers[index]->unload();
+  for (const std::size_t index : decision.refuse) workers[index]->refuse_start();
   if (!decision.next) {
     memory_timer_.cancel();
     return;
@@ -119,31 +142,65 @@ void FleetState::stop(std::shared_ptr<std::promise<void>> stopped) {
   stop_waiters_.push_back(std::move(stopped));
   is_stopping_ = true;
   memory_timer_.cancel();
-  for (auto& member : members_) member->stop();
+  for (Worker* worker : all_workers()) worker->stop();
+  for (auto& server : servers_) server->stop();
   changed();
+}
+
+std::vector<Member*> FleetState::members() const {
+  std::vector<Member*> all;
+  all.reserve(workers_.size() + servers_.size());
+  for (const WorkerPlace& place : workers_) all.push_back(place.now.get());
+  for (const auto& server : servers_) all.push_back(server.get());
+  return all;
+}
+
+std::vector<Worker*> FleetState::all_workers() const {
+  std::vector<Worker*> all;
+  all.reserve(2 * workers_.size() + leaving_.size());
+  for (const WorkerPlace& place : workers_) all.push_back(place.now.get());
+  for (const WorkerPlace& place : workers_) {
+    if (place.next) all.push_back(place.next.get());
+  }
+  for (const auto& worker : leaving_) all.push_back(worker.get());
+  return all;
 }
 
 void FleetState::ask(const std::shared_ptr<LeaseRequest>& request) {
   Member* found = member(request->backend_id);
   if (found == nullptr) {
-    request->complete(fail(Kind::not_found, "backend_not_found", "No such model is configured."));
+    request->complete(fail(Kind::not_found, std::string(kModelRemoved),
+                           "This model is not configured, or not any more; GET /v1/models lists those that are."));
     return;
   }
-  auto answer = [this, request, seat = found->seat_of(request->backend_id),
-                 backend = found->backend_of(request->backend_id)](Result<Slot> slot) {
+  auto answer = [this, request](Result<Slot> slot) {
     if (!slot) return request->complete(std::unexpected(std::move(slot.error())));
-    if (backend) slot->backend = backend;
     // From here on the slot belongs to the lease, wherever that goes: its destructor gives it back.
-    Lease lease(shared_from_this(), seat, std::move(*slot));
+    auto seat = std::move(slot->seat);
+    Lease lease(shared_from_this(), std::move(seat), std::move(*slot));
     request->complete(std::move(lease));
   };
-  found->ask(request->waiter, std::move(answer));
+  found->ask(request->backend_id, request->waiter, std::move(answer));
+}
+
+// It may have been handed on since it came.
+void FleetState::withdraw(WaiterId waiter) {
+  for (Member* member : members()) member->withdraw(waiter);
 }
 
 Member* FleetState::member(std::string_view backend_id) {
-  const auto has_it = [&](const auto& member) { return member->seat_of(backend_id) != nullptr; };
-  const auto found = std::ranges::find_if(members_, has_it);
-  return found == members_.end() ? nullptr : found->get();
+  const std::vector<Member*> all = members();
+  const auto has_it = [&](const Member* member) { return member->seat_of(backend_id) != nullptr; };
+  const auto found = std::ranges::find_if(all, has_it);
+  return found == all.end() ? nullptr : *found;
+}
+
+Member* FleetState::member_of(const SlotGate& gate) {
+  const auto has_it = [&](const auto& member) { return member->has_gate(gate); };
+  const std::vector<Member*> all = members();
+  if (const auto found = std::ranges::find_if(all, has_it); found != all.end()) return *found;
+  const auto found = std::ranges::find_if(leaving_, has_it);
+  return found == leaving_.end() ? nullptr : found->get();
 }
 
 void FleetState::changed() {
@@ -152,21 +209,29 @@ void FleetState::changed() {
   publish_is_due_ = true;
   post([this] {
     publish_is_due_ = false;
-    decide_who_is_in_memory();
-    publish();
-    const auto is_down = [](const auto& member) { return member->state() == llm::BackendState::stopped; };
-    if (!stop_waiters_.empty() && std::ranges::all_of(members_, is_down)) {
-      for (const auto& waiter : stop_waiters_) waiter->set_value();
-      stop_waiters_.clear();
-    }
+    settle();
   });
+}
+
+void FleetState::settle() {
+  bury_the_gone();
+  decide_who_is_in_memory();
+  let_successors_follow();
+  publish();
+  const auto is_down = [](const auto& member) { return member->state() == llm::BackendState::stopped; };
+  const bool all_are_down = std::ranges::all_of(all_workers(), is_down) && std::ranges::all_of(servers_, is_down);
+  if (stop_waiters_.empty() || !all_are_down) return;
+  for (const auto& waiter : stop_waiters_) waiter->set_value();
+  stop_waiters_.clear();
 }
 
 void FleetState::publish() {
   auto picture = std::make_shared<Picture>();
-  picture->views.reserve(members_.size());
-  picture->places.reserve(members_.size());
-  for (const auto& member : members_) member->show(*picture);
+  for (const WorkerPlace& place : workers_) {
+    place.now->show(*picture);
+    if (place.next) tell_of_successor(*place.next, picture->views.back());
+  }
+  for (const auto& server : servers_) server->show(*picture);
   for (const auto& view : picture->views) {
     picture->has_choice |= std::ranges::count(picture->views, view.role, &llm::BackendView::role) > 1;
   }
@@ -179,17 +244,28 @@ void FleetState::hold_gpu(std::optional<std::string> reason) { gpu_hold_ = std::
 std::vector<EngineWords> FleetState::engine_words() const {
   std::vector<EngineWords> words;
   words.reserve(workers_.size());
-  for (const Worker* worker : workers_) words.push_back(worker->words());
+  for (const WorkerPlace& place : workers_) words.push_back(place.now->words());
   return words;
 }
 
 void FleetState::set_card_budget(std::int64_t bytes, std::string figures) {
-  if (options_.memory.budget.card != Memory::kUnbounded) return;
-  budget_.card_figures = std::move(figures);
-  if (budget_.memory.card == bytes) return;
-  memory_.budget.card = budget_.memory.card = bytes;
-  for (Worker* worker : workers_) worker->budget_changed();
-  changed();
+  cards_by_driver_ = CardsByDriver{.bytes = bytes, .figures = std::move(figures)};
+  if (take_budget()) changed();
+}
+
+// What counts now, of the configuration and the driver. True when it is another than before.
+bool FleetState::take_budget() {
+  Budget budget{.memory = options_.memory.budget};
+  if (budget.memory.card == Memory::kUnbounded && cards_by_driver_) {
+    budget.memory.card = cards_by_driver_->bytes;
+    budget.card_figures = cards_by_driver_->figures;
+  }
+  const bool differs = budget_.memory != budget.memory;
+  budget_ = std::move(budget);
+  memory_.budget = budget_.memory;
+  if (!differs) return false;
+  for (Worker* worker : all_workers()) worker->budget_changed();
+  return true;
 }
 
 Lease::Lease(std::shared_ptr<FleetState> fleet, std::shared_ptr<const Seat> seat, Slot slot)
@@ -223,7 +299,7 @@ void Lease::release() noexcept {
   if (!is_retry_ && seat_->gate->give_back(generation_)) return;
   try {
     fleet->post([state = fleet.get(), seat = seat_, generation = generation_, is_retry = is_retry_] {
-      if (Member* member = state->member(seat->id)) member->release(generation, is_retry);
+      if (Member* member = state->member_of(*seat->gate)) member->release(generation, is_retry);
     });
   } catch (const std::exception& error) {
     spdlog::error("fleet: a slot of {} could not be given back: {}", seat_->id, error.what());
@@ -234,7 +310,7 @@ void Lease::report_success(const llm::Usage& usage, const TimesTaken& times) {
   if (!fleet_) return;
   if (!seat_->reports->add({.generation = generation_, .usage = usage, .times = times})) return;
   fleet_->post([state = fleet_.get(), seat = seat_] {
-    if (Member* member = state->member(seat->id)) member->reports_came();
+    if (Member* member = state->member_of(*seat->gate)) member->reports_came();
   });
 }
 
@@ -247,7 +323,7 @@ void Lease::report_failure(const Error& why, void (Member::*tell)(std::uint64_t 
   // At once, or the next request could take a slot of a dying worker before the fleet's thread knows.
   seat_->gate->shut(generation_);
   fleet_->post([state = fleet_.get(), seat = seat_, generation = generation_, why, tell] {
-    if (Member* member = state->member(seat->id)) (member->*tell)(generation, why);
+    if (Member* member = state->member_of(*seat->gate)) (member->*tell)(generation, why);
   });
   release();
 }
@@ -272,6 +348,15 @@ void Fleet::stop() {
   std::future<void> done = stopped->get_future();
   state_->post([state = state_.get(), stopped] { state->stop(stopped); });
   done.wait();
+}
+
+Result<Reconfigured> Fleet::reconfigure(Options options) {
+  auto done = std::make_shared<std::promise<Result<Reconfigured>>>();  // Shared between who waits and who does it.
+  auto answer = done->get_future();
+  state_->post([state = state_.get(), done, options = std::move(options)]() mutable {
+    done->set_value(state->reconfigure(std::move(options)));
+  });
+  return answer.get();
 }
 
 void Fleet::hold_gpu(std::optional<std::string> reason) {
@@ -342,12 +427,9 @@ Task<Result<Lease>> Fleet::lease(std::string backend_id, llm::Priority priority,
     auto executor = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
     auto cancellation = asio::get_associated_cancellation_slot(handler);
     if (cancellation.is_connected()) {
-      auto withdraw = [state, is_cancelled, id = request->waiter.id,
-                       backend = request->backend_id](asio::cancellation_type) {
+      auto withdraw = [state, is_cancelled, id = request->waiter.id](asio::cancellation_type) {
         *is_cancelled = true;
-        state->post([fleet = state.get(), id, backend] {
-          if (Member* member = fleet->member(backend)) member->withdraw(id);
-        });
+        state->post([fleet = state.get(), id] { fleet->withdraw(id); });
       };
       cancellation.assign(std::move(withdraw));
     }

@@ -24,6 +24,7 @@
 namespace gbgreg::fleet {
 
 class FleetState;
+class SlotGate;
 struct Seat;
 struct Slot;
 class Member;
@@ -82,6 +83,16 @@ struct EngineWords {
   std::optional<double> tokens_per_second_best = {};
 };
 
+// The code of the error (not_found) for a backend that is not there, or not any more: whoever has its id from a picture
+// looks at a new one and chooses again.
+inline constexpr std::string_view kModelRemoved = "model_removed";
+
+// What a new configuration has changed, in sentences for people.
+struct Reconfigured {
+  std::vector<std::string> changed = {};
+  std::vector<std::string> unchanged = {};  // Roles of which nothing changed.
+};
+
 // Whether a request is given to a worker for the first time, or again after one failed.
 enum class Attempt : std::uint8_t { first, retry };
 
@@ -100,6 +111,18 @@ class Fleet {
   // later caller is told unavailable. Blocks until the last child is gone. Not to be called on the fleet's thread. The
   // io_contexts whose tasks used lease() must still exist, though they need not run.
   void stop();
+
+  // Takes other workers and servers, bounds and budgets; all else of the options stays as it was. No request is
+  // dropped:
+  //  - A worker or server whose settings are the same goes on as it is, and so does one that can take the new ones.
+  //  - Another worker takes the place of one whose process would need them from its start: when it is ready, if there
+  //  is
+  //    room for both, and the old one serves until then; else when the old one is gone. Who waits goes on waiting.
+  //  - One that is left out takes no more requests, ends those that it has, and goes. Who waits for it is told
+  //    kModelRemoved, after the picture has changed.
+  // Returns before workers are ready or gone. Blocks until the fleet's thread has done it: not to be called there.
+  // Errors: unavailable (the fleet is stopping).
+  Result<Reconfigured> reconfigure(Options options);
 
   // While there is a reason, no worker that may use a GPU is started, and who waits for one is told the reason: a
   // driver that hangs takes along whoever asks it. Those that run go on. Any thread.
@@ -126,8 +149,8 @@ class Fleet {
   // requests are served in order; interactive requests before batch ones, which also leave a full queue for them.
   // Retries go before all others, however full the queue is, but one at a time (scheduler.h). Cancelling the task
   // leaves the queue at once. `caller` is asked who it is before the first wait.
-  // Errors: not_found, busy (the wait would be too long, or the queue is full; 429), unavailable (it does not start;
-  // 503), timed_out (deadline; 504), cancelled (the task was cancelled).
+  // Errors: not_found (kModelRemoved), busy (the wait would be too long, or the queue is full; 429), unavailable (it
+  // does not start; 503), timed_out (deadline; 504), cancelled (the task was cancelled).
   Task<Result<Lease>> lease(std::string backend_id, llm::Priority priority, SteadyTime deadline,
                             Attempt attempt = Attempt::first, const llm::Caller* caller = nullptr);
   // A lease when a slot is free at this moment and nobody waits for it; lease() begins with the same. Any thread.

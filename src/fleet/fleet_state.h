@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 
 #include "fleet/fleet.h"
 #include "fleet/member.h"
+#include "fleet/outside_server.h"
 #include "fleet/picture.h"
 #include "fleet/worker.h"
 #include "net/io_thread.h"
@@ -26,8 +28,20 @@ struct LeaseRequest {
   std::move_only_function<void(Result<Lease>)> complete = {};
 };
 
+// What models may have of the cards, by the driver's word.
+struct CardsByDriver {
+  std::int64_t bytes = 0;
+  std::string figures;
+};
+
 class FleetState : public std::enable_shared_from_this<FleetState> {
  public:
+  // A member, and the one that takes its place as soon as it is ready.
+  struct WorkerPlace {
+    std::unique_ptr<Worker> now;
+    std::unique_ptr<Worker> next = {};
+  };
+
   FleetState(Options options, const Clock& clock, BackendFactory make_backend, OutsideFactory make_outside);
   void run();    // Its thread begins.
   void close();  // Its thread ends; the workers have been stopped.
@@ -47,18 +61,41 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   void start();
   void stop(std::shared_ptr<std::promise<void>> stopped);
   void ask(const std::shared_ptr<LeaseRequest>& request);
+  void withdraw(WaiterId waiter);
   void hold_gpu(std::optional<std::string> reason);
   void set_card_budget(std::int64_t bytes, std::string figures);
   std::vector<EngineWords> engine_words() const;
-  // Null when there is none of this name.
-  Member* member(std::string_view backend_id);
+  Result<Reconfigured> reconfigure(Options options);
+  // Whose slots are in the gate, one that leaves included; null when it is gone.
+  Member* member_of(const SlotGate& gate);
 
  private:
+  // Null when there is none of this name.
+  Member* member(std::string_view backend_id);
+  // In the order of the configuration.
+  std::vector<Member*> members() const;
+  // Ours, and not gone yet, whether or not they are members.
+  std::vector<Worker*> all_workers() const;
+  std::unique_ptr<Worker> make_worker(const WorkerOptions& options);
+  std::unique_ptr<OutsideServer> make_server(const ServerOptions& options);
+
   void changed();
+  void settle();
   void publish();
   void decide_who_is_in_memory();
+  bool take_budget();
 
-  const Options options_;
+  // Of reconfigure(), in reconfigure.cc.
+  class Reconfiguring;
+  void let_successors_follow();
+  void follow(WorkerPlace& place);
+  void retire(std::unique_ptr<Worker> worker);
+  bool goes_to_a_card_unplanned(const WorkerOptions& worker) const;
+  bool waits_for_another_to_end(const Worker& worker) const;
+  void keep_to_a_smaller_budget(const std::vector<Tenant>& tenants, const std::vector<Worker*>& workers);
+  void bury_the_gone();
+
+  Options options_;
   const Clock& clock_;
   const BackendFactory make_backend_;
   const OutsideFactory make_outside_;
@@ -68,8 +105,13 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   std::optional<std::string> gpu_hold_;  // The workers look at it when they start.
   MemoryPlanOptions memory_;             // As configured, with what the driver says of the cards.
   Budget budget_;                        // The same for the workers, in words, too.
-  std::vector<std::unique_ptr<Member>> members_;
-  std::vector<Worker*> workers_;  // Those of them that are ours.
+  std::optional<CardsByDriver> cards_by_driver_;  // What it said last.
+  std::vector<WorkerPlace> workers_;
+  std::vector<std::unique_ptr<OutsideServer>> servers_;
+  std::vector<std::unique_ptr<Worker>> leaving_;  // No longer members; destroyed when their processes are gone.
+  int workers_made_ = 0;
+  bool is_begun_ = false;
+  bool budget_has_shrunk_ = false;  // There may be more in memory than there should be.
   std::vector<std::shared_ptr<std::promise<void>>> stop_waiters_;
   bool publish_is_due_ = false;
   bool is_stopping_ = false;

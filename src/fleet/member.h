@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "core/core.h"
@@ -19,19 +20,28 @@ struct Slot {
   std::shared_ptr<backends::Backend> backend = {};
   bool is_retry = false;    // A retry has it.
   std::string device = {};  // Where the model is, of one that had to be waited for: a picture of before may not know.
+  std::shared_ptr<const Seat> seat = {};
+};
+
+using Answer = std::move_only_function<void(Result<Slot>)>;
+
+// A request that waits and is to be answered by another, or by an error.
+struct Waiting {
+  Waiter waiter = {};
+  std::string backend_id;
+  Answer answer = {};
 };
 
 class Member {
  public:
-  using Answer = std::move_only_function<void(Result<Slot>)>;
-
   virtual ~Member() = default;
   virtual void start() = 0;
   virtual void stop() = 0;
 
-  // `answer` is called exactly once, now or later. It must not call back into the member.
-  virtual void ask(const Waiter& waiter, Answer answer) = 0;
-  // The request went away: its answer is `cancelled`, if it has none yet.
+  // `answer` is called exactly once, now or later, unless the waiting one is taken away. It must not call back into the
+  // member.
+  virtual void ask(std::string_view backend_id, const Waiter& waiter, Answer answer) = 0;
+  // The request went away: its answer is `cancelled`, if it waits here.
   virtual void withdraw(WaiterId waiter) = 0;
   virtual void release(std::uint64_t generation, bool is_retry) = 0;
   // There is something in the box of reports.
@@ -43,8 +53,8 @@ class Member {
   virtual llm::BackendState state() const = 0;
   // Null when the backend of this id is not its own.
   virtual std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const = 0;
-  // What speaks to this one of several; null where a slot says it itself.
-  virtual std::shared_ptr<backends::Backend> backend_of(std::string_view) const { return nullptr; }
+  // Whether this one's slots are in that gate. Leases find it so: another of the same id may have taken its place.
+  virtual bool has_gate(const SlotGate& gate) const = 0;
   virtual void show(Picture& picture) const = 0;
 };
 

@@ -157,6 +157,24 @@ class Plan {
 
 }  // namespace
 
+Excess over_budget(std::span<const Tenant> tenants, SteadyTime now, const MemoryPlanOptions& options) {
+  Memory taken;
+  std::vector<std::size_t> idle;
+  for (std::size_t i = 0; i < tenants.size(); ++i) {
+    const Tenant& tenant = tenants[i];
+    if (tenant.stay == Stay::in || tenant.stay == Stay::arriving) taken += tenant.claim;
+    if (tenant.stay == Stay::in && !has_work(tenant)) idle.push_back(i);
+  }
+  Excess excess{.is_over = !taken.fits_into(options.budget)};
+  std::ranges::sort(idle, {}, [&](std::size_t i) { return cost_of_return(tenants[i], now); });
+  for (const std::size_t index : idle) {
+    if (taken.fits_into(options.budget)) break;
+    taken -= tenants[index].claim;
+    excess.unload.push_back(index);
+  }
+  return excess;
+}
+
 MemoryDecision plan_memory(std::span<const Tenant> tenants, SteadyTime now, const MemoryPlanOptions& options) {
   return Plan(tenants, now, options).made();
 }

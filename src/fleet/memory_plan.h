@@ -78,6 +78,14 @@ struct MemoryDecision {
   std::optional<SteadyTime> next = {};   // When to ask again, should nothing change before.
 };
 
+// When the budget has become smaller: whether there is more in memory than it allows, and who leaves for that now,
+// having nothing to do, the cheapest to bring back first. Who is at work may end it; ask again then.
+struct Excess {
+  bool is_over = false;
+  std::vector<std::size_t> unload = {};
+};
+Excess over_budget(std::span<const Tenant> tenants, SteadyTime now, const MemoryPlanOptions& options);
+
 MemoryDecision plan_memory(std::span<const Tenant> tenants, SteadyTime now, const MemoryPlanOptions& options);
 
 }  // namespace gbgreg::fleet

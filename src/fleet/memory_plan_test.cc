@@ -268,5 +268,24 @@ TEST(MemoryPlanTrace, NobodyStarvesBesideAModelThatIsAlwaysAskedFor) {
   EXPECT_GE(planned.loads, 2);
 }
 
+TEST_F(MemoryPlanTest, ASmallerBudgetSendsAwayTheIdleUntilTheOthersFit) {
+  Tenant busy = tenant(Stay::in, 6);
+  busy.busy = 1;
+  Tenant costly = tenant(Stay::in, 3);
+  costly.load_time = seconds(60);
+  const auto over = [&](std::initializer_list<Tenant> tenants) {
+    return over_budget(std::vector<Tenant>(tenants), now_, options_);
+  };
+  EXPECT_FALSE(over({busy, costly}).is_over);
+  const Excess one = over({busy, costly, tenant(Stay::in, 4)});
+  EXPECT_TRUE(one.is_over);
+  EXPECT_THAT(one.unload, ElementsAre(2));
+  const Excess all = over({busy, costly, tenant(Stay::in, 1), tenant(Stay::arriving, 4)});
+  EXPECT_THAT(all.unload, ElementsAre(2, 1)) << "what arrives is not interrupted";
+  busy.claim.host = 11 * kGigabyte;
+  EXPECT_TRUE(over({busy}).is_over);
+  EXPECT_THAT(over({busy}).unload, IsEmpty()) << "who is at work ends it first";
+}
+
 }  // namespace
 }  // namespace gbgreg::fleet

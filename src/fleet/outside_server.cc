@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "fleet/changes.h"
+
 namespace gbgreg::fleet {
 namespace {
 
@@ -26,13 +28,70 @@ OutsideServer::OutsideServer(ServerSurroundings surroundings, const ServerOption
       scheduler_(scheduler_options(surroundings_.options, options), surroundings_.clock.steady()),
       timer_(surroundings_.io.executor()),
       reports_timer_(surroundings_.io.executor()) {
-  for (const OutsideModelOptions& model : options_.models) {
-    std::string id = model.role + "/" + model.model + "@" + options_.name;
-    auto seat = std::make_shared<const Seat>(
-        Seat{.id = std::move(id), .gate = gate_, .reports = std::make_shared<ReportBox>()});
-    models_.push_back(
-        {.options = model, .seat = std::move(seat), .backend = surroundings_.make_backend(options_, model)});
+  models_.reserve(options_.models.size());
+  for (const OutsideModelOptions& model : options_.models) models_.push_back(make_model(model));
+}
+
+OutsideServer::Model OutsideServer::make_model(const OutsideModelOptions& options) {
+  std::string id = options.role + "/" + options.model + "@" + options_.name;
+  auto seat =
+      std::make_shared<const Seat>(Seat{.id = std::move(id), .gate = gate_, .reports = std::make_shared<ReportBox>()});
+  return {.options = options, .seat = std::move(seat), .backend = surroundings_.make_backend(options_, options)};
+}
+
+std::vector<OutsideServer::LeftOut> OutsideServer::adopt(const ServerOptions& options) {
+  fetch_reports();
+  close_gate();
+  const bool is_another = compare(options_, options).difference == Difference::replaces;
+  options_ = options;
+  std::vector<Model> models;
+  models.reserve(options_.models.size());
+  for (const OutsideModelOptions& wanted : options_.models) {
+    const auto is_it = [&](const Model& had) {
+      return had.options.role == wanted.role && had.options.model == wanted.model;
+    };
+    const auto had = std::ranges::find_if(models_, is_it);
+    if (had == models_.end()) {
+      models.push_back(make_model(wanted));
+      continue;
+    }
+    // Its seat goes on, and what was measured; whoever speaks to it now goes on with what it speaks by.
+    const bool is_spoken_to_otherwise = is_another || had->options.served_as != wanted.served_as;
+    if (is_spoken_to_otherwise) had->backend = surroundings_.make_backend(options_, wanted);
+    had->options = wanted;
+    models.push_back(std::move(*had));
   }
+  models_ = std::move(models);
+
+  std::vector<LeftOut> left_out;
+  std::vector<WaiterId> gone;
+  for (auto& [id, asking] : waiting_) {
+    if (model(asking.backend_id) != nullptr) continue;
+    gone.push_back(id);
+    left_out.push_back({.model = std::move(asking.model), .answer = std::move(asking.answer)});
+  }
+  for (const WaiterId id : gone) {
+    scheduler_.withdraw(id);
+    waiting_.erase(id);
+  }
+  if (is_another) {
+    ++generation_;
+    scheduler_.forget_how_it_was(now());
+  }
+  perform(scheduler_.adopt(now(), scheduler_options(surroundings_.options, options_)));
+  act(scheduler_.time_passed(now()));
+  return left_out;
+}
+
+std::vector<OutsideServer::LeftOut> OutsideServer::retire() {
+  gate_->close();
+  reports_timer_.cancel();
+  std::vector<LeftOut> left_out;
+  for (auto& [id, asking] : waiting_) {
+    left_out.push_back({.model = std::move(asking.model), .answer = std::move(asking.answer)});
+  }
+  waiting_.clear();
+  return left_out;
 }
 
 void OutsideServer::start() { act(scheduler_.time_passed(now())); }
@@ -43,13 +102,18 @@ void OutsideServer::stop() {
   reports_timer_.cancel();
 }
 
-void OutsideServer::ask(const Waiter& waiter, Answer answer) {
+void OutsideServer::ask(std::string_view backend_id, const Waiter& waiter, Answer answer) {
   close_gate();
-  waiting_.emplace(waiter.id, std::move(answer));
+  const Model* asked = model(backend_id);
+  Asking asking{.backend_id = std::string(backend_id),
+                .model = asked == nullptr ? std::string() : asked->options.model,
+                .answer = std::move(answer)};
+  waiting_.emplace(waiter.id, std::move(asking));
   act(scheduler_.ask(now(), waiter));
 }
 
 void OutsideServer::withdraw(WaiterId waiter) {
+  if (!waiting_.contains(waiter)) return;
   scheduler_.withdraw(waiter);
   answer(waiter, fail(Kind::cancelled, "cancelled", "The client left while the request waited for a slot."));
   act({});
@@ -62,8 +126,8 @@ void OutsideServer::release(std::uint64_t, bool) {
 
 void OutsideServer::reports_came() {
   reports_timer_.expires_after(ReportBox::kKeptFor);
-  reports_timer_.async_wait([this](const boost::system::error_code& failure) {
-    if (failure) return;
+  reports_timer_.async_wait([this, here = Here(here_)](const boost::system::error_code& failure) {
+    if (failure || here.expired()) return;
     fetch_reports();
     act({});
   });
@@ -74,12 +138,13 @@ void OutsideServer::fetch_reports() {
     for (const Report& report : model.seat->reports->fetch()) {
       model.figures.add(report.usage, report.times.total_ms);
       model.figures.add_latency(report.times.slot_ms);
-      scheduler_.request_succeeded(report.times.slot_ms);
+      if (report.generation == generation_) scheduler_.request_succeeded(report.times.slot_ms);
     }
   }
 }
 
-void OutsideServer::request_failed(std::uint64_t, const Error& why) {
+void OutsideServer::request_failed(std::uint64_t generation, const Error& why) {
+  if (generation != generation_) return;
   fetch_reports();
   close_gate();
   act(scheduler_.request_failed(now(), why));
@@ -99,14 +164,9 @@ std::shared_ptr<const Seat> OutsideServer::seat_of(std::string_view backend_id) 
   return found == nullptr ? nullptr : found->seat;
 }
 
-std::shared_ptr<backends::Backend> OutsideServer::backend_of(std::string_view backend_id) const {
-  const Model* found = model(backend_id);
-  return found == nullptr ? nullptr : found->backend;
-}
-
 void OutsideServer::act(Actions actions) {
   perform(std::move(actions));
-  if (const int slots = scheduler_.lend(now()); slots > 0) gate_->lend(kGeneration, slots);
+  if (const int slots = scheduler_.lend(now()); slots > 0) gate_->lend(generation_, slots);
   set_timer();
   if (const llm::BackendState is = scheduler_.state(); is != told_) {
     told_ = is;
@@ -118,9 +178,9 @@ void OutsideServer::act(Actions actions) {
 void OutsideServer::perform(Actions actions) {
   for (Action& action : actions) {
     if (std::holds_alternative<CheckEngine>(action)) {
-      spawn(surroundings_.io.executor(), "check a server", check());
+      check();
     } else if (const auto* grant = std::get_if<Grant>(&action)) {
-      answer(grant->waiter, Slot{.generation = kGeneration, .is_retry = grant->is_retry});
+      answer(grant->waiter, Slot{.generation = generation_, .is_retry = grant->is_retry});
     } else if (auto* refuse = std::get_if<Refuse>(&action)) {
       answer(refuse->waiter, std::unexpected(std::move(refuse->error)));
     }
@@ -129,10 +189,21 @@ void OutsideServer::perform(Actions actions) {
 
 void OutsideServer::close_gate() { perform(scheduler_.take_back(now(), gate_->close())); }
 
-// Bounded by its deadline, so the fleet's thread ends before this server goes.
-Task<void> OutsideServer::check() {
+void OutsideServer::check() {
   const SteadyTime deadline = now() + surroundings_.options.check_timeout;
-  const auto alive = co_await models_.front().backend->check(surroundings_.io, deadline);
+  spawn(surroundings_.io.executor(), "check a server",
+        ask_how_it_is(here_, surroundings_.io, deadline, models_.front().backend, generation_));
+}
+
+// Bounded by its deadline, so the fleet's thread does not wait for it long.
+Task<void> OutsideServer::ask_how_it_is(Here server, net::IoThread& io, SteadyTime deadline,
+                                        std::shared_ptr<backends::Backend> backend, std::uint64_t generation) {
+  const auto alive = co_await backend->check(io, deadline);
+  if (const auto here = server.lock()) (*here)->checked(alive, generation);
+}
+
+void OutsideServer::checked(const Result<void>& alive, std::uint64_t generation) {
+  if (generation != generation_) return;  // It has become another, which is asked by itself.
   close_gate();
   act(alive ? scheduler_.check_passed(now()) : scheduler_.check_failed(now(), alive.error()));
 }
@@ -140,9 +211,13 @@ Task<void> OutsideServer::check() {
 void OutsideServer::answer(WaiterId waiter, Result<Slot> result) {
   const auto found = waiting_.find(waiter);
   if (found == waiting_.end()) return;
-  Answer tell = std::move(found->second);
+  Asking asking = std::move(found->second);
   waiting_.erase(found);
-  tell(std::move(result));
+  if (const Model* asked = model(asking.backend_id); result && asked != nullptr) {
+    result->seat = asked->seat;
+    result->backend = asked->backend;
+  }
+  asking.answer(std::move(result));
 }
 
 void OutsideServer::set_timer() {
@@ -155,8 +230,8 @@ void OutsideServer::set_timer() {
   if (*next >= timer_set_for_) return;
   timer_set_for_ = *next;
   timer_.expires_at(*next);
-  timer_.async_wait([this](const boost::system::error_code& failure) {
-    if (failure) return;
+  timer_.async_wait([this, here = Here(here_)](const boost::system::error_code& failure) {
+    if (failure || here.expired()) return;
     timer_set_for_ = SteadyTime::max();
     close_gate();
     act(scheduler_.time_passed(now()));
@@ -182,7 +257,7 @@ void OutsideServer::show(Picture& picture) const {
     view.total_p95_ms = model.figures.total_p95_ms();
     view.detail = scheduler_.detail();
     picture.views.push_back(std::move(view));
-    picture.places.push_back({.seat = model.seat, .generation = kGeneration, .backend = model.backend});
+    picture.places.push_back({.seat = model.seat, .generation = generation_, .backend = model.backend});
   }
 }
 

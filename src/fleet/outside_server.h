@@ -5,7 +5,9 @@
 #pragma once
 
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -32,7 +34,19 @@ class OutsideServer final : public Member {
 
   void start() override;
   void stop() override;
-  void ask(const Waiter& waiter, Answer answer) override;
+  // A request that waited for a model that the server has no more.
+  struct LeftOut {
+    std::string model;
+    Answer answer;
+  };
+  const ServerOptions& options() const { return options_; }
+  // Takes its new settings, and the bounds that its fleet's options have now, without letting go of what it does. Gives
+  // back who waited for a model that is not among them.
+  std::vector<LeftOut> adopt(const ServerOptions& options);
+  // Hands out no more slots. Gives back all who wait; it may be destroyed when they have been told.
+  std::vector<LeftOut> retire();
+
+  void ask(std::string_view backend_id, const Waiter& waiter, Answer answer) override;
   void withdraw(WaiterId waiter) override;
   void release(std::uint64_t generation, bool is_retry) override;
   void reports_came() override;
@@ -40,16 +54,22 @@ class OutsideServer final : public Member {
   void request_failed_again(std::uint64_t generation, const Error& why) override;
   llm::BackendState state() const override { return scheduler_.state(); }
   std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const override;
-  std::shared_ptr<backends::Backend> backend_of(std::string_view backend_id) const override;
+  bool has_gate(const SlotGate& gate) const override { return gate_.get() == &gate; }
   void show(Picture& picture) const override;
 
  private:
   using Timer =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
-  static constexpr std::uint64_t kGeneration = 1;  // It has one life as far as we know.
+  // By which what comes later, a timer or a check, finds this server, or that it is gone.
+  using Here = std::weak_ptr<OutsideServer*>;
 
+  struct Asking {
+    std::string backend_id;
+    std::string model;
+    Answer answer;
+  };
   struct Model {
-    const OutsideModelOptions& options;
+    OutsideModelOptions options;
     std::shared_ptr<const Seat> seat;
     std::shared_ptr<backends::Backend> backend;
     Figures figures = {};
@@ -59,21 +79,28 @@ class OutsideServer final : public Member {
   void act(Actions actions);
   void perform(Actions actions);
   void close_gate();
-  Task<void> check();
+  Model make_model(const OutsideModelOptions& options);
+  void check();
+  static Task<void> ask_how_it_is(Here server, net::IoThread& io, SteadyTime deadline,
+                                  std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
+  void checked(const Result<void>& alive, std::uint64_t generation);
   void fetch_reports();
   void answer(WaiterId waiter, Result<Slot> result);
   void set_timer();
   SteadyTime now() const { return surroundings_.clock.steady(); }
 
   ServerSurroundings surroundings_;
-  const ServerOptions& options_;
+  ServerOptions options_;
+  // Begins anew when it becomes another server: what it did before says nothing of it.
+  std::uint64_t generation_ = 1;
   std::shared_ptr<SlotGate> gate_;
   std::vector<Model> models_;
   ServerScheduler scheduler_;
   llm::BackendState told_ = llm::BackendState::loading;  // The state that the log knows.
-  std::unordered_map<WaiterId, Answer> waiting_;
+  std::unordered_map<WaiterId, Asking> waiting_;
   Timer timer_, reports_timer_;
   SteadyTime timer_set_for_ = SteadyTime::max();
+  std::shared_ptr<OutsideServer*> here_ = std::make_shared<OutsideServer*>(this);  // Its own alone; others have a Here.
 };
 
 }  // namespace gbgreg::fleet

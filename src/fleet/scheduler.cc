@@ -117,6 +117,33 @@ Actions Scheduler::stop(SteadyTime now) {
   return actions;
 }
 
+// One that is stuck keeps its memory until it ends, so it is not over before that.
+Actions Scheduler::retire(SteadyTime now) {
+  Actions actions;
+  if (closed_ || retires_) return actions;
+  retires_ = true;
+  returns_ = false;
+  if (phase_ == Phase::delayed) phase_ = Phase::stopped;
+  if (phase_ == Phase::stopped || phase_ == Phase::draining || stuck_) return actions;
+  yields_ = true;
+  leave_when_idle(now, actions);
+  return actions;
+}
+
+std::vector<Waiter> Scheduler::take_waiting() {
+  std::vector<Waiter> waiting;
+  for (auto* queue : {&retries_, &interactive_, &batch_}) {
+    for (Waiter& waiter : queue->pop_all()) waiting.push_back(waiter);
+  }
+  return waiting;
+}
+
+void Scheduler::adopt(SchedulerOptions options) {
+  options.slots = options_.slots;
+  options_ = std::move(options);
+  admission_.adopt({.slots = options_.slots, .objective = options_.objective, .wait_max = options_.queue_wait_max});
+}
+
 Actions Scheduler::process_started(SteadyTime now) {
   if (phase_ != Phase::starting) return {};
   phase_ = Phase::loading;
@@ -131,7 +158,7 @@ Actions Scheduler::process_started(SteadyTime now) {
 Actions Scheduler::process_not_started(SteadyTime now, std::string why) {
   Actions actions;
   yields_ = false;
-  if (phase_ == Phase::draining) {
+  if (phase_ == Phase::draining || retires_) {
     phase_ = Phase::stopped;
     return actions;
   }
@@ -180,7 +207,7 @@ Actions Scheduler::process_ended(SteadyTime now, std::string_view how, std::stri
   Actions actions;
   forget_life();
   if (stuck_) stuck_ = failed_ = false;
-  const bool was_told_to = phase_ == Phase::draining || closed_ || yields_;
+  const bool was_told_to = phase_ == Phase::draining || closed_ || yields_ || retires_;
   yields_ = false;
   if (was_told_to) {
     phase_ = Phase::stopped;
@@ -360,6 +387,7 @@ std::optional<SteadyTime> Scheduler::next_event() const {
 }
 
 llm::BackendState Scheduler::state() const {
+  if (retires_ && phase_ == Phase::stopped) return llm::BackendState::stopped;
   if (failed_) return llm::BackendState::failed;
   switch (phase_) {
     case Phase::stopped:
@@ -504,8 +532,8 @@ void Scheduler::expire(FairQueue& queue, SteadyTime now, Actions& actions) {
 
 void Scheduler::refuse_all(SteadyTime now, Actions& actions) {
   for (auto* queue : {&retries_, &interactive_, &batch_}) {
-    for (const WaiterId waiter : queue->pop_all()) {
-      actions.push_back(Refuse{.waiter = waiter, .error = unavailable(now)});
+    for (const Waiter& waiter : queue->pop_all()) {
+      actions.push_back(Refuse{.waiter = waiter.id, .error = unavailable(now)});
     }
   }
 }

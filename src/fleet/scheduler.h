@@ -87,6 +87,14 @@ class Scheduler {
   Actions restart(SteadyTime now);
   // For good: waiting requests are refused, and so is every later one.
   Actions stop(SteadyTime now);
+  // For good as well, but what it answers is finished before the process is told to end. Nobody waits any more, or
+  // asks.
+  Actions retire(SteadyTime now);
+  // All who wait, in their turns; they are told nothing, and wait here no more.
+  std::vector<Waiter> take_waiting();
+
+  // Other bounds and promises, from now on; the slots are the process's own and stay.
+  void adopt(SchedulerOptions options);
 
   Actions process_started(SteadyTime now);
   // It could not even begin: a file is missing. `why` is a sentence that says what to do.
@@ -136,7 +144,7 @@ class Scheduler {
 
   llm::BackendState state() const;
   // It has no process, and needs none until somebody asks.
-  bool is_asleep() const { return phase_ == Phase::stopped && !closed_; }
+  bool is_asleep() const { return phase_ == Phase::stopped && !closed_ && !retires_; }
   bool is_up() const { return phase_ == Phase::ready; }
   // It sleeps, and somebody waits for it.
   bool wants_start() const;
@@ -181,6 +189,7 @@ class Scheduler {
   SchedulerOptions options_;
   Phase phase_ = Phase::stopped;
   bool closed_ = false;     // stop() was called.
+  bool retires_ = false;    // retire() was: it has no life after this one.
   bool failed_ = false;     // Requests are told so at once, whatever the phase.
   bool not_begun_ = false;  // …because its files were missing, which the next start may find mended.
   bool unfit_ = false;      // …because this life's process may not be used.

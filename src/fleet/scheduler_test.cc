@@ -791,5 +791,89 @@ TEST_F(SchedulerTest, AsksForSignsOfLifeWhenALentSlotIsOut) {
   EXPECT_TRUE(scheduler_.next_event());
 }
 
+TEST_F(SchedulerTest, OneThatRetiresFinishesWhatItDoesAndHasNoOtherLife) {
+  become_ready();
+  ask(1);
+  ask(2);
+  EXPECT_THAT(words(scheduler_.retire(now_)), IsEmpty());
+  EXPECT_TRUE(scheduler_.leaves());
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  EXPECT_EQ(scheduler_.lend(now_), 0);
+  EXPECT_THAT(words(release()), IsEmpty());
+  EXPECT_THAT(words(release()), ElementsAre("ask to exit"));
+  EXPECT_NE(scheduler_.state(), BackendState::stopped);
+  EXPECT_THAT(words(crash()), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+  EXPECT_FALSE(scheduler_.is_asleep());
+}
+
+TEST_F(SchedulerTest, OneThatDiesWhileItRetiresIsNotStartedAgain) {
+  become_ready();
+  ask(1);
+  scheduler_.retire(now_);
+  EXPECT_THAT(words(crash()), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+}
+
+TEST_F(SchedulerTest, OneThatLoadsOrWaitsForItsStartRetiresAtOnce) {
+  scheduler_.start(now_);
+  scheduler_.process_started(now_);
+  EXPECT_THAT(words(scheduler_.retire(now_)), ElementsAre("kill"));
+  EXPECT_THAT(words(crash()), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+
+  Scheduler failing(options());
+  failing.start(now_);
+  failing.process_not_started(now_, "Its file is missing.");
+  EXPECT_EQ(failing.state(), BackendState::failed);
+  EXPECT_THAT(words(failing.retire(now_)), IsEmpty());
+  EXPECT_EQ(failing.state(), BackendState::stopped);
+  EXPECT_FALSE(failing.next_event());
+
+  Scheduler asleep(options());
+  asleep.retire(now_);
+  EXPECT_EQ(asleep.state(), BackendState::stopped);
+}
+
+TEST_F(SchedulerTest, OneThatIsStuckRetiresWhenItsProcessIsGone) {
+  become_ready();
+  ask(1);
+  scheduler_.engine_missed_check(now_, scheduler_.generation());
+  for (int i = 0; i < options().failures_until_restart; ++i) scheduler_.request_failed(now_, scheduler_.generation());
+  pass(options().stop_timeout);
+  ASSERT_EQ(scheduler_.state(), BackendState::failed) << "stuck";
+  EXPECT_THAT(words(scheduler_.retire(now_)), IsEmpty());
+  EXPECT_NE(scheduler_.state(), BackendState::stopped) << "it keeps its memory";
+  EXPECT_THAT(words(crash()), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::stopped);
+}
+
+TEST_F(SchedulerTest, HandsOnAllWhoWaitInTheirTurns) {
+  become_ready();
+  ask(1);
+  ask(2);
+  ask(3, Priority::batch);
+  ask(4);
+  ask_again(5);
+  std::vector<WaiterId> ids;
+  for (const Waiter& waiter : scheduler_.take_waiting()) ids.push_back(waiter.id);
+  EXPECT_THAT(ids, ElementsAre(5, 4, 3));
+  EXPECT_EQ(scheduler_.queued(), 0);
+  EXPECT_THAT(words(release()), IsEmpty());
+}
+
+TEST_F(SchedulerTest, AdoptsOtherBoundsAndKeepsItsSlots) {
+  become_ready();
+  ask(1);
+  ask(2);
+  ask(3);
+  SchedulerOptions other = options();
+  other.queue_max = 1;
+  other.slots = 9;
+  scheduler_.adopt(other);
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  EXPECT_EQ(error_of(ask(4)).code, "queue_full");
+}
+
 }  // namespace
 }  // namespace gbgreg::fleet

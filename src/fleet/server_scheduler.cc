@@ -52,6 +52,21 @@ Actions ServerScheduler::stop(SteadyTime now) {
   return actions;
 }
 
+Actions ServerScheduler::adopt(SteadyTime now, ServerSchedulerOptions options) {
+  options_ = std::move(options);
+  admission_.adopt({.slots = options_.slots, .objective = options_.objective, .wait_max = options_.queue_wait_max});
+  Actions actions;
+  hand_out_slots(now, actions);
+  return actions;
+}
+
+void ServerScheduler::forget_how_it_was(SteadyTime now) {
+  breaker_ = Breaker(now);
+  checking_ = key_refused_ = false;
+  put_off_until_.reset();
+  trouble_.clear();
+}
+
 Actions ServerScheduler::ask(SteadyTime now, const Waiter& waiter) {
   Actions actions;
   const auto refuse = [&](Error error) {
@@ -200,7 +215,9 @@ void ServerScheduler::hand_out_slots(SteadyTime now, Actions& actions) {
 
 void ServerScheduler::refuse_all(SteadyTime now, Actions& actions) {
   for (auto* queue : {&interactive_, &batch_}) {
-    for (const WaiterId waiter : queue->pop_all()) actions.push_back(Refuse{.waiter = waiter, .error = refusal(now)});
+    for (const Waiter& waiter : queue->pop_all()) {
+      actions.push_back(Refuse{.waiter = waiter.id, .error = refusal(now)});
+    }
   }
 }
 

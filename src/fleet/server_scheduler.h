@@ -32,6 +32,11 @@ class ServerScheduler {
   Actions check_failed(SteadyTime now, const Error& why);
   Actions stop(SteadyTime now);
 
+  // Other bounds and promises, from now on, and slots: those that are out above the new number come back unused.
+  Actions adopt(SteadyTime now, ServerSchedulerOptions options);
+  // It is another server, or another key is shown to it: what was known of it counts no more, and it is asked anew.
+  void forget_how_it_was(SteadyTime now);
+
   Actions ask(SteadyTime now, const Waiter& waiter);
   void withdraw(WaiterId waiter);
   Actions release(SteadyTime now);

@@ -120,5 +120,28 @@ TEST_F(ServerSchedulerTest, RefusesEverybodyWhenItStops) {
   EXPECT_EQ(scheduler_.next_event(), std::nullopt);
 }
 
+TEST_F(ServerSchedulerTest, GivesNewSlotsToThoseWhoWaitForThem) {
+  ask(1);
+  ask(2);
+  ask(3);
+  EXPECT_EQ(grants(scheduler_.adopt(kStart, {.server = "den", .slots = 3, .queue_max = 2})), 1);
+  // Fewer of them come back unused.
+  ask(4);
+  EXPECT_EQ(grants(scheduler_.adopt(kStart, {.server = "den", .slots = 1, .queue_max = 2})), 0);
+  EXPECT_EQ(grants(scheduler_.release(kStart)), 0);
+  EXPECT_EQ(grants(scheduler_.release(kStart)), 0);
+  EXPECT_EQ(grants(scheduler_.release(kStart)), 1);
+}
+
+TEST_F(ServerSchedulerTest, AsksAnewWhenWhatItKnewCountsNoMore) {
+  scheduler_.request_failed(kStart, kGone);
+  EXPECT_EQ(scheduler_.state(), llm::BackendState::unreachable);
+  scheduler_.forget_how_it_was(kStart);
+  EXPECT_EQ(scheduler_.state(), llm::BackendState::loading);
+  EXPECT_TRUE(std::holds_alternative<CheckEngine>(scheduler_.time_passed(kStart).at(0)));
+  EXPECT_TRUE(ask(1).empty());
+  EXPECT_EQ(grants(scheduler_.check_passed(kStart)), 1);
+}
+
 }  // namespace
 }  // namespace gbgreg::fleet

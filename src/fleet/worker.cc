@@ -228,13 +228,49 @@ void Worker::stop() {
   act(scheduler_.stop(now()));
 }
 
-void Worker::ask(const Waiter& waiter, Answer answer) {
+void Worker::adopt(const WorkerOptions& options) {
+  const bool may_be_elsewhere = options_.allow_cpu != options.allow_cpu;
+  WorkerOptions adopted = options;
+  if (adopted.is_stored) {  // Where its files lie is known since its start.
+    adopted.model_file = std::move(options_.model_file);
+    adopted.projector_file = std::move(options_.projector_file);
+  }
+  options_ = std::move(adopted);
+  close_gate();
+  scheduler_.adopt(scheduler_options(surroundings_.options, options_));
+  // It may be where it may not be any more, or have been refused for where it was.
+  const bool is_misplaced = is_up() && !check_placement();
+  const bool was_refused = scheduler_.state() == llm::BackendState::failed;
+  act(may_be_elsewhere && (is_misplaced || was_refused) ? scheduler_.restart(now()) : Actions{});
+}
+
+std::vector<Waiting> Worker::take_waiting() {
+  close_gate();
+  std::vector<Waiting> taken;
+  for (const Waiter& waiter : scheduler_.take_waiting()) {
+    const auto found = waiting_.find(waiter.id);
+    if (found == waiting_.end()) continue;
+    taken.push_back({.waiter = waiter, .backend_id = id_, .answer = std::move(found->second)});
+    waiting_.erase(found);
+  }
+  act({});
+  return taken;
+}
+
+void Worker::retire() {
+  is_wanted_ahead_ = false;
+  close_gate();
+  act(scheduler_.retire(now()));
+}
+
+void Worker::ask(std::string_view, const Waiter& waiter, Answer answer) {
   close_gate();
   waiting_.emplace(waiter.id, std::move(answer));
   act(scheduler_.ask(now(), waiter));
 }
 
 void Worker::withdraw(WaiterId waiter) {
+  if (!waiting_.contains(waiter)) return;
   scheduler_.withdraw(waiter);
   answer(waiter, fail(Kind::cancelled, "cancelled", "The client left while the request waited for a slot."));
   act({});
@@ -244,8 +280,8 @@ void Worker::release(std::uint64_t generation, bool is_retry) { act(scheduler_.r
 
 void Worker::reports_came() {
   reports_timer_.expires_after(ReportBox::kKeptFor);
-  reports_timer_.async_wait([this](const boost::system::error_code& failure) {
-    if (failure) return;
+  reports_timer_.async_wait([this, here = Here(here_)](const boost::system::error_code& failure) {
+    if (failure || here.expired()) return;
     fetch_reports();
     act({});
   });
@@ -292,12 +328,15 @@ void Worker::perform(Actions actions) {
       spdlog::error("worker {}: process {} does not end, even when killed", id_, process_ ? process_->id() : 0);
       process_.reset();
     } else if (std::holds_alternative<CheckEngine>(action)) {
-      spawn(surroundings_.io.executor(), "check an engine", check_engine(backend_, scheduler_.generation()));
+      const SteadyTime deadline = now() + surroundings_.options.check_timeout;
+      spawn(surroundings_.io.executor(), "check an engine",
+            check_engine(here_, surroundings_.io, deadline, backend_, scheduler_.generation()));
     } else if (const auto* grant = std::get_if<Grant>(&action)) {
       answer(grant->waiter, Slot{.generation = scheduler_.generation(),
                                  .backend = backend_,
                                  .is_retry = grant->is_retry,
-                                 .device = log_.placement().device});
+                                 .device = log_.placement().device,
+                                 .seat = seat_});
     } else if (auto* refuse = std::get_if<Refuse>(&action)) {
       answer(refuse->waiter, std::unexpected(std::move(refuse->error)));
     }
@@ -494,14 +533,15 @@ void Worker::end_life(const ProcessEnd& end) {
   act(std::move(actions));
 }
 
-// Bounded by its deadline, so the fleet's thread, which ends when all its work is done, ends before this worker goes.
-Task<void> Worker::check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation) {
-  const SteadyTime deadline = now() + surroundings_.options.check_timeout;
-  const auto alive = co_await backend->check(surroundings_.io, deadline);
-  if (alive) {
-    act(scheduler_.engine_answered(now(), generation));
-    co_return;
-  }
+// Bounded by its deadline, so the fleet's thread, which ends when all its work is done, does not wait for it long.
+Task<void> Worker::check_engine(Here worker, net::IoThread& io, SteadyTime deadline,
+                                std::shared_ptr<backends::Backend> backend, std::uint64_t generation) {
+  const auto alive = co_await backend->check(io, deadline);
+  if (const auto here = worker.lock()) (*here)->engine_checked(alive, generation);
+}
+
+void Worker::engine_checked(const Result<void>& alive, std::uint64_t generation) {
+  if (alive) return act(scheduler_.engine_answered(now(), generation));
   spdlog::debug("worker {}: missed a check ({} {})", id_, alive.error().code, alive.error().detail);
   close_gate();
   act(scheduler_.engine_missed_check(now(), generation));
@@ -527,8 +567,8 @@ void Worker::set_timer() {
   if (*next >= timer_set_for_) return;
   timer_set_for_ = *next;
   timer_.expires_at(*next);
-  timer_.async_wait([this](const boost::system::error_code& failure) {
-    if (failure) return;  // Moved, cancelled, or the worker is gone.
+  timer_.async_wait([this, here = Here(here_)](const boost::system::error_code& failure) {
+    if (failure || here.expired()) return;  // Moved, cancelled, or the worker is gone.
     timer_set_for_ = SteadyTime::max();
     const llm::BackendState before = scheduler_.state();
     Actions actions = scheduler_.time_passed(now(), seat_->gate->free());

@@ -66,7 +66,7 @@ class Worker final : public Member {
   void restart();
   // There would not be memory for it if it were alone.
   void refuse_start();
-  // What it may have of the cards is another now: one that was refused comes in again, if it fits.
+  // What all models may have is another now: one that was refused comes in again, if it fits.
   void budget_changed();
   // Loaded ahead of need, as soon as there is room.
   void want_ahead() { is_begun_ = is_wanted_ahead_ = true; }
@@ -76,9 +76,16 @@ class Worker final : public Member {
   // The process ends politely, then by SIGKILL; state() is stopped when it is gone.
   void stop() override;
 
-  // `answer` is called exactly once, now or later. It must not call back into the worker.
-  void ask(const Waiter& waiter, Answer answer) override;
-  // The request went away: its answer is `cancelled`, if it has none yet.
+  const WorkerOptions& options() const { return options_; }
+  // Settings that its process need not know, and the bounds that its fleet's options have now. compare() (changes.h)
+  // says whether others differ.
+  void adopt(const WorkerOptions& options);
+  // All who wait, in their turns; they wait here no more.
+  std::vector<Waiting> take_waiting();
+  // It hands out no more slots, and its process ends when the last one is back; state() is stopped when it is gone.
+  void retire();
+
+  void ask(std::string_view backend_id, const Waiter& waiter, Answer answer) override;
   void withdraw(WaiterId waiter) override;
   void release(std::uint64_t generation, bool is_retry) override;
   // There is something in the box of reports; it is fetched in a while.
@@ -97,9 +104,15 @@ class Worker final : public Member {
   std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const override {
     return backend_id == id_ ? seat_ : nullptr;
   }
+  bool has_gate(const SlotGate& gate) const override { return seat_->gate.get() == &gate; }
+  bool is_up() const { return scheduler_.is_up(); }
+  bool is_asleep() const { return scheduler_.is_asleep(); }
+  std::string detail() const { return scheduler_.detail(); }
   void show(Picture& picture) const override;
 
  private:
+  // By which what comes later, a timer or a check, finds this worker, or that it is gone.
+  using Here = std::weak_ptr<Worker*>;
   using Timer =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
@@ -111,7 +124,9 @@ class Worker final : public Member {
   void begin_life();
   Result<void> start_process();
   void end_life(const ProcessEnd& end);
-  Task<void> check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
+  static Task<void> check_engine(Here worker, net::IoThread& io, SteadyTime deadline,
+                                 std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
+  void engine_checked(const Result<void>& alive, std::uint64_t generation);
   Result<void> find_stored_model();
   Result<void> check_files() const;
   Result<void> check_placement() const;
@@ -156,6 +171,7 @@ class Worker final : public Member {
   int busy_before_ = 0;
   SteadyTime in_since_ = {};  // Ready.
   SteadyTime used_at_ = {};
+  std::shared_ptr<Worker*> here_ = std::make_shared<Worker*>(this);  // Its own alone; others have a Here.
 };
 
 }  // namespace gbgreg::fleet

@@ -51,7 +51,7 @@ void add_common_fields(const Call& call) {
 
 Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::Registry& registry, const Clock& clock)
     : routes_(std::move(routes)),
-      guard_(options),
+      guard_(registry.lanes(), WebGuard(options)),
       clock_(clock),
       bytes_in_(registry.counter("gbgreg_http_request_body_bytes_total", "Bytes of request bodies read.")),
       bytes_out_(registry.counter("gbgreg_http_response_body_bytes_total", "Bytes of answers' bodies written.")),
@@ -118,13 +118,13 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
   record(call, nullptr, std::unexpected(std::move(error)));
 }
 
-Result<const Route*> Pipeline::find(Call& call) const {
+Result<const Route*> Pipeline::find(Call& call) {
   const net::RequestHead& head = call.exchange.head();
   const Route* plain = plain_routes_.find(head.method, head.path);
   call.dialect = plain != nullptr ? plain->dialect : dialect_at(routes_, head.path);
   // Anthropic's own name for it, on refusals too: its client has no other id to show.
   if (call.dialect == Dialect::anthropic) call.exchange.add_field("request-id", call.request_id);
-  auto page = guard_.check(head);
+  auto page = guard_.read(call.exchange.io().index()).check(head);
   if (!page) return std::unexpected(std::move(page.error()));
   if (*page) add_cors_fields(call.exchange, **page);
   if (plain != nullptr) return plain;

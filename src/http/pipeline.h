@@ -1,12 +1,14 @@
 // What happens to every request, whatever it asks: the concerns, in their order, on one page (pipeline.cc).
 //
-// One object, called on every I/O thread; what it shares between threads are metrics cells and the immutable table.
+// One object, called on every I/O thread; what it shares between threads are metrics cells, the immutable table and the
+// web guard, whose place another may take.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "core/core.h"
+#include "core/published.h"
 #include "http/call.h"
 #include "http/options.h"
 #include "http/routes.h"
@@ -23,6 +25,9 @@ class Pipeline final : public net::Handler {
   Task<void> handle(net::Exchange& exchange) override;
   Task<void> refuse(net::Exchange& exchange, Error error) override;
 
+  // Other hosts and origins, from the next request on. Any thread.
+  void guard_by(const Options& options) { guard_.publish(WebGuard(options)); }
+
  private:
   // The requests of one route, or of none (404, 405, a head that is not HTTP).
   struct RouteFigures {
@@ -31,7 +36,7 @@ class Pipeline final : public net::Handler {
   };
   RouteFigures make_figures(metrics::Registry& registry, std::string_view method, std::string_view pattern);
   // Null for OPTIONS at a path where there is something. Errors: forbidden, not_found, method_not_allowed, malformed.
-  Result<const Route*> find(Call& call) const;
+  Result<const Route*> find(Call& call);
   Task<Result<void>> answer_options(Call& call);
   Task<void> write_error(Call& call, const Error& error);
   static void log_access(const Call& call, int status, double seconds, const Result<void>& outcome);
@@ -39,7 +44,7 @@ class Pipeline final : public net::Handler {
 
   std::vector<Route> routes_;
   PlainRoutes plain_routes_{routes_};
-  WebGuard guard_;
+  Published<WebGuard> guard_;
   const Clock& clock_;
   std::vector<RouteFigures> figures_;  // One for each route, and one more for requests of no route.
   metrics::Counter& bytes_in_;

@@ -8,6 +8,7 @@
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
+#include "http/handlers/reload.h"
 #include "http/handlers/responses.h"
 #include "http/handlers/stored_models.h"
 #include "http/handlers/uploads.h"
@@ -24,6 +25,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
   HealthHandlers& health = handlers.health;
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
+  ReloadHandlers& reload = handlers.reload;
   ResponseHandlers& responses = handlers.responses;
   StoredModelHandlers& stored = handlers.stored_models;
   UploadHandlers& uploads = handlers.uploads;
@@ -70,6 +72,8 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/v1/files/{id}", [&files](Call& call) { return files.find(call); }, Dialect::openai},
       {"DELETE", "/v1/files/{id}", [&files](Call& call) { return files.remove(call); }, Dialect::openai},
       {"GET", "/v1/files/{id}/content", [&files](Call& call) { return files.content(call); }, Dialect::openai},
+      // Running it.
+      {"POST", "/api/reload", [&reload](Call& call) { return reload.reload(call); }},
       // How it goes.
       {"GET", "/health", [&health](Call& call) { return health.health(call); }},
       {"GET", "/health/live", [&health](Call& call) { return health.live(call); }},

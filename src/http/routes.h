@@ -18,6 +18,7 @@ class FileHandlers;
 class HealthHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
+class ReloadHandlers;
 class ResponseHandlers;
 class StoredModelHandlers;
 class UploadHandlers;
@@ -40,6 +41,7 @@ struct Handlers {
   HealthHandlers& health;
   ModelHandlers& models;
   OpenAiHandlers& openai;
+  ReloadHandlers& reload;
   ResponseHandlers& responses;
   StoredModelHandlers& stored_models;
   UploadHandlers& uploads;

@@ -80,6 +80,8 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
+  int lanes() const { return lanes_; }
+
   // Counters and histograms of one name stand together in the text; help and name are those of the first call. Labels
   // of one name that come twice are a mistake of ours: std::logic_error.
   Counter& counter(std::string name, std::string help, std::string labels = {}, Shown shown = Shown::always);

@@ -249,6 +249,23 @@ std::string write_doctor(const DoctorReport& report) {
   return out;
 }
 
+std::string write_reload(const ReloadReport& report) {
+  std::string out;
+  JsonWriter json(out);
+  const auto list = [&](std::string_view key, const std::vector<std::string>& items) {
+    json.key(key).open_array();
+    for (const std::string& item : items) json.text(item);
+    json.close_array();
+  };
+  json.open_object();
+  json.key("reloaded").boolean(true);
+  list("changed", report.changed);
+  list("unchanged", report.unchanged);
+  list("needs_restart", report.needs_restart);
+  json.close_object();
+  return out;
+}
+
 std::string write_version(std::string_view version) {
   std::string out;
   JsonWriter json(out);

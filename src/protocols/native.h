@@ -92,6 +92,16 @@ struct DoctorReport {
 // The body of GET /api/doctor, which `gbgreg doctor --json` prints too.
 std::string write_doctor(const DoctorReport& report);
 
+// What a new configuration has changed in the running gateway.
+struct ReloadReport {
+  std::vector<std::string> changed = {};        // A sentence each.
+  std::vector<std::string> unchanged = {};      // Roles.
+  std::vector<std::string> needs_restart = {};  // Keys of the configuration.
+};
+
+// The body of POST /api/reload.
+std::string write_reload(const ReloadReport& report);
+
 // {"version":"…"}
 std::string write_version(std::string_view version);
 

@@ -146,7 +146,21 @@ std::string_view status_of(const Diagnosis& diagnosis) {
 
 Doctor::Doctor(asio::thread_pool& pool, const fleet::Fleet& fleet, DoctorOptions options,
                std::vector<std::string> environment)
-    : pool_(pool), fleet_(fleet), options_(std::move(options)), environment_(std::move(environment)) {}
+    : pool_(pool),
+      fleet_(fleet),
+      environment_(std::move(environment)),
+      options_(std::make_shared<const DoctorOptions>(std::move(options))) {}
+
+void Doctor::adopt(DoctorOptions options) {
+  const std::lock_guard lock(mutex_);
+  options.probe = options_->probe;
+  options_ = std::make_shared<const DoctorOptions>(std::move(options));
+}
+
+std::shared_ptr<const DoctorOptions> Doctor::options() const {
+  const std::lock_guard lock(mutex_);
+  return options_;
+}
 
 Task<Result<Diagnosis>> Doctor::run() {
   if (const auto hung = latest(); hung && driver_hangs(*hung) && !is_old(*hung)) co_return *hung;
@@ -161,7 +175,7 @@ Task<Result<Diagnosis>> Doctor::run() {
   // Ended on the pool and not in this task, which ends early when its client leaves.
   const auto found = co_await offload(pool_, [this] {
     const auto known = latest();
-    auto diagnosis = std::make_shared<const Diagnosis>(diagnose(options_, &fleet_, environment_, known.get()));
+    auto diagnosis = std::make_shared<const Diagnosis>(diagnose(*options(), &fleet_, environment_, known.get()));
     const std::lock_guard lock(mutex_);
     latest_ = diagnosis;
     is_running_ = false;
@@ -171,7 +185,7 @@ Task<Result<Diagnosis>> Doctor::run() {
 }
 
 Task<std::string> Doctor::newest_hang() {
-  auto look = [this] { return gpu::newest_hang(gpu::HostFiles(options_.probe.root)); };
+  auto look = [this] { return gpu::newest_hang(gpu::HostFiles(options()->probe.root)); };
   co_return co_await offload(pool_, std::move(look));
 }
 

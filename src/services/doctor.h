@@ -77,6 +77,9 @@ class Doctor {
   // driver that hangs. Errors: busy, when there is none yet.
   Task<Result<Diagnosis>> run();
 
+  // What is examined from the next time on; where the machine's files are stays. Any thread.
+  void adopt(DoctorOptions options);
+
   // gpu::newest_hang() of this machine: quick, and asks no driver.
   Task<std::string> newest_hang();
 
@@ -86,10 +89,12 @@ class Doctor {
  private:
   asio::thread_pool& pool_;
   const fleet::Fleet& fleet_;
-  DoctorOptions options_;
   std::vector<std::string> environment_;
   std::atomic<bool> is_running_ = false;
-  mutable std::mutex mutex_;  // Guards what follows.
+  std::shared_ptr<const DoctorOptions> options() const;
+
+  mutable std::mutex mutex_;                      // Guards what follows.
+  std::shared_ptr<const DoctorOptions> options_;  // Shared with an examination, which may end after it was replaced.
   std::shared_ptr<const Diagnosis> latest_;
 };
 

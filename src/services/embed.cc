@@ -172,11 +172,20 @@ Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, Stead
   }
   auto decision = routing::choose_embedder(request.model, *backends);
   if (!decision) co_return std::unexpected(std::move(decision.error()));
-  const llm::BackendView& view = *std::ranges::find(*backends, decision->backend, &llm::BackendView::id);
-  const bool was_ready = view.state == llm::BackendState::ready;
   const SteadyTime asked = clock_.steady();
   auto lease = co_await fleet_.lease(decision->backend, request.priority, deadline, attempt, request.caller);
+  // When it is taken out of the configuration meanwhile, what is there now may answer as well.
+  for (int more = 1; !lease && lease.error().code == fleet::kModelRemoved && more < options_.attempts.backends_max;
+       ++more) {
+    backends = fleet_.picture_to_choose_from();
+    auto now = routing::choose_embedder(request.model, *backends);
+    if (!now) break;
+    decision = std::move(now);
+    lease = co_await fleet_.lease(decision->backend, request.priority, deadline, attempt, request.caller);
+  }
   if (!lease) co_return std::unexpected(std::move(lease.error()));
+  const llm::BackendView& view = *std::ranges::find(*backends, decision->backend, &llm::BackendView::id);
+  const bool was_ready = view.state == llm::BackendState::ready;
 
   const SteadyTime leased = clock_.steady();
   Placed placed{.deadline = deadline,

@@ -347,5 +347,29 @@ TEST_F(EmbedTest, HandsOnWhatRoutingSays) {
   EXPECT_THAT(script_.asked, IsEmpty());
 }
 
+TEST_F(EmbedTest, ChoosesAgainWhenItsModelIsTakenOutOfTheConfiguration) {
+  embedder().slots = 1;
+  fleet::Fleet& fleet = start_fleet();
+  std::optional<Result<fleet::Lease>> held;
+  auto hold = [](fleet::Fleet& of, std::optional<Result<fleet::Lease>>& out) -> Task<void> {
+    const SteadyTime deadline = SystemClock().steady() + std::chrono::minutes(1);
+    out.emplace(co_await of.lease("embedding/embedder", llm::Priority::interactive, deadline));
+  };
+  spawn(io_.executor(), "test", hold(fleet, held));
+  auto lease = wait_for(held);
+  ASSERT_TRUE(lease);
+  std::thread reconfiguring([&] {
+    while (fleet.snapshot()->back().queued == 0) std::this_thread::yield();
+    embedder().model = "other";
+    EXPECT_TRUE(fleet.reconfigure(options_));
+    while (fleet.snapshot()->back().model == "embedder") std::this_thread::yield();
+  });
+  const auto answer = embed(Inputs{text("a")});
+  reconfiguring.join();
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->notes.model, "other");
+  *lease = fleet::Lease();
+}
+
 }  // namespace
 }  // namespace gbgreg::services

@@ -94,6 +94,11 @@ struct Generate::Chosen {
   bool is_outside = false;
 };
 
+struct Generate::Leased {
+  Chosen chosen;
+  fleet::Lease lease;
+};
+
 // A request that has a slot, and what is known of its answer by then.
 struct Generate::Placed {
   SteadyTime leased;
@@ -204,6 +209,9 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
         if (is_down && attempts.may_ask_another()) {
           tried.push_back(chosen->notes.backend);
           another = choose_another(request, chosen->notes, tried);
+        } else if (waited.error().code == fleet::kModelRemoved && attempts.may_ask_another()) {
+          // It is not configured any more, and what is now may answer as well.
+          if (auto now = choose(request)) another = std::move(*now);
         }
         if (!another) co_return std::unexpected(std::move(waited.error()));
         is_fresh = which == fleet::Attempt::first;
@@ -264,26 +272,35 @@ llm::Answer Generate::told(net::IoThread& io, Placed& placed, SteadyTime arrived
   return answer;
 }
 
+// Chosen anew when it is taken out of the configuration meanwhile.
+Task<Result<Generate::Leased>> Generate::lease(const llm::Request& request, SteadyTime deadline) {
+  std::optional<Error> removed;
+  for (int attempt = 0; attempt < options_.attempts.backends_max; ++attempt) {
+    auto chosen = choose(request);
+    if (!chosen) co_return std::unexpected(removed ? std::move(*removed) : std::move(chosen.error()));
+    auto lease =
+        co_await fleet_.lease(chosen->notes.backend, request.priority, deadline, fleet::Attempt::first, request.caller);
+    if (lease) co_return Leased{.chosen = std::move(*chosen), .lease = std::move(*lease)};
+    if (lease.error().code != fleet::kModelRemoved) co_return std::unexpected(std::move(lease.error()));
+    removed = std::move(lease.error());
+  }
+  co_return std::unexpected(std::move(*removed));
+}
+
 Task<Result<int>> Generate::count_tokens(net::IoThread& io, llm::Request request) {
   const SteadyTime arrived = clock_.steady();
   request.deadline = arrived + allowed_for(request);
-  auto chosen = choose(request);
-  if (!chosen) co_return std::unexpected(std::move(chosen.error()));
-  auto lease = co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, fleet::Attempt::first,
-                                     request.caller);
-  if (!lease) co_return std::unexpected(std::move(lease.error()));
-  co_return co_await lease->backend().count_tokens(io, request);
+  auto leased = co_await lease(request, request.deadline);
+  if (!leased) co_return std::unexpected(std::move(leased.error()));
+  co_return co_await leased->lease.backend().count_tokens(io, request);
 }
 
 Task<Result<llm::Answer>> Generate::load(llm::Request request) {
   const SteadyTime arrived = clock_.steady();
-  auto chosen = choose(request);
-  if (!chosen) co_return std::unexpected(std::move(chosen.error()));
+  auto leased = co_await lease(request, arrived + allowed_for(request));
+  if (!leased) co_return std::unexpected(std::move(leased.error()));
   llm::Answer answer;
-  answer.notes = std::move(chosen->notes);
-  auto lease = co_await fleet_.lease(answer.notes.backend, request.priority, arrived + allowed_for(request),
-                                     fleet::Attempt::first, request.caller);
-  if (!lease) co_return std::unexpected(std::move(lease.error()));
+  answer.notes = std::move(leased->chosen.notes);
   answer.load = clock_.steady() - arrived;
   answer.notes.total_ms = milliseconds(arrived, clock_.steady());
   co_return answer;

@@ -68,6 +68,7 @@ class Generate {
 
  private:
   struct Chosen;
+  struct Leased;
   struct Placed;
   std::chrono::milliseconds allowed_for(const llm::Request& request) const;
   Result<Chosen> choose(const llm::Request& request) const;
@@ -80,6 +81,7 @@ class Generate {
   class Relaying;
   template <class Speaks>
   Task<Result<llm::Answer>> run(net::IoThread& io, llm::Request& request, Speaks speaker);
+  Task<Result<Leased>> lease(const llm::Request& request, SteadyTime deadline);
   static Placed place(Chosen chosen, fleet::Lease lease, SteadyTime asked, SteadyTime leased);
   llm::Answer told(net::IoThread& io, Placed& placed, SteadyTime arrived, const Speaker& speaker,
                    const llm::Completion& completion);

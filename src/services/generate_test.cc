@@ -85,6 +85,27 @@ class GenerateTest : public FleetTest {
     return wait_for(result);
   }
 
+  // Asks while the only slot is held, and takes another configuration before it is given back.
+  template <class Change>
+  Result<llm::Answer> answer_after(Change change) {
+    options_.workers[0].slots = 1;
+    fleet::Fleet& fleet = start_fleet();
+    Leased held;
+    ask_for_lease(held);
+    auto lease = wait_for(held);
+    EXPECT_TRUE(lease);
+    std::thread reconfiguring([&] {
+      while (fleet.snapshot()->front().queued == 0) std::this_thread::yield();
+      change(options_.workers);
+      EXPECT_TRUE(fleet.reconfigure(options_));
+      while (fleet.snapshot()->front().model == "demo") std::this_thread::yield();
+      *lease = fleet::Lease();
+    });
+    auto told = answer();
+    reconfiguring.join();
+    return told;
+  }
+
   using Leased = std::optional<Result<fleet::Lease>>;
   // `out` must outlive the wait.
   void ask_for_lease(Leased& out) {
@@ -204,6 +225,27 @@ TEST_F(GenerateTest, DoesNotTryAgainWhatTheFleetRefuses) {
   EXPECT_EQ(refused.error().kind, Kind::unavailable);
   EXPECT_TRUE(script_.asked.empty());
   EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 0");
+}
+
+TEST_F(GenerateTest, ChoosesAgainWhenItsModelIsTakenOutOfTheConfiguration) {
+  const auto told = answer_after([&](auto& workers) {
+    workers.clear();
+    add_worker("technical", "other");
+    add_worker("technical", "third");
+  });
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_THAT(told->notes.model, testing::AnyOf("other", "third"));
+  EXPECT_EQ(script_.asked.size(), 1U);
+}
+
+TEST_F(GenerateTest, SaysThatItsModelIsGoneWhereThereIsNoOther) {
+  const auto told = answer_after([&](auto& workers) {
+    workers.clear();
+    add_worker("documentation", "other");
+  });
+  ASSERT_FALSE(told);
+  EXPECT_EQ(told.error().kind, Kind::not_found);
+  EXPECT_EQ(told.error().code, fleet::kModelRemoved);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // How the whole is: the fleet's picture, the database, the disk, put together for /health. Any thread.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ class Health {
   // Is there a worker that is ready now? Costs one pointer copy.
   bool can_answer() const;
 
+  // The largest upload that is allowed from now on. Any thread.
+  void set_upload_bytes_max(std::uint64_t bytes_max) { upload_bytes_max_.store(bytes_max, std::memory_order_relaxed); }
+
   const std::string& version() const { return version_; }
 
  private:
@@ -31,7 +35,7 @@ class Health {
   StoresWatch& stores_;
   const Doctor& doctor_;
   const Clock& clock_;
-  std::uint64_t upload_bytes_max_;
+  std::atomic<std::uint64_t> upload_bytes_max_;
   std::string version_;
   SteadyTime started_;
 };

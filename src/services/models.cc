@@ -57,13 +57,25 @@ std::optional<Result<void>> Pulling::outcome() const {
   return shared_->outcome;
 }
 
-Models::Models(const models::Library& library, const models::Options& options,
-               const std::vector<fleet::WorkerOptions>& workers)
-    : library_(library), options_(options) {
+Models::Models(std::shared_ptr<const models::Library> library, const models::Options& options,
+               const std::vector<fleet::WorkerOptions>& workers) {
+  adopt(std::move(library), options, workers);
+}
+
+void Models::adopt(std::shared_ptr<const models::Library> library, const models::Options& options,
+                   const std::vector<fleet::WorkerOptions>& workers) {
+  auto setup = std::make_shared<Setup>(Setup{.library = std::move(library), .options = options});
   for (const fleet::WorkerOptions& worker : workers) {
     if (!worker.is_stored) continue;
-    if (auto name = models::parse_name(worker.model)) in_use_.emplace_back(worker.role, std::move(*name));
+    if (auto name = models::parse_name(worker.model)) setup->in_use.emplace_back(worker.role, std::move(*name));
   }
+  const std::scoped_lock lock(setup_mutex_);
+  setup_ = std::move(setup);
+}
+
+std::shared_ptr<const Models::Setup> Models::setup() const {
+  const std::scoped_lock lock(setup_mutex_);
+  return setup_;
 }
 
 Models::~Models() { stop(); }
@@ -88,7 +100,8 @@ void Models::stop() {
 Task<std::vector<protocols::StoredModel>> Models::list() {
   auto look = [this] {
     std::vector<protocols::StoredModel> all;
-    for (const models::Shown& shown : library_.list()) all.push_back(describe(shown));
+    const auto now = setup();
+    for (const models::Shown& shown : now->library->list()) all.push_back(describe(*now, shown));
     return all;
   };
   co_return co_await offload(looks_, std::move(look));
@@ -98,9 +111,10 @@ Task<Result<protocols::StoredModel>> Models::find(std::string text) {
   auto look = [this, text = std::move(text)]() -> Result<protocols::StoredModel> {
     const auto name = models::parse_name(text);
     if (!name) return std::unexpected(name.error());
-    const auto shown = library_.find(*name);
+    const auto now = setup();
+    const auto shown = now->library->find(*name);
     if (!shown) return std::unexpected(shown.error());
-    return describe_all(*shown);
+    return describe_all(*now, *shown);
   };
   co_return co_await offload(looks_, std::move(look));
 }
@@ -109,13 +123,14 @@ Task<Result<void>> Models::remove(std::string text) {
   auto work = [this, text = std::move(text)]() -> Result<void> {
     const auto name = models::parse_name(text);
     if (!name) return std::unexpected(name.error());
+    const auto now = setup();
     const auto user =
-        std::ranges::find_if(in_use_, [&](const auto& used) { return models::is_same(used.second, *name); });
-    if (user != in_use_.end() && library_.find(*name)) {
+        std::ranges::find_if(now->in_use, [&](const auto& used) { return models::is_same(used.second, *name); });
+    if (user != now->in_use.end() && now->library->find(*name)) {
       return fail(Kind::conflict, "model_in_use",
                   "The role " + user->first + " uses this model. Give the role another one first.");
     }
-    auto removed = library_.remove(*name);
+    auto removed = now->library->remove(*name);
     if (removed) spdlog::info("the model {} was removed", models::short_name(*name));
     return removed;
   };
@@ -127,7 +142,8 @@ Result<std::unique_ptr<Pulling>> Models::pull(std::string_view text) {
   auto source = models::parse_source(text);
   if (!source) return std::unexpected(std::move(source.error()));
   const std::string_view host = models::authority_of(source->base);
-  if (std::ranges::find(options_.registries, host) == options_.registries.end()) {
+  const auto now = setup();
+  if (std::ranges::find(now->options.registries, host) == now->options.registries.end()) {
     return fail(Kind::forbidden, "registry_not_allowed",
                 "Models are not fetched from " + std::string(host) +
                     " for clients. Add it to `registries` in the configuration, or say gbgreg models pull.");
@@ -145,15 +161,15 @@ Result<std::unique_ptr<Pulling>> Models::pull(std::string_view text) {
     }
     pulls_under_way_.insert(shared);
   }
-  asio::post(pulls_, [this, shared, source = std::move(*source)] {
-    run(source, *shared);
+  asio::post(pulls_, [this, shared, now, source = std::move(*source)] {
+    run(*now, source, *shared);
     const std::scoped_lock lock(pulls_mutex_);
     pulls_under_way_.erase(shared);
   });
   return pulling;
 }
 
-void Models::run(const models::Source& source, Pulling::Shared& shared) {
+void Models::run(const Setup& setup, const models::Source& source, Pulling::Shared& shared) {
   const std::string name = models::short_name(source.name);
   Result<void> outcome;
   try {
@@ -166,7 +182,7 @@ void Models::run(const models::Source& source, Pulling::Shared& shared) {
       if (is_more_of_last) news.pop_back();
       news.push_back(std::move(step));
     };
-    auto stored = models::pull(library_.own(), options_.fetch, source, tell, shared.stop.get_token());
+    auto stored = models::pull(setup.library->own(), setup.options.fetch, source, tell, shared.stop.get_token());
     if (!stored) outcome = std::unexpected(std::move(stored.error()));
   } catch (const std::exception& failure) {
     outcome = std::unexpected(pull_failed(failure));
@@ -188,7 +204,7 @@ void Models::run(const models::Source& source, Pulling::Shared& shared) {
   shared.outcome = std::move(outcome);
 }
 
-protocols::StoredModel Models::describe(const models::Shown& shown) {
+protocols::StoredModel Models::describe(const Setup& setup, const models::Shown& shown) {
   protocols::StoredModel model{.name = models::short_name(shown.stored.name),
                                .digest = shown.stored.digest,
                                .size_bytes = static_cast<std::int64_t>(shown.stored.manifest.size_bytes()),
@@ -199,28 +215,28 @@ protocols::StoredModel Models::describe(const models::Shown& shown) {
                                .files = static_cast<int>(shown.stored.manifest.of_type(models::kModelType).size()),
                                .sees_images = !shown.stored.manifest.of_type(models::kProjectorType).empty(),
                                .is_own = shown.is_own};
-  if (model.family.empty()) model.family = facts_of(shown).family;
-  for (const auto& [role, name] : in_use_) {
+  if (model.family.empty()) model.family = facts_of(setup, shown).family;
+  for (const auto& [role, name] : setup.in_use) {
     if (models::is_same(name, shown.stored.name)) model.roles.push_back(role);
   }
   return model;
 }
 
-protocols::StoredModel Models::describe_all(const models::Shown& shown) {
-  protocols::StoredModel model = describe(shown);
-  const Facts facts = facts_of(shown);
+protocols::StoredModel Models::describe_all(const Setup& setup, const models::Shown& shown) {
+  protocols::StoredModel model = describe(setup, shown);
+  const Facts facts = facts_of(setup, shown);
   model.context_tokens = facts.context_tokens;
   model.embedding_numbers = facts.embedding_numbers;
   model.embeds = facts.embeds;
-  model.template_text = library_.text(shown, models::kTemplateType);
-  model.system = library_.text(shown, models::kSystemType);
-  model.license = library_.text(shown, models::kLicenseType);
-  model.parameters = models::params_text(library_.text(shown, models::kParamsType));
+  model.template_text = setup.library->text(shown, models::kTemplateType);
+  model.system = setup.library->text(shown, models::kSystemType);
+  model.license = setup.library->text(shown, models::kLicenseType);
+  model.parameters = models::params_text(setup.library->text(shown, models::kParamsType));
   return model;
 }
 
 // The header of a large model has megabytes, so it is read once.
-Models::Facts Models::facts_of(const models::Shown& shown) {
+Models::Facts Models::facts_of(const Setup& setup, const models::Shown& shown) {
   const auto weights = shown.stored.manifest.of_type(models::kModelType);
   if (weights.empty()) return {};
   const std::string& key = weights.front().sha256;
@@ -228,7 +244,7 @@ Models::Facts Models::facts_of(const models::Shown& shown) {
     const std::scoped_lock lock(facts_mutex_);
     if (const auto known = facts_.find(key); known != facts_.end()) return known->second;
   }
-  const fleet::ModelFacts read = fleet::read_model_facts(library_.first_file(shown));
+  const fleet::ModelFacts read = fleet::read_model_facts(setup.library->first_file(shown));
   const Facts facts{.family = read.architecture,
                     .context_tokens = read.context_tokens,
                     .embedding_numbers = read.embedding_numbers,

@@ -56,13 +56,17 @@ class Pulling {
 
 class Models {
  public:
-  // All outlive this. `workers` tells which roles use what.
-  Models(const models::Library& library, const models::Options& options,
+  // `workers` tells which roles use what. The library is shared with what looks into it when another takes its place.
+  Models(std::shared_ptr<const models::Library> library, const models::Options& options,
          const std::vector<fleet::WorkerOptions>& workers);
   // As stop().
   ~Models();
   Models(const Models&) = delete;
   Models& operator=(const Models&) = delete;
+
+  // The same with others; what is under way goes on as it began. Any thread.
+  void adopt(std::shared_ptr<const models::Library> library, const models::Options& options,
+             const std::vector<fleet::WorkerOptions>& workers);
 
   Task<std::vector<protocols::StoredModel>> list();
   // One with all that its file says. Errors: those of Library::find.
@@ -79,9 +83,16 @@ class Models {
   void stop();
 
  private:
-  protocols::StoredModel describe(const models::Shown& shown);
-  protocols::StoredModel describe_all(const models::Shown& shown);
-  void run(const models::Source& source, Pulling::Shared& shared);
+  // Exchanged as a whole.
+  struct Setup {
+    std::shared_ptr<const models::Library> library;
+    models::Options options;
+    std::vector<std::pair<std::string, models::Name>> in_use = {};  // By role.
+  };
+  std::shared_ptr<const Setup> setup() const;
+  protocols::StoredModel describe(const Setup& setup, const models::Shown& shown);
+  protocols::StoredModel describe_all(const Setup& setup, const models::Shown& shown);
+  void run(const Setup& setup, const models::Source& source, Pulling::Shared& shared);
   bool is_stopping();
 
   struct Facts {
@@ -90,11 +101,10 @@ class Models {
     std::optional<int> embedding_numbers = {};
     bool embeds = false;
   };
-  Facts facts_of(const models::Shown& shown);
+  Facts facts_of(const Setup& setup, const models::Shown& shown);
 
-  const models::Library& library_;
-  const models::Options& options_;
-  std::vector<std::pair<std::string, models::Name>> in_use_;  // By role.
+  mutable std::mutex setup_mutex_;
+  std::shared_ptr<const Setup> setup_;  // Guarded by setup_mutex_; shared with what is under way.
   std::mutex facts_mutex_;
   std::map<std::string, Facts> facts_;  // By the digest of the weights.
   std::mutex pulls_mutex_;

@@ -1,5 +1,6 @@
 // The OpenAPI document is true: what the gateway answers is validated against it, for every operation, well and badly asked.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
 import { importClient } from '../support/clients.mjs';
@@ -98,11 +99,11 @@ const kAskers = {
   },
 };
 
-// Nothing of these can be brought about in a test: a fault of ours, a client that is slow for half a minute, a deadline in
+// Nothing of these can be brought about in a test: a fault of ours, more reloads at once than the gateway is quick to do, a client that is slow for half a minute, a deadline in
 // a dialect that has no word for one, an upload that finds all places taken, a database that is away, two that
 // ask at once for what has never been looked at, a disk that is full (models.test.mjs has that).
 const kNeverExercised = [
-  / (500|408)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
+  / (500|408)$/, /^reload (429|503)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
   /^(pullModel|pullStoredModel|deleteModel) 503$/,
 ];
 
@@ -325,6 +326,12 @@ test('the doctor', async () => {
   for (const target of ['/api/doctor', '/api/doctor?quick=1']) await checked('GET', target, { status: 200 });
   await checked('GET', '/api/doctor?quick=%zz', { status: 400 });
   await checked('GET', '/api/doctor', { status: 403, headers: kStranger });
+  await checked('POST', '/api/reload', { status: 200 });
+  await checked('POST', '/api/reload', { status: 403, headers: kStranger });
+  const good = fs.readFileSync(gateway.configFile);
+  fs.writeFileSync(gateway.configFile, 'roles: 5\n');
+  await checked('POST', '/api/reload', { status: 422 });
+  fs.writeFileSync(gateway.configFile, good);
 });
 
 test('uploads', async () => {

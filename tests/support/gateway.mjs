@@ -203,6 +203,16 @@ export class Gateway {
     });
   }
 
+  // What `change` makes of the configuration, or returns in its place. The gateway reads it when it is told to.
+  configure(change) {
+    const config = JSON.parse(fs.readFileSync(this.configFile, 'utf8'));
+    fs.writeFileSync(`${this.configFile}.new`, JSON.stringify(change(config) ?? config, null, 2));
+    fs.renameSync(`${this.configFile}.new`, this.configFile);
+  }
+  reload(options) {
+    return this.request('POST', '/api/reload', options);
+  }
+
   engineStarts(start) {
     writeEngineScript(this.engineScript, this.engineLog.file, start);
   }

@@ -118,7 +118,7 @@ Result<void> check_fields(const UploadForm& form) {
 }  // namespace
 
 Task<Result<void>> FileHandlers::create(Call& call) {
-  UploadForm form(call.exchange, intake_, upload_bytes_max_, kFormFields);
+  UploadForm form(call.exchange, intake_, uploads_.upload_bytes_max(), kFormFields);
   auto read = co_await form.read();
   if (!read) co_return read;
   if (auto checked = check_fields(form); !checked) co_return checked;

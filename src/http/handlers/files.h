@@ -7,16 +7,14 @@
 #include "core/core.h"
 #include "http/call.h"
 #include "http/handlers/uploads.h"
-#include "http/options.h"
 #include "services/intake.h"
 
 namespace gbgreg::http {
 
 class FileHandlers {
  public:
-  // All outlive this. `uploads` sends the bytes.
-  FileHandlers(services::Intake& intake, UploadHandlers& uploads, const Options& options)
-      : intake_(intake), uploads_(uploads), upload_bytes_max_(options.upload_bytes_max) {}
+  // All outlive this. `uploads` sends the bytes, and knows how many a file may have.
+  FileHandlers(services::Intake& intake, UploadHandlers& uploads) : intake_(intake), uploads_(uploads) {}
 
   // A form of `file` and `purpose`.
   Task<Result<void>> create(Call& call);
@@ -30,7 +28,6 @@ class FileHandlers {
  private:
   services::Intake& intake_;
   UploadHandlers& uploads_;
-  std::uint64_t upload_bytes_max_;
 };
 
 }  // namespace gbgreg::http

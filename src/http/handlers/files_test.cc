@@ -79,7 +79,7 @@ class FileHandlersTest : public testing::Test {
   storage::TestStores stores_{folder_.path(), disk_, clock_};
   services::Intake intake_{pool_, stores_.uploads, *stores_.blobs, stores_.reserve, clock_};
   UploadHandlers uploads_{intake_, Options{.upload_bytes_max = 1000}};
-  FileHandlers handlers_{intake_, uploads_, Options{.upload_bytes_max = 1000}};
+  FileHandlers handlers_{intake_, uploads_};
 };
 
 TEST_F(FileHandlersTest, AFileIsAnUploadUnderAnotherId) {

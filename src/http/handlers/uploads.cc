@@ -113,7 +113,7 @@ Task<Result<void>> send(net::Exchange& exchange, services::Outgoing& file, ByteR
 }  // namespace
 
 Task<Result<void>> UploadHandlers::upload_file(net::Exchange& exchange) {
-  UploadForm form(exchange, intake_, options_.upload_bytes_max, kFormFields);
+  UploadForm form(exchange, intake_, upload_bytes_max(), kFormFields);
   auto read = co_await form.read();
   if (!read) co_return read;
   auto upload = co_await form.store({.client_filename = {}, .description = form.field("description")});

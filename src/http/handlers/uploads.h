@@ -4,6 +4,7 @@
 // One object for all requests, called on every I/O thread; it keeps nothing between them.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,7 +20,12 @@ namespace gbgreg::http {
 
 class UploadHandlers {
  public:
-  UploadHandlers(services::Intake& intake, const Options& options) : intake_(intake), options_(options) {}
+  UploadHandlers(services::Intake& intake, const Options& options)
+      : intake_(intake), upload_bytes_max_(options.upload_bytes_max) {}
+
+  // Of one file; a form that is being read keeps the bound that it began with. Any thread.
+  std::uint64_t upload_bytes_max() const { return upload_bytes_max_.load(std::memory_order_relaxed); }
+  void set_upload_bytes_max(std::uint64_t bytes_max) { upload_bytes_max_.store(bytes_max, std::memory_order_relaxed); }
 
   // POST /api/upload/file
   Task<Result<void>> upload_file(net::Exchange& exchange);
@@ -34,7 +40,7 @@ class UploadHandlers {
 
  private:
   services::Intake& intake_;
-  Options options_;
+  std::atomic<std::uint64_t> upload_bytes_max_;
 };
 
 // The parts of these answers that are worth a table of their own in the tests. Pure.
