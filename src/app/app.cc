@@ -17,8 +17,8 @@
 #include "app/machine_memory.h"
 #include "app/models.h"
 #include "app/open_files.h"
+#include "app/outside.h"
 #include "backends/llama_backend.h"
-#include "backends/openai_backend.h"
 #include "fleet/fleet.h"
 #include "fleet/process.h"
 #include "gpu/machine.h"
@@ -61,21 +61,7 @@ int refuse_to_start(const Error& error) {
 }
 
 std::shared_ptr<backends::Backend> make_llama(const std::string& address, const std::string& bearer) {
-  return std::make_shared<backends::LlamaBackend>(net::Address{address}, bearer);
-}
-
-std::shared_ptr<backends::Backend> make_outside(const fleet::ServerOptions& server,
-                                                const fleet::OutsideModelOptions& model) {
-  using Takes = backends::OpenAiOptions::Takes;
-  backends::OpenAiOptions options{.address = {server.address}, .key = server.key, .model = model.served_as};
-  if (server.kind == fleet::ServerKind::ollama) options.health_target = "/api/version";
-  if (server.kind == fleet::ServerKind::vllm) options.takes = Takes::vllm;
-  if (server.kind == fleet::ServerKind::llama_server) {
-    options.takes = Takes::engine;
-    options.health_target = "/health";
-    options.counts_tokens = true;
-  }
-  return std::make_shared<backends::OpenAiBackend>(std::move(options));
+  return std::make_shared<backends::LlamaBackend>(net::Address{.text = address}, bearer);
 }
 
 std::vector<metrics::Sample> by_role(const fleet::Fleet& fleet, double (*value)(const llm::BackendView&)) {
@@ -200,6 +186,10 @@ int serve(const config::Config& config, const std::string& version, const std::f
     certificates = std::move(*loaded);
   }
 
+  for (const std::string& warning : config.warnings) spdlog::warn("{}", warning);
+  auto make_outside = outside_factory(config.fleet.servers);
+  if (!make_outside) return refuse_to_start(make_outside.error());
+
   storage::Disk disk;
   auto folder = DataFolder::open(config.data, disk);
   if (!folder) return refuse_to_start(folder.error());
@@ -234,7 +224,7 @@ int serve(const config::Config& config, const std::string& version, const std::f
   std::int64_t& for_models = fleet_options.memory.budget.host;
   if (for_models == fleet::Memory::kUnbounded) for_models = memory_for_models(root);
   fleet_options.has_gpu = gpu::has_own_card(gpu::read_machine(gpu::HostFiles(root)));
-  fleet::Fleet fleet(fleet_options, clock, make_llama, make_outside);
+  fleet::Fleet fleet(fleet_options, clock, make_llama, std::move(*make_outside));
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
   asio::thread_pool doctor_pool(1);

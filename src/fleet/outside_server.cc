@@ -169,7 +169,7 @@ void OutsideServer::show(Picture& picture) const {
     view.state = scheduler_.state();
     view.sees_images = model.options.sees_images;
     view.embeds = model.options.embeds;
-    view.context_tokens = model.options.context_tokens;
+    view.context_tokens = model.options.context_tokens.value_or(OutsideModelOptions::kContextTokens);
     view.slots_total = options_.slots;
     view.slots_free = scheduler_.slots_free();
     view.queued = scheduler_.queued();

@@ -7,7 +7,9 @@
 #include "net/body_decoder.h"
 #include "net/connection.h"
 #include "net/endpoint.h"
+#include "net/host_name.h"
 #include "net/io_thread.h"
+#include "net/tls_client.h"
 
 namespace gbgreg::net {
 namespace {
@@ -154,17 +156,16 @@ class PooledAnswer final : public ClientAnswer {
   bool headed_ = false;
 };
 
-Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address, SteadyTime deadline) {
-  auto endpoint = parse_endpoint(address.text);
-  if (!endpoint) co_return std::unexpected(unreachable(endpoint.error().message));
+// Errors: unavailable is of this endpoint only.
+Task<Result<std::unique_ptr<Connection>>> open_at(IoThread& io, const Endpoint& endpoint, SteadyTime deadline) {
   Socket socket(io.executor());
   boost::system::error_code opened;
-  socket.open(endpoint->protocol(), opened);
+  socket.open(endpoint.protocol(), opened);
   if (opened) co_return std::unexpected(unreachable(opened.message()));
   auto connection = std::make_unique<Connection>(io, std::move(socket));
   auto wait = next_wait(io.options().connect_timeout, deadline);
   if (!wait) co_return std::unexpected(std::move(wait.error()));
-  auto connected = co_await connection->connect(*endpoint, *wait);
+  auto connected = co_await connection->connect(endpoint, *wait);
   if (!connected) {
     Error error = explained(std::move(connected.error()), deadline);
     // Whoever does not take a connection is as good as not there; the request itself has not been sent.
@@ -176,10 +177,50 @@ Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& addr
   co_return connection;
 }
 
-std::string write_head(const ClientRequest& request) {
+// Of a server with several addresses each is tried in turn.
+Task<Result<std::unique_ptr<Connection>>> open_by_name(IoThread& io, const HostName& name, SteadyTime deadline) {
+  auto endpoints = co_await name.endpoints(io, deadline);
+  if (!endpoints) co_return std::unexpected(std::move(endpoints.error()));
+  Result<std::unique_ptr<Connection>> opened = std::unexpected(unreachable("no address"));
+  for (std::size_t i = 0; i < endpoints->size(); ++i) {
+    opened = co_await open_at(io, (*endpoints)[i], deadline);
+    if (opened && i > 0) name.answers_at((*endpoints)[i]);
+    if (opened || opened.error().kind != Kind::unavailable) break;
+  }
+  co_return opened;
+}
+
+Task<Result<void>> secure(Connection& connection, const TlsClient& tls, SteadyTime deadline) {
+  auto wait = next_wait(connection.io().options().secure_timeout, deadline);
+  if (!wait) co_return std::unexpected(std::move(wait.error()));
+  connection.secure_with(tls.connect_on(connection.socket().native_handle()));
+  auto secured = co_await connection.secure(*wait);
+  if (secured || secured.error().kind == Kind::cancelled) co_return secured;
+  if (secured.error().kind == Kind::timed_out) {
+    Error error = explained(std::move(secured.error()), deadline);
+    co_return std::unexpected(error.code == "backend_silent" ? unreachable("no TLS handshake in time") : error);
+  }
+  co_return std::unexpected(TlsClient::explain(*connection.tls()));
+}
+
+Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address, SteadyTime deadline) {
+  if (address.host_name == nullptr) {
+    auto endpoint = parse_endpoint(address.text);
+    if (!endpoint) co_return std::unexpected(unreachable(endpoint.error().message));
+    co_return co_await open_at(io, *endpoint, deadline);
+  }
+  auto opened = co_await open_by_name(io, *address.host_name, deadline);
+  if (!opened || address.tls == nullptr) co_return opened;
+  auto secured = co_await secure(**opened, *address.tls, deadline);
+  if (!secured) co_return std::unexpected(std::move(secured.error()));
+  co_return opened;
+}
+
+std::string write_head(const Address& address, const ClientRequest& request) {
   std::string head;
   head.reserve(256);
-  head.append(request.method).append(" ").append(request.target).append(" HTTP/1.1\r\nHost: localhost\r\n");
+  head.append(request.method).append(" ").append(address.base_path).append(request.target);
+  head.append(" HTTP/1.1\r\nHost: ").append(address.host).append("\r\n");
   if (!request.bearer.empty()) head.append("Authorization: Bearer ").append(request.bearer).append("\r\n");
   if (request.method != "GET" && request.method != "HEAD") {
     head.append("Content-Type: application/json\r\nContent-Length: ");
@@ -207,7 +248,7 @@ Task<Result<std::string>> ClientAnswer::read_all(std::size_t bytes_max) {
 }
 
 Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request) {
-  const std::string head = write_head(request);
+  const std::string head = write_head(address, request);
   const auto& parts = request.body.parts;
   const std::array<asio::const_buffer, 4> pieces{asio::buffer(head), asio::buffer(parts[0]), asio::buffer(parts[1]),
                                                  asio::buffer(parts[2])};
