@@ -72,6 +72,21 @@ std::vector<metrics::Sample> by_role(const fleet::Fleet& fleet, double (*value)(
   return samples;
 }
 
+// Each state of each outside server.
+std::vector<metrics::Sample> breakers(const fleet::Fleet& fleet) {
+  using State = fleet::Breaker::State;
+  constexpr std::pair<State, std::string_view> kStates[] = {
+      {State::closed, "closed"}, {State::half_open, "half_open"}, {State::open, "open"}};
+  std::vector<metrics::Sample> samples;
+  for (const fleet::ServerView& server : fleet.servers()) {
+    for (const auto& [state, name] : kStates) {
+      samples.push_back({metrics::label("server", server.name) + "," + metrics::label("state", name),
+                         server.breaker == state ? 1.0 : 0.0});
+    }
+  }
+  return samples;
+}
+
 // What is read from others when /metrics is asked for.
 void add_sampled_metrics(metrics::Registry& registry, const fleet::Fleet& fleet, const net::Server& server) {
   using View = llm::BackendView;
@@ -92,6 +107,8 @@ void add_sampled_metrics(metrics::Registry& registry, const fleet::Fleet& fleet,
            [](const View& view) { return static_cast<double>(view.loads); });
   of_fleet("gbgreg_worker_memory_bytes", "What the worker takes of memory when it is loaded.", "gauge",
            [](const View& view) { return static_cast<double>(view.memory_bytes); });
+  registry.sampled("gbgreg_server_breaker", "1 for the state that the breaker before an outside server is in.", "gauge",
+                   [&fleet] { return breakers(fleet); });
   registry.sampled("gbgreg_connections", "Open client connections.", "gauge", [&server] {
     return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().connections)}};
   });

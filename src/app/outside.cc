@@ -9,13 +9,14 @@ namespace {
 
 backends::OpenAiOptions options_of(const fleet::ServerOptions& server, const fleet::OutsideModelOptions& model,
                                    net::Address address) {
-  using Takes = backends::OpenAiOptions::Takes;
-  backends::OpenAiOptions options{.address = std::move(address), .key = server.key, .model = model.served_as};
-  if (server.kind == fleet::ServerKind::ollama) options.health_target = "/api/version";
-  if (server.kind == fleet::ServerKind::vllm) options.takes = Takes::vllm;
+  using Lists = backends::OpenAiOptions::Lists;
+  backends::OpenAiOptions options{
+      .address = std::move(address), .key = server.key, .model = model.served_as, .name = model.model};
+  if (server.kind == fleet::ServerKind::ollama) options.lists = Lists::ollama;
+  if (server.kind == fleet::ServerKind::vllm) options.takes = protocols::Takes::vllm;
   if (server.kind == fleet::ServerKind::llama_server) {
-    options.takes = Takes::engine;
-    options.health_target = "/health";
+    options.takes = protocols::Takes::engine;
+    options.lists = Lists::llama_server;
     options.counts_tokens = true;
   }
   return options;

@@ -19,6 +19,7 @@
 #include "core/core.h"
 #include "fleet/options.h"
 #include "fleet/report_box.h"
+#include "fleet/server_view.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
@@ -103,6 +104,8 @@ class Fleet {
   std::shared_ptr<const std::vector<llm::BackendView>> picture_to_choose_from() const;
   // The same with the free slots as they are now: for people and gauges.
   std::vector<llm::BackendView> views() const;
+  // The outside servers, in the order of the configuration.
+  std::vector<ServerView> servers() const;
 
   // Waits until the backend is ready and has a free slot, starting it if it is down. Callers take turns, and each one's
   // requests are served in order; interactive requests before batch ones, which also leave a full queue for them.

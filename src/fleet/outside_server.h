@@ -46,13 +46,16 @@ class OutsideServer final : public Member {
  private:
   using Timer =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
-  static constexpr std::uint64_t kGeneration = 1;  // It has one life as far as we know.
 
   struct Model {
     const OutsideModelOptions& options;
     std::shared_ptr<const Seat> seat;
     std::shared_ptr<backends::Backend> backend;
     Figures figures = {};
+    std::optional<int> listed_tokens = {};  // Its context by the server's list …
+    std::optional<int> told_tokens = {};    // … and by its answer to that question, which is better.
+    bool was_asked = false;                 // That question, since the server was last found to be there.
+    std::string missing = {};               // A sentence when the server does not list it.
   };
 
   const Model* model(std::string_view backend_id) const;
@@ -60,6 +63,8 @@ class OutsideServer final : public Member {
   void perform(Actions actions);
   void close_gate();
   Task<void> check();
+  Task<void> learn_contexts(SteadyTime deadline);
+  void take_list(const protocols::ServerModels& told);
   void fetch_reports();
   void answer(WaiterId waiter, Result<Slot> result);
   void set_timer();

@@ -55,6 +55,7 @@ class PooledAnswer final : public ClientAnswer {
       : connection_(std::move(connection)),
         address_(std::move(address)),
         body_idle_timeout_(request.body_idle_timeout),
+        first_byte_by_(request.first_byte_by),
         deadline_(request.deadline) {}
 
   ~PooledAnswer() override {
@@ -69,7 +70,7 @@ class PooledAnswer final : public ClientAnswer {
   Task<Result<void>> read_head(std::string_view method, std::chrono::milliseconds timeout) {
     const Options& options = connection_->io().options();
     // For the head as a whole: one that comes byte by byte gets no more time than another.
-    const SteadyTime head_until = after(timeout);
+    const SteadyTime head_until = std::min(after(timeout), first_byte_by_);
     connection_->take_buffer(options.head_bytes_max);
     while (true) {
       std::size_t searched = 0;
@@ -112,8 +113,8 @@ class PooledAnswer final : public ClientAnswer {
   Task<Result<std::string_view>> read_body() override {
     while (true) {
       if (auto piece = body_at_hand()) co_return std::move(*piece);
-      auto wait = next_wait(body_idle_timeout_, deadline_);
-      if (!wait) co_return std::unexpected(std::move(wait.error()));
+      auto wait = next_wait(body_idle_timeout_, std::min(first_byte_by_, deadline_));
+      if (!wait) co_return std::unexpected(explained(std::move(wait.error()), deadline_));
       auto size = co_await connection_->fill(kAnswerBufferBytes, *wait);
       if (!size) co_return std::unexpected(explained(std::move(size.error()), deadline_));
       if (*size > 0) continue;
@@ -135,6 +136,7 @@ class PooledAnswer final : public ClientAnswer {
       }
       if (!step->data.empty()) {
         handed_out_ = step->consumed;
+        first_byte_by_ = SteadyTime::max();
         return step->data;
       }
       connection_->consume(step->consumed);
@@ -147,6 +149,7 @@ class PooledAnswer final : public ClientAnswer {
   std::unique_ptr<Connection> connection_;
   std::string address_;
   std::chrono::milliseconds body_idle_timeout_;
+  SteadyTime first_byte_by_;  // Without an end once that byte is there.
   SteadyTime deadline_;
   std::string head_bytes_;
   ResponseHead head_;

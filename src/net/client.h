@@ -39,6 +39,8 @@ struct ClientRequest {
   // "backend_silent".
   std::chrono::milliseconds head_timeout{300'000};
   std::chrono::milliseconds body_idle_timeout{60'000};
+  // The first byte of the body must have come by then, or the answer is "backend_silent", too.
+  SteadyTime first_byte_by = SteadyTime::max();
   // The whole answer must have been read by then, or it is timed_out with the code "deadline_passed".
   SteadyTime deadline = SteadyTime::max();
 };
