@@ -18,9 +18,9 @@
 #include "app/machine_memory.h"
 #include "app/models.h"
 #include "app/open_files.h"
+#include "app/outside.h"
 #include "app/reload.h"
 #include "backends/llama_backend.h"
-#include "backends/openai_backend.h"
 #include "fleet/engine_command.h"
 #include "fleet/fleet.h"
 #include "fleet/process.h"
@@ -68,27 +68,28 @@ int refuse_to_start(const Error& error) {
 }
 
 std::shared_ptr<backends::Backend> make_llama(const std::string& address, const std::string& bearer) {
-  return std::make_shared<backends::LlamaBackend>(net::Address{address}, bearer);
-}
-
-std::shared_ptr<backends::Backend> make_outside(const fleet::ServerOptions& server,
-                                                const fleet::OutsideModelOptions& model) {
-  using Takes = backends::OpenAiOptions::Takes;
-  backends::OpenAiOptions options{.address = {server.address}, .key = server.key, .model = model.served_as};
-  if (server.kind == fleet::ServerKind::ollama) options.health_target = "/api/version";
-  if (server.kind == fleet::ServerKind::vllm) options.takes = Takes::vllm;
-  if (server.kind == fleet::ServerKind::llama_server) {
-    options.takes = Takes::engine;
-    options.health_target = "/health";
-    options.counts_tokens = true;
-  }
-  return std::make_shared<backends::OpenAiBackend>(std::move(options));
+  return std::make_shared<backends::LlamaBackend>(net::Address{.text = address}, bearer);
 }
 
 std::vector<metrics::Sample> by_role(const fleet::Fleet& fleet, double (*value)(const llm::BackendView&)) {
   std::vector<metrics::Sample> samples;
   for (const llm::BackendView& view : fleet.views()) {
     samples.push_back({metrics::label("role", view.role) + "," + metrics::label("model", view.model), value(view)});
+  }
+  return samples;
+}
+
+// Each state of each outside server.
+std::vector<metrics::Sample> breakers(const fleet::Fleet& fleet) {
+  using State = fleet::Breaker::State;
+  constexpr std::pair<State, std::string_view> kStates[] = {
+      {State::closed, "closed"}, {State::half_open, "half_open"}, {State::open, "open"}};
+  std::vector<metrics::Sample> samples;
+  for (const fleet::ServerView& server : fleet.servers()) {
+    for (const auto& [state, name] : kStates) {
+      samples.push_back({metrics::label("server", server.name) + "," + metrics::label("state", name),
+                         server.breaker == state ? 1.0 : 0.0});
+    }
   }
   return samples;
 }
@@ -113,6 +114,8 @@ void add_sampled_metrics(metrics::Registry& registry, const fleet::Fleet& fleet,
            [](const View& view) { return static_cast<double>(view.loads); });
   of_fleet("gbgreg_worker_memory_bytes", "What the worker takes of memory when it is loaded.", "gauge",
            [](const View& view) { return static_cast<double>(view.memory_bytes); });
+  registry.sampled("gbgreg_server_breaker", "1 for the state that the breaker before an outside server is in.", "gauge",
+                   [&fleet] { return breakers(fleet); });
   registry.sampled("gbgreg_connections", "Open client connections.", "gauge", [&server] {
     return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().connections)}};
   });
@@ -243,6 +246,10 @@ int serve(const config::Config& config, const config::Source& source, const std:
     certificates = std::move(*loaded);
   }
 
+  for (const std::string& warning : config.warnings) spdlog::warn("{}", warning);
+  OutsideBackends outside;
+  if (auto known = outside.adopt(config.fleet.servers); !known) return refuse_to_start(known.error());
+
   storage::Disk disk;
   auto folder = DataFolder::open(config.data, disk);
   if (!folder) return refuse_to_start(folder.error());
@@ -275,7 +282,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
                            .open_files_max = open_files.before,
                            .memory_for_models = memory_for_models(root),
                            .has_gpu = gpu::has_own_card(gpu::read_machine(gpu::HostFiles(root)))};
-  fleet::Fleet fleet(fleet_options(config, ground, library), clock, make_llama, make_outside);
+  fleet::Fleet fleet(fleet_options(config, ground, library), clock, make_llama, outside.factory());
   if (ground.has_gpu && config.fleet.memory.budget.card == fleet::Memory::kUnbounded) share_out_the_cards(fleet, root);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
@@ -286,7 +293,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   services::Health health(fleet, stores, doctor, clock, config.http.upload_bytes_max, version);
 
   services::Models stored_models(library, config.stores, config.fleet.workers);
-  Reload reload(source, config, ground, disk);
+  Reload reload(source, config, ground, disk, outside);
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);

@@ -89,8 +89,13 @@ config::Config as_it_can_be(const config::Config& running, config::Config fresh)
   return fresh;
 }
 
-Reload::Reload(config::Source source, config::Config running, FleetGround ground, storage::Disk& disk)
-    : source_(std::move(source)), running_(std::move(running)), ground_(std::move(ground)), disk_(disk) {}
+Reload::Reload(config::Source source, config::Config running, FleetGround ground, storage::Disk& disk,
+               OutsideBackends& outside)
+    : source_(std::move(source)),
+      running_(std::move(running)),
+      ground_(std::move(ground)),
+      disk_(disk),
+      outside_(outside) {}
 
 Reload::~Reload() { stop(); }
 
@@ -135,6 +140,7 @@ Result<ReloadReport> Reload::run() {
   try {
     auto fresh = config::load(source_);
     auto checked = fresh ? check_addresses(*fresh) : std::unexpected(std::move(fresh.error()));
+    if (checked) checked = outside_.adopt(fresh->fleet.servers);
     if (!checked) {
       Error& error = checked.error();
       spdlog::error("the configuration was not reloaded, and nothing has changed: {}", error.message);
@@ -142,6 +148,7 @@ Result<ReloadReport> Reload::run() {
                   without_folder(std::move(error.message), config::file_of(source_)) +
                       " Nothing has changed; mend that and reload again.");
     }
+    for (const std::string& warning : fresh->warnings) spdlog::warn("{}", warning);
     report = take(std::move(*fresh));
   } catch (const std::exception& failure) {
     report = fail(Kind::internal, "reload_failed", "The reload broke off; the gateway's log says why. Try it again.",

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "app/fleet_setup.h"
+#include "app/outside.h"
 #include "config/config.h"
 #include "core/core.h"
 #include "fleet/fleet.h"
@@ -43,8 +44,9 @@ class Reload final : public services::Reloading {
  public:
   static constexpr int kWaitingMax = 16;
 
-  // The disk outlives this.
-  Reload(config::Source source, config::Config running, FleetGround ground, storage::Disk& disk);
+  // The disk and the backends outlive this.
+  Reload(config::Source source, config::Config running, FleetGround ground, storage::Disk& disk,
+         OutsideBackends& outside);
   // As stop().
   ~Reload() override;
   Reload(const Reload&) = delete;
@@ -67,6 +69,7 @@ class Reload final : public services::Reloading {
   config::Config running_;  // Touched by its own thread alone, as all that follows.
   const FleetGround ground_;
   storage::Disk& disk_;
+  OutsideBackends& outside_;
   std::unique_ptr<Reloadable> rooms_;
   std::atomic<int> waiting_ = 0;
   std::atomic<bool> is_stopped_ = false;

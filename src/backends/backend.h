@@ -3,7 +3,9 @@
 // A backend keeps no state of a request. Any I/O thread may call it; the call runs on the thread it is given.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "core/core.h"
@@ -11,6 +13,8 @@
 #include "llm/llm.h"
 #include "net/client.h"
 #include "net/io_thread.h"
+#include "protocols/server_fields.h"
+#include "protocols/server_models.h"
 
 namespace gbgreg::backends {
 
@@ -18,6 +22,7 @@ namespace gbgreg::backends {
 struct Post {
   std::string_view target;
   net::BodyParts body;
+  SteadyTime first_byte_by = SteadyTime::max();  // As llm::Request's.
   SteadyTime deadline = SteadyTime::max();
 };
 
@@ -57,9 +62,21 @@ class Backend {
   // business; any other answer is an error here. Errors: as generate.
   virtual Task<Result<void>> post(net::IoThread& io, const Post& post, ByteSink& sink) = 0;
 
-  // Asks for a sign of life until `deadline`. A server that works hard gives one at once, a hung one never.
-  // Errors: as generate.
-  virtual Task<Result<void>> check(net::IoThread& io, SteadyTime deadline) = 0;
+  // Asks for a sign of life until `deadline`. A server that works hard gives one at once, a hung one never. An outside
+  // server may say at once which models it has. Errors: as generate.
+  virtual Task<Result<protocols::ServerModels>> check(net::IoThread& io, SteadyTime deadline) = 0;
+
+  // How many tokens the model takes, where the server can be asked for that; absent else. Errors: as generate.
+  virtual Task<Result<std::optional<int>>> context_tokens(net::IoThread&, SteadyTime) {
+    co_return std::optional<int>{};
+  }
+
+  // What may be logged of `detail`, which may repeat what the server said: a server may repeat the key that it was
+  // sent. For errors in what it sent, wherever they are found.
+  virtual std::string without_secrets(std::string detail) const { return detail; }
+
+  // Which fields it may be sent.
+  virtual protocols::Takes takes() const { return protocols::Takes::engine; }
 };
 
 }  // namespace gbgreg::backends

@@ -104,7 +104,7 @@ Task<Result<void>> LlamaBackend::post(net::IoThread& io, const Post& post, ByteS
 }
 
 // The body is left unread, which closes the connection: a kept one would hold one of the engine's few threads.
-Task<Result<void>> LlamaBackend::check(net::IoThread& io, SteadyTime deadline) {
+Task<Result<protocols::ServerModels>> LlamaBackend::check(net::IoThread& io, SteadyTime deadline) {
   const net::ClientRequest asked{.method = "GET", .target = "/health", .bearer = bearer_, .deadline = deadline};
   auto answer = co_await net::send(io, address_, asked);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
@@ -112,7 +112,7 @@ Task<Result<void>> LlamaBackend::check(net::IoThread& io, SteadyTime deadline) {
     co_return fail(Kind::backend_failed, "backend_failed", "The model's server is not well.",
                    "status " + std::to_string((*answer)->status()));
   }
-  co_return Result<void>{};
+  co_return protocols::ServerModels{};
 }
 
 }  // namespace gbgreg::backends

@@ -28,7 +28,7 @@ class LlamaBackend final : public Backend {
                                       SteadyTime deadline) override;
   Task<Result<llm::TokenIds>> tokens(net::IoThread& io, std::string_view text, SteadyTime deadline) override;
   Task<Result<void>> post(net::IoThread& io, const Post& post, ByteSink& sink) override;
-  Task<Result<void>> check(net::IoThread& io, SteadyTime deadline) override;
+  Task<Result<protocols::ServerModels>> check(net::IoThread& io, SteadyTime deadline) override;
 
  private:
   net::ClientRequest request_for(const Post& post) const;

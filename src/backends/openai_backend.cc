@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <ctime>
 
 #include "backends/compact_json.h"
 #include "protocols/engine_embeddings.h"
@@ -19,11 +21,16 @@ std::string_view header(const net::ClientAnswer& answer, std::string_view name) 
   return answer.head().field(name).value_or(std::string_view{});
 }
 
+// Seconds, or a date of HTTP's; absent is soon.
 int retry_after(const net::ClientAnswer& answer) {
-  const std::string_view text = header(answer, "retry-after");
-  int seconds = 1;
+  const std::string text(header(answer, "retry-after"));
+  std::int64_t seconds = 1;
   const auto read = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  return read.ec == std::errc{} ? std::clamp(seconds, 1, kRetryAfterSecondsMax) : 1;  // A date, or nothing: soon.
+  std::tm date{};
+  if (read.ec != std::errc{} && strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date) != nullptr) {
+    seconds = timegm(&date) - std::time(nullptr);
+  }
+  return static_cast<int>(std::clamp<std::int64_t>(seconds, 1, kRetryAfterSecondsMax));
 }
 
 // `{"model":"ours",…` with the server's own name for it.
@@ -38,13 +45,7 @@ std::string with_model(std::string_view body, std::string_view model) {
   return out;
 }
 
-wire::ChatServer chat_server(const OpenAiOptions& options) {
-  using Takes = wire::ChatServer::Takes;
-  const auto takes = options.takes == OpenAiOptions::Takes::engine ? Takes::engine
-                     : options.takes == OpenAiOptions::Takes::vllm ? Takes::vllm
-                                                                   : Takes::openai;
-  return {.model = options.model, .takes = takes};
-}
+wire::ChatServer chat_server(const OpenAiOptions& options) { return {.model = options.model, .takes = options.takes}; }
 
 std::unexpected<Error> cannot_count() {
   return fail(Kind::refused, "cannot_count_tokens",
@@ -61,16 +62,25 @@ net::ClientRequest OpenAiBackend::request_for(const Post& post) const {
           .body = post.body,
           .head_timeout = options_.first_token_timeout,
           .body_idle_timeout = options_.between_tokens_timeout,
+          .first_byte_by = post.first_byte_by,
           .deadline = post.deadline};
 }
 
-// Some servers repeat the key in what they say of it.
-std::string OpenAiBackend::without_key(std::string text) const {
-  if (options_.key.empty()) return text;
-  for (std::size_t at = text.find(options_.key); at != std::string::npos; at = text.find(options_.key, at)) {
-    text.replace(at, options_.key.size(), "***");
+// What was seen is cut somewhere, so the text may end within the key.
+std::string OpenAiBackend::without_secrets(std::string detail) const {
+  constexpr std::size_t kTellingBytesMin = 4;
+  constexpr std::string_view kStars = "***";
+  const std::string& key = options_.key;
+  if (key.empty()) return detail;
+  for (std::size_t at = detail.find(key); at != std::string::npos; at = detail.find(key, at + kStars.size())) {
+    detail.replace(at, key.size(), kStars);
   }
-  return text;
+  for (std::size_t size = std::min(key.size(), detail.size()); size >= kTellingBytesMin; --size) {
+    if (!detail.ends_with(std::string_view(key).substr(0, size))) continue;
+    detail.replace(detail.size() - size, size, kStars);
+    break;
+  }
+  return detail;
 }
 
 Task<Error> OpenAiBackend::refusal(net::ClientAnswer& answer) {
@@ -83,11 +93,11 @@ Task<Error> OpenAiBackend::refusal(net::ClientAnswer& answer) {
                         "`key_file` of this server right.",
                     .detail = "status " + std::to_string(status)};
   }
-  if (status == 429) {
+  if (status == 429 || (status == 503 && answer.head().field("retry-after"))) {
     co_return Error{.kind = Kind::busy,
                     .code = "backend_busy",
                     .message = "The model's server has too much to do; try again when Retry-After says.",
-                    .detail = "status 429",
+                    .detail = "status " + std::to_string(status),
                     .retry_after_seconds = retry_after(answer)};
   }
   auto body = co_await answer.read_all(options_.error_bytes_max);
@@ -98,8 +108,7 @@ Task<Error> OpenAiBackend::refusal(net::ClientAnswer& answer) {
              .message = "The model's server does not know this model: its owner has to correct `served_as`.",
              .detail = error.detail};
   }
-  if (status == 503) error.retry_after_seconds = retry_after(answer);
-  error.detail = without_key(std::move(error.detail));
+  error.detail = without_secrets(std::move(error.detail));
   co_return error;
 }
 
@@ -117,7 +126,10 @@ Task<Result<std::string>> OpenAiBackend::ask_whole(net::IoThread& io, const Post
 
 Task<Result<llm::Completion>> OpenAiBackend::generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) {
   std::string body = wire::write_chat_request(request, true, chat_server(options_));
-  const Post asked{.target = "/v1/chat/completions", .body = {body}, .deadline = request.deadline};
+  const Post asked{.target = "/v1/chat/completions",
+                   .body = {body},
+                   .first_byte_by = request.first_byte_by,
+                   .deadline = request.deadline};
   auto answer = co_await ask(io, asked);
   std::string().swap(body);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
@@ -134,10 +146,7 @@ Task<Result<llm::Completion>> OpenAiBackend::generate(net::IoThread& io, const l
       auto taken = co_await sink.delta(delta);
       if (!taken) co_return std::unexpected(std::move(taken.error()));
     }
-    if (!fed) {
-      fed.error().detail = without_key(std::move(fed.error().detail));
-      co_return std::unexpected(std::move(fed.error()));
-    }
+    if (!fed) co_return std::unexpected(std::move(fed.error()));
   }
   co_return reader.finish();
 }
@@ -156,7 +165,8 @@ Task<Result<llm::EmbedBatch>> OpenAiBackend::embed(net::IoThread& io, std::span<
   std::string body = R"({"model":)";
   protocols::append_json_text(body, options_.model);
   body.append(",").append(wire::write_embed_request(inputs), 1);
-  const Post asked{.target = "/v1/embeddings", .body = body, .deadline = deadline};
+  const SteadyTime silent_until = std::chrono::steady_clock::now() + options_.vectors_timeout;
+  const Post asked{.target = "/v1/embeddings", .body = body, .first_byte_by = silent_until, .deadline = deadline};
   const auto vectors = co_await ask_whole(io, asked, options_.vectors_bytes_max);
   if (!vectors) co_return std::unexpected(vectors.error());
   co_return wire::read_embeddings(*vectors, inputs.size());
@@ -177,7 +187,7 @@ Task<Result<void>> OpenAiBackend::post(net::IoThread& io, const Post& post, Byte
   renamed.body.parts[0] = begin;
   auto answer = co_await ask(io, renamed);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
-  CompactJson compact(header(**answer, "content-type").starts_with("text/event-stream"));
+  CompactJson compact(header(**answer, "content-type").starts_with("text/event-stream"), options_.name);
   while (true) {
     auto at_hand = (*answer)->body_at_hand();
     auto piece = at_hand ? std::move(*at_hand) : co_await (*answer)->read_body();
@@ -192,15 +202,36 @@ Task<Result<void>> OpenAiBackend::post(net::IoThread& io, const Post& post, Byte
   }
 }
 
-Task<Result<void>> OpenAiBackend::check(net::IoThread& io, SteadyTime deadline) {
-  const net::ClientRequest asked{
-      .method = "GET", .target = options_.health_target, .bearer = options_.key, .deadline = deadline};
+Task<Result<std::string>> OpenAiBackend::get(net::IoThread& io, std::string_view target, SteadyTime deadline) {
+  const net::ClientRequest asked{.method = "GET", .target = target, .bearer = options_.key, .deadline = deadline};
   auto answer = co_await net::send(io, options_.address, asked);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
   if ((*answer)->status() != 200) co_return std::unexpected(co_await refusal(**answer));
-  auto body = co_await (*answer)->read_all(options_.health_bytes_max);
+  co_return co_await (*answer)->read_all(options_.list_bytes_max);
+}
+
+Task<Result<protocols::ServerModels>> OpenAiBackend::check(net::IoThread& io, SteadyTime deadline) {
+  const bool is_ollama = options_.lists == OpenAiOptions::Lists::ollama;
+  auto body = co_await get(io, is_ollama ? "/api/tags" : "/v1/models", deadline);
   if (!body) co_return std::unexpected(std::move(body.error()));
-  co_return Result<void>{};
+  co_return is_ollama ? protocols::read_ollama_list(*body) : protocols::read_openai_list(*body);
+}
+
+// vLLM and others say it in their list.
+Task<Result<std::optional<int>>> OpenAiBackend::context_tokens(net::IoThread& io, SteadyTime deadline) {
+  if (options_.lists == OpenAiOptions::Lists::llama_server) {
+    auto properties = co_await get(io, "/props", deadline);
+    if (!properties) co_return std::unexpected(std::move(properties.error()));
+    co_return protocols::read_llama_context(*properties);
+  }
+  if (options_.lists != OpenAiOptions::Lists::ollama) co_return std::optional<int>{};
+  std::string body = R"({"model":)";
+  protocols::append_json_text(body, options_.model);
+  body += '}';
+  const Post asked{.target = "/api/show", .body = body, .deadline = deadline};
+  const auto shown = co_await ask_whole(io, asked, options_.list_bytes_max);
+  if (!shown) co_return std::unexpected(shown.error());
+  co_return protocols::read_ollama_context(*shown);
 }
 
 }  // namespace gbgreg::backends

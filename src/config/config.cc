@@ -13,7 +13,7 @@
 #include "http/web_origin.h"
 #include "models/library.h"
 #include "models/name.h"
-#include "net/endpoint.h"
+#include "net/address.h"
 
 namespace gbgreg::config {
 namespace {
@@ -262,8 +262,25 @@ fleet::ServerKind read_server_kind(const YAML::Node& map) {
   bad(node ? node : map, "`kind` of a server must be openai, ollama, vllm or llama-server.");
 }
 
+// Others on this machine may read it, or write another into it.
+void warn_of_open_key(const std::string& where, const fs::path& file, Config& config) {
+  constexpr auto kOthers = fs::perms::others_read | fs::perms::others_write | fs::perms::group_write;
+  std::error_code unknown;
+  const fs::file_status found = fs::status(file, unknown);
+  if (unknown || (found.permissions() & kOthers) == fs::perms::none) return;
+  config.warnings.push_back(where + ": other users may read or write its key in " + file.string() +
+                            "; chmod 0600 (or 0640) takes that from them");
+}
+
 // The key itself stands neither in the configuration nor in what is said of it.
-std::string read_server_key(const std::string& where, const YAML::Node& node, const Environment& environment) {
+std::string read_server_key(const std::string& where, const YAML::Node& node, const Environment& environment,
+                            Config& config) {
+  if (node["key"]) {
+    bad(node["key"], where +
+                         ": a key does not belong into this file, which others may read: put it into an environment "
+                         "variable and its name into `key_env`, or into a file of its own, mode 0600, and its path "
+                         "into `key_file`.");
+  }
   std::string variable, file, key;
   read_text(node, "key_env", variable);
   read_text(node, "key_file", file);
@@ -273,9 +290,11 @@ std::string read_server_key(const std::string& where, const YAML::Node& node, co
     if (key.empty()) bad(node["key_env"], where + ": the environment variable " + variable + " is not set.");
   }
   if (!file.empty()) {
-    std::ifstream in(expand(file, environment));
+    const fs::path path = expand(file, environment);
+    std::ifstream in(path);
     if (!std::getline(in, key) || key.empty())
       bad(node["key_file"], where + ": `key_file` cannot be read, or is empty.");
+    warn_of_open_key(where, path, config);
   }
   const bool is_usable =
       key.size() <= kKeyBytesMax && std::ranges::all_of(key, [](unsigned char c) { return c > ' ' && c < 0x7f; });
@@ -286,22 +305,25 @@ std::string read_server_key(const std::string& where, const YAML::Node& node, co
   return key;
 }
 
-fleet::ServerOptions read_server(const std::string& name, const YAML::Node& node, const Environment& environment) {
+fleet::ServerOptions read_server(const std::string& name, const YAML::Node& node, const Environment& environment,
+                                 Config& config) {
   const std::string where = "server `" + name + "`";
-  check_keys(node, where, {"kind", "url", "key_env", "key_file", "slots"});
-  fleet::ServerOptions server{.name = name, .kind = read_server_kind(node), .address = {}};
-  std::string url;
+  if (!node.IsMap() || !node["key"]) {
+    check_keys(node, where, {"kind", "url", "ca_file", "key_env", "key_file", "slots"});
+  }
+  fleet::ServerOptions server{.name = name, .kind = read_server_kind(node)};
+  std::string url, authorities;
   read_text(node, "url", url);
-  constexpr std::string_view kHttp = "http://";
-  if (!url.starts_with(kHttp)) {
-    bad(node, where + " needs `url`, http://ADDRESS:PORT. For https put a local proxy before it, such as stunnel.");
+  if (url.empty()) bad(node, where + " needs `url`, such as http://192.168.1.7:11434 or https://den.example.");
+  auto parsed = net::parse_server_url(url);
+  if (!parsed) bad(node["url"], "`url` of " + where + ": " + parsed.error().message);
+  server.url = std::move(*parsed);
+  read_text(node, "ca_file", authorities);
+  if (!authorities.empty() && !server.url.is_secure) {
+    bad(node["ca_file"], where + " has a `ca_file`, which is for a `url` that begins with https://.");
   }
-  server.address = url.substr(kHttp.size());
-  if (server.address.ends_with('/')) server.address.pop_back();
-  if (auto endpoint = net::parse_endpoint(server.address); !endpoint) {
-    bad(node["url"], where + ": " + endpoint.error().message + " The names of other machines are not looked up.");
-  }
-  server.key = read_server_key(where, node, environment);
+  server.ca_file = expand(authorities, environment);
+  server.key = read_server_key(where, node, environment, config);
   read_number(node, "slots", 1, 256, server.slots);
   return server;
 }
@@ -317,7 +339,7 @@ void read_outside_model(const std::string& role, const YAML::Node& node, int pre
   check_name(node, "`model` of role `" + role + "`", model.model);
   model.served_as = model.model;
   read_text(node, "served_as", model.served_as);
-  read_number(node, "context", 64, 10'000'000, model.context_tokens);
+  if (node["context"]) read_number(node, "context", 64, 10'000'000, model.context_tokens.emplace());
   read_number(node, "objective_ms", 1, 3'600'000, model.objective_ms);
   read_boolean(node, "embeddings", model.embeds);
   read_boolean(node, "sees_images", model.sees_images);
@@ -490,7 +512,7 @@ void read_servers(const YAML::Node& servers, const Environment& environment, Con
   for (const auto& entry : servers) {
     const auto name = entry.first.as<std::string>();
     check_name(entry.first, "the name of a server", name);
-    config.fleet.servers.push_back(read_server(name, entry.second, environment));
+    config.fleet.servers.push_back(read_server(name, entry.second, environment, config));
   }
 }
 

@@ -36,7 +36,8 @@
 //   servers:                        # outside servers, by names of your own
 //     den:
 //       kind: ollama                # or vllm, llama-server, openai: anything that speaks OpenAI's dialect
-//       url: http://192.168.1.7:11434
+//       url: http://192.168.1.7:11434   # or https://…; a name is looked up, and again every 30 s
+//       ca_file: /etc/…/ca.pem      # for https: the authorities that answer for it, instead of the system's
 //       key_env: DEN_KEY            # the environment variable that holds its key; or key_file: /etc/…/den.key
 //       slots: 4                    # requests at once, over all its models
 //   roles:                          # any names; the router knows these four
@@ -59,7 +60,7 @@
 //         - model: llama3.1:8b
 //           server: [den, attic]    # the servers that have it, which share the work
 //           served_as: llama3.1     # the server's own name for it, when that is another
-//           context: 8192           # and objective_ms, embeddings
+//           context: 8192           # unless set, what the server says, or 4096; and objective_ms, embeddings
 //           sees_images: false
 //         - model: llama3.2:1b      # asked while none of those before it can answer
 //           file: llama3.2-1b.gguf
@@ -106,6 +107,7 @@ struct Config {
   net::Options net = {};
   http::Options http = {};
   fleet::Options fleet = {};
+  std::vector<std::string> warnings = {};  // Sentences for the log, about what is taken but should be otherwise.
 };
 
 // The value of an environment variable; absent when unset or empty.

@@ -268,7 +268,7 @@ roles:
   ASSERT_EQ(config->fleet.servers.size(), 2U);
   const auto& den = config->fleet.servers[0];
   EXPECT_EQ(den.kind, fleet::ServerKind::ollama);
-  EXPECT_EQ(den.address, "192.168.1.7:11434");
+  EXPECT_EQ(den.url.authority, "192.168.1.7:11434");
   EXPECT_EQ(den.key, "sk-1");
   EXPECT_EQ(den.slots, 3);
   ASSERT_EQ(den.models.size(), 1U);
@@ -276,11 +276,35 @@ roles:
   EXPECT_EQ(den.models[0].served_as, "llama3.1");
   EXPECT_TRUE(den.models[0].sees_images);
   EXPECT_EQ(den.models[0].preference, 0);
-  EXPECT_EQ(config->fleet.servers[1].address, "[::1]:8000");
+  EXPECT_EQ(config->fleet.servers[1].url.authority, "[::1]:8000");
   EXPECT_EQ(config->fleet.servers[1].key, "");
   ASSERT_EQ(config->fleet.workers.size(), 2U);
   EXPECT_EQ(config->fleet.workers[0].preference, 1);
   EXPECT_EQ(config->fleet.workers[1].preference, 0);
+}
+
+TEST_F(ConfigTest, ReadsServersByNameAndOverTls) {
+  const auto config = load_text(R"(
+servers: { a: { kind: openai, url: "https://api.example/openai/v1", ca_file: ~/ca.pem } }
+roles: { r: { model: m, server: a } }
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  const auto& server = config->fleet.servers[0];
+  EXPECT_TRUE(server.url.is_secure);
+  EXPECT_EQ(server.url.host, "api.example");
+  EXPECT_EQ(server.url.base_path, "/openai");
+  EXPECT_EQ(server.ca_file, "/home/x/ca.pem");
+  EXPECT_EQ(server.models[0].context_tokens, std::nullopt);
+}
+
+TEST_F(ConfigTest, DoesNotRepeatAKeyThatStandsInTheFile) {
+  for (const char* where :
+       {"key: sk-hidden, url: \"http://127.0.0.1:1\"", "url: \"http://me:sk-hidden@127.0.0.1:1\""}) {
+    const auto config = load_text("servers: { a: { kind: openai, " + std::string(where) + " } }");
+    ASSERT_FALSE(config);
+    EXPECT_THAT(config.error().message, HasSubstr("key_file"));
+    EXPECT_THAT(config.error().message, testing::Not(HasSubstr("sk-hidden")));
+  }
 }
 
 TEST_F(ConfigTest, ReadsAKeyFromAFileAndNeverShowsIt) {
@@ -290,6 +314,11 @@ TEST_F(ConfigTest, ReadsAKeyFromAFileAndNeverShowsIt) {
   const auto config = load_text(servers + "roles: { r: { model: m, server: a } }");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->fleet.servers[0].key, "sk-from-file");
+  ASSERT_EQ(config->warnings.size(), 1U);
+  EXPECT_THAT(config->warnings[0], HasSubstr("chmod 0600"));
+  std::filesystem::permissions(key, std::filesystem::perms::owner_read);
+  EXPECT_THAT(load_text(servers + "roles: { r: { model: m, server: a } }")->warnings, testing::IsEmpty());
+  std::filesystem::permissions(key, std::filesystem::perms::owner_all);
   std::ofstream(key) << "sk with blanks\n";
   const auto refused = load_text(servers + "roles: { r: { model: m, server: a } }");
   std::filesystem::remove(key);
@@ -305,8 +334,12 @@ TEST_F(ConfigTest, SaysWhatIsWrongWithServersAndTheirModels) {
   };
   const Case cases[] = {
       {"servers: { a: { kind: x, url: \"http://127.0.0.1:1\" } }", "`kind` of a server must be"},
-      {"servers: { a: { kind: openai, url: \"https://127.0.0.1:1\" } }", "needs `url`, http://ADDRESS:PORT"},
-      {"servers: { a: { kind: openai, url: \"http://host.example:1\" } }", "names of other machines"},
+      {"servers: { a: { kind: openai } }", "needs `url`, such as http://"},
+      {"servers: { a: { kind: openai, url: \"ftp://host.example\" } }", "begins with neither http:// nor https://"},
+      {"servers: { a: { kind: openai, url: \"http://127.0.0.1:1\", ca_file: /ca.pem } }", "begins with https://"},
+      {"servers: { a: { kind: openai, url: \"http://127.0.0.1:1\", key: sk-1 } }",
+       "a key does not belong into this file"},
+      {"servers: { a: { kind: openai, url: \"http://127.0.0.1:1\", verify: false } }", "`verify` is not a key of"},
       {"servers: { a: { kind: openai, url: \"http://127.0.0.1:1\", key_env: NOT_SET } }", "NOT_SET is not set"},
       {"servers: { a: { kind: openai, url: \"http://127.0.0.1:1\" } }\nroles: { r: { model: m, file: f } }",
        "no role has a model on the server `a`"},

@@ -15,7 +15,7 @@ void Breaker::check_passed(SteadyTime now) {
 void Breaker::check_failed(SteadyTime now) {
   was_checked_ = true;
   if (state_ == State::open) return open(now);
-  check_at_ = now + kCheckInterval;
+  check_at_ = now + kDelayMin;  // Whether it was the moment or the server is soon known.
   request_failed(now);
 }
 

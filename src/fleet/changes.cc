@@ -11,7 +11,10 @@ namespace {
 std::string word(int number) { return std::to_string(number); }
 std::string word(bool yes) { return yes ? "true" : "false"; }
 std::string word(const std::string& text) { return text; }
-std::string word(const std::optional<int>& number) { return number ? std::to_string(*number) : "as many as fit"; }
+std::string word(const std::optional<int>& number) { return number ? std::to_string(*number) : "what there is"; }
+std::string word(const net::ServerUrl& url) {
+  return (url.is_secure ? "https://" : "http://") + url.authority + url.base_path;
+}
 std::string word(CacheType cache) { return cache == CacheType::q8_0 ? "q8_0" : "f16"; }
 std::string word(const std::optional<std::chrono::milliseconds>& keep_alive) {
   return keep_alive ? std::to_string(keep_alive->count() / 1000) : "-1";
@@ -99,7 +102,8 @@ Change compare(const WorkerOptions& before, const WorkerOptions& after) {
 Change compare(const ServerOptions& before, const ServerOptions& after) {
   Comparison comparison;
   comparison.replaces("kind", before.kind, after.kind);
-  comparison.replaces("url", "http://" + before.address, "http://" + after.address);
+  comparison.replaces("url", word(before.url), word(after.url));
+  comparison.replaces("ca_file", before.ca_file, after.ca_file);
   if (before.key != after.key) comparison.note(Difference::replaces, "another key");
   comparison.adjusts("slots", before.slots, after.slots);
   return std::move(comparison).made();

@@ -402,6 +402,8 @@ std::vector<llm::BackendView> Fleet::views() const {
   return views;
 }
 
+std::vector<ServerView> Fleet::servers() const { return state_->picture()->servers; }
+
 // Crossing threads by run_on() would be shorter, but Boost 1.81 emits a cancellation to a task on another thread
 // through a signal that the caller may have destroyed by then (co_spawn_cancellation_handler). So the request crosses
 // as a message, its answer and its withdrawal too, and each side touches only what is its own:

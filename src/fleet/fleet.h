@@ -19,6 +19,7 @@
 #include "core/core.h"
 #include "fleet/options.h"
 #include "fleet/report_box.h"
+#include "fleet/server_view.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
@@ -140,6 +141,8 @@ class Fleet {
   std::shared_ptr<const std::vector<llm::BackendView>> picture_to_choose_from() const;
   // The same with the free slots as they are now: for people and gauges.
   std::vector<llm::BackendView> views() const;
+  // The outside servers, in the order of the configuration.
+  std::vector<ServerView> servers() const;
 
   // Of each worker, in the order of the configuration. Blocks for a turn of the fleet's thread: not for an I/O thread,
   // and not to be called on the fleet's own. Empty when the fleet does not come to it within a second.

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "fleet/memory_plan.h"
 #include "gpu/device_policy.h"
+#include "net/address.h"
 
 namespace gbgreg::fleet {
 
@@ -62,17 +63,19 @@ struct OutsideModelOptions {
   std::string served_as;  // As the server does.
   bool sees_images = false;
   bool embeds = false;
-  int context_tokens = 4096;
+  std::optional<int> context_tokens = {};  // Absent is what the server says of it, or kContextTokens.
   int objective_ms = 5000;
   int preference = 0;  // Within its role; see BackendView.
+  static constexpr int kContextTokens = 4096;
 };
 
 struct ServerOptions {
   std::string name;  // As the owner calls it.
   ServerKind kind = ServerKind::openai;
-  std::string address;   // "127.0.0.1:11434"
-  std::string key = {};  // Sent as a bearer token when not empty. Never logged, told or stored.
-  int slots = 4;         // Requests at once, over all its models.
+  net::ServerUrl url = {};
+  std::filesystem::path ca_file = {};  // The authorities that answer for it over TLS; empty is the system's.
+  std::string key = {};                // Sent as a bearer token when not empty. Never logged, told or stored.
+  int slots = 4;                       // Requests at once, over all its models.
   std::vector<OutsideModelOptions> models = {};
 };
 

@@ -19,6 +19,34 @@ ServerSchedulerOptions scheduler_options(const Options& fleet, const ServerOptio
           .queue_wait_max = fleet.queue_wait_max};
 }
 
+Error says_nothing() {
+  return {.kind = Kind::backend_failed,
+          .code = "backend_silent",
+          .message = "It takes connections and then says nothing: see to it there, or start it again."};
+}
+
+// Ollama and vLLM list all that they can be asked for; others may answer to more names than they list, llama-server to
+// any.
+bool lists_everything(ServerKind kind) { return kind == ServerKind::ollama || kind == ServerKind::vllm; }
+
+bool is_listed_as(ServerKind kind, std::string_view listed, const std::string& asked) {
+  return kind == ServerKind::ollama ? protocols::is_ollama_name(listed, asked) : listed == asked;
+}
+
+// "den does not have llama3.1:8b; it has qwen3:4b and 3 more: …"
+std::string does_not_have(const ServerOptions& server, const std::string& model, const protocols::ServerModels& told) {
+  constexpr std::size_t kNamesShown = 5;
+  std::string text = server.name + " does not have " + model + "; it has ";
+  if (told.models.empty()) text += "no model at all";
+  const std::size_t shown = std::min(told.models.size(), kNamesShown);
+  for (std::size_t i = 0; i < shown; ++i) text.append(i == 0 ? "" : ", ").append(told.models[i].name);
+  if (told.models.size() > shown)
+    text.append(" and ").append(std::to_string(told.models.size() - shown)).append(" more");
+  text += server.kind == ServerKind::ollama ? ": run `ollama pull " + model + "` there, or correct `served_as`."
+                                            : ": have it loaded there, or correct `served_as`.";
+  return text;
+}
+
 }  // namespace
 
 OutsideServer::OutsideServer(ServerSurroundings surroundings, const ServerOptions& options)
@@ -57,7 +85,12 @@ std::vector<OutsideServer::LeftOut> OutsideServer::adopt(const ServerOptions& op
     }
     // Its seat goes on, and what was measured; whoever speaks to it now goes on with what it speaks by.
     const bool is_spoken_to_otherwise = is_another || had->options.served_as != wanted.served_as;
-    if (is_spoken_to_otherwise) had->backend = surroundings_.make_backend(options_, wanted);
+    if (is_spoken_to_otherwise) {
+      had->backend = surroundings_.make_backend(options_, wanted);
+      had->listed_tokens = had->told_tokens = std::nullopt;
+      had->was_asked = false;
+      had->missing.clear();
+    }
     had->options = wanted;
     models.push_back(std::move(*had));
   }
@@ -75,7 +108,7 @@ std::vector<OutsideServer::LeftOut> OutsideServer::adopt(const ServerOptions& op
     waiting_.erase(id);
   }
   if (is_another) {
-    ++generation_;
+    ++identity_;
     scheduler_.forget_how_it_was(now());
   }
   perform(scheduler_.adopt(now(), scheduler_options(surroundings_.options, options_)));
@@ -119,9 +152,9 @@ void OutsideServer::withdraw(WaiterId waiter) {
   act({});
 }
 
-void OutsideServer::release(std::uint64_t, bool) {
+void OutsideServer::release(std::uint64_t generation, bool) {
   fetch_reports();  // The one request of a half-open breaker may have gone well.
-  act(scheduler_.release(now()));
+  act(scheduler_.release(now(), generation));
 }
 
 void OutsideServer::reports_came() {
@@ -138,16 +171,15 @@ void OutsideServer::fetch_reports() {
     for (const Report& report : model.seat->reports->fetch()) {
       model.figures.add(report.usage, report.times.total_ms);
       model.figures.add_latency(report.times.slot_ms);
-      if (report.generation == generation_) scheduler_.request_succeeded(report.times.slot_ms);
+      scheduler_.request_succeeded(report.generation, report.times.slot_ms);
     }
   }
 }
 
 void OutsideServer::request_failed(std::uint64_t generation, const Error& why) {
-  if (generation != generation_) return;
   fetch_reports();
   close_gate();
-  act(scheduler_.request_failed(now(), why));
+  act(scheduler_.request_failed(now(), generation, why));
 }
 
 void OutsideServer::request_failed_again(std::uint64_t generation, const Error& why) {
@@ -166,7 +198,7 @@ std::shared_ptr<const Seat> OutsideServer::seat_of(std::string_view backend_id) 
 
 void OutsideServer::act(Actions actions) {
   perform(std::move(actions));
-  if (const int slots = scheduler_.lend(now()); slots > 0) gate_->lend(generation_, slots);
+  if (const int slots = scheduler_.lend(now()); slots > 0) gate_->lend(scheduler_.generation(), slots);
   set_timer();
   if (const llm::BackendState is = scheduler_.state(); is != told_) {
     told_ = is;
@@ -180,7 +212,7 @@ void OutsideServer::perform(Actions actions) {
     if (std::holds_alternative<CheckEngine>(action)) {
       check();
     } else if (const auto* grant = std::get_if<Grant>(&action)) {
-      answer(grant->waiter, Slot{.generation = generation_, .is_retry = grant->is_retry});
+      answer(grant->waiter, Slot{.generation = scheduler_.generation(), .is_retry = grant->is_retry});
     } else if (auto* refuse = std::get_if<Refuse>(&action)) {
       answer(refuse->waiter, std::unexpected(std::move(refuse->error)));
     }
@@ -192,20 +224,77 @@ void OutsideServer::close_gate() { perform(scheduler_.take_back(now(), gate_->cl
 void OutsideServer::check() {
   const SteadyTime deadline = now() + surroundings_.options.check_timeout;
   spawn(surroundings_.io.executor(), "check a server",
-        ask_how_it_is(here_, surroundings_.io, deadline, models_.front().backend, generation_));
+        ask_how_it_is(here_, surroundings_.io, deadline, models_.front().backend, identity_));
+}
+
+OutsideServer* OutsideServer::find(const Here& server, int identity) {
+  const auto here = server.lock();
+  return here && (*here)->identity_ == identity ? *here : nullptr;
 }
 
 // Bounded by its deadline, so the fleet's thread does not wait for it long.
 Task<void> OutsideServer::ask_how_it_is(Here server, net::IoThread& io, SteadyTime deadline,
-                                        std::shared_ptr<backends::Backend> backend, std::uint64_t generation) {
-  const auto alive = co_await backend->check(io, deadline);
-  if (const auto here = server.lock()) (*here)->checked(alive, generation);
+                                        std::shared_ptr<backends::Backend> backend, int identity) {
+  const auto told = co_await backend->check(io, deadline);
+  std::vector<Question> questions;
+  if (OutsideServer* here = find(server, identity); here != nullptr && told) {
+    here->take_list(*told);
+    questions = here->contexts_to_ask();
+  }
+  for (const Question& question : questions) {
+    const auto tokens = co_await question.backend->context_tokens(io, deadline);
+    if (OutsideServer* here = find(server, identity)) here->take_context(question.id, tokens);
+  }
+  if (OutsideServer* here = find(server, identity)) {
+    here->checked(told ? Result<void>{} : std::unexpected(told.error()));
+  }
 }
 
-void OutsideServer::checked(const Result<void>& alive, std::uint64_t generation) {
-  if (generation != generation_) return;  // It has become another, which is asked by itself.
+void OutsideServer::checked(Result<void> outcome) {
+  if (!outcome) {
+    // When it comes back, it may be set up in another way.
+    for (Model& model : models_) model.was_asked = false;
+    if (outcome.error().kind == Kind::timed_out) outcome = std::unexpected(says_nothing());
+  }
   close_gate();
-  act(alive ? scheduler_.check_passed(now()) : scheduler_.check_failed(now(), alive.error()));
+  act(outcome ? scheduler_.check_passed(now()) : scheduler_.check_failed(now(), outcome.error()));
+}
+
+void OutsideServer::take_list(const protocols::ServerModels& told) {
+  // An empty list is one only where it is all that can be asked for.
+  const bool is_list = told.is_told && (!told.models.empty() || lists_everything(options_.kind));
+  for (Model& model : models_) {
+    const auto listed = std::ranges::find_if(told.models, [&](const protocols::ServerModel& one) {
+      return is_listed_as(options_.kind, one.name, model.options.served_as);
+    });
+    const bool is_there = listed != told.models.end();
+    if (is_there) model.listed_tokens = listed->context_tokens;
+    const bool is_missing = is_list && !is_there && options_.kind != ServerKind::llama_server;
+    if (is_missing && model.missing.empty()) {
+      spdlog::warn("server {}: it does not list {}", options_.name, model.options.served_as);
+    }
+    model.missing = is_missing ? does_not_have(options_, model.options.served_as, told) : "";
+  }
+}
+
+// Each is asked once, while the server is there: it changes only when the server is set up anew.
+std::vector<OutsideServer::Question> OutsideServer::contexts_to_ask() const {
+  std::vector<Question> questions;
+  const bool tells_more = options_.kind == ServerKind::ollama || options_.kind == ServerKind::llama_server;
+  if (!tells_more) return questions;
+  for (const Model& model : models_) {
+    if (model.options.context_tokens || model.was_asked || !model.missing.empty()) continue;
+    questions.push_back({.id = model.seat->id, .backend = model.backend});
+  }
+  return questions;
+}
+
+void OutsideServer::take_context(std::string_view id, const Result<std::optional<int>>& told) {
+  const auto model = std::ranges::find_if(models_, [&](const Model& one) { return one.seat->id == id; });
+  if (model == models_.end()) return;
+  if (told) model->told_tokens = *told;
+  // Who refuses to say it does so again.
+  model->was_asked = told || (told.error().kind != Kind::timed_out && told.error().kind != Kind::unavailable);
 }
 
 void OutsideServer::answer(WaiterId waiter, Result<Slot> result) {
@@ -244,7 +333,8 @@ void OutsideServer::show(Picture& picture) const {
     view.state = scheduler_.state();
     view.sees_images = model.options.sees_images;
     view.embeds = model.options.embeds;
-    view.context_tokens = model.options.context_tokens;
+    const std::optional<int> said = model.told_tokens ? model.told_tokens : model.listed_tokens;
+    view.context_tokens = model.options.context_tokens.value_or(said.value_or(OutsideModelOptions::kContextTokens));
     view.slots_total = options_.slots;
     view.slots_free = scheduler_.slots_free();
     view.queued = scheduler_.queued();
@@ -256,9 +346,13 @@ void OutsideServer::show(Picture& picture) const {
     view.tokens_per_second = model.figures.tokens_per_second();
     view.total_p95_ms = model.figures.total_p95_ms();
     view.detail = scheduler_.detail();
+    if (!model.missing.empty() && view.detail.empty()) view.detail = model.missing;
+    const bool cannot_answer = !model.missing.empty() && lists_everything(options_.kind);
+    if (cannot_answer && view.state == llm::BackendState::ready) view.state = llm::BackendState::unreachable;
     picture.views.push_back(std::move(view));
-    picture.places.push_back({.seat = model.seat, .generation = generation_, .backend = model.backend});
+    picture.places.push_back({.seat = model.seat, .generation = scheduler_.generation(), .backend = model.backend});
   }
+  picture.servers.push_back({.name = options_.name, .breaker = scheduler_.breaker()});
 }
 
 }  // namespace gbgreg::fleet

@@ -73,6 +73,10 @@ class OutsideServer final : public Member {
     std::shared_ptr<const Seat> seat;
     std::shared_ptr<backends::Backend> backend;
     Figures figures = {};
+    std::optional<int> listed_tokens = {};  // Its context by the server's list …
+    std::optional<int> told_tokens = {};    // … and by its answer to that question, which is better.
+    bool was_asked = false;                 // That question, since the server was last found to be there.
+    std::string missing = {};               // A sentence when the server does not list it.
   };
 
   const Model* model(std::string_view backend_id) const;
@@ -80,10 +84,20 @@ class OutsideServer final : public Member {
   void perform(Actions actions);
   void close_gate();
   Model make_model(const OutsideModelOptions& options);
+  // A model of which it is to be asked how many tokens it takes.
+  struct Question {
+    std::string id;
+    std::shared_ptr<backends::Backend> backend;
+  };
   void check();
   static Task<void> ask_how_it_is(Here server, net::IoThread& io, SteadyTime deadline,
-                                  std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
-  void checked(const Result<void>& alive, std::uint64_t generation);
+                                  std::shared_ptr<backends::Backend> backend, int identity);
+  // Null when it is gone, or has become another. Not to be kept over a wait.
+  static OutsideServer* find(const Here& server, int identity);
+  void take_list(const protocols::ServerModels& told);
+  std::vector<Question> contexts_to_ask() const;
+  void take_context(std::string_view id, const Result<std::optional<int>>& told);
+  void checked(Result<void> outcome);
   void fetch_reports();
   void answer(WaiterId waiter, Result<Slot> result);
   void set_timer();
@@ -91,8 +105,7 @@ class OutsideServer final : public Member {
 
   ServerSurroundings surroundings_;
   ServerOptions options_;
-  // Begins anew when it becomes another server: what it did before says nothing of it.
-  std::uint64_t generation_ = 1;
+  int identity_ = 1;  // Another when it becomes another server: then what was asked before says nothing of it.
   std::shared_ptr<SlotGate> gate_;
   std::vector<Model> models_;
   ServerScheduler scheduler_;

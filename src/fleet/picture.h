@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "fleet/report_box.h"
+#include "fleet/server_view.h"
 #include "fleet/slot_gate.h"
 #include "llm/llm.h"
 
@@ -30,6 +31,7 @@ struct Picture {
   std::vector<llm::BackendView> views;  // With the free slots of the scheduler; those of the gates come on top.
   bool has_choice = false;              // Some role has more than one backend.
   std::vector<Place> places;            // One for each view.
+  std::vector<ServerView> servers;      // Each outside server once.
 };
 
 }  // namespace gbgreg::fleet

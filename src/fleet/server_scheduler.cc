@@ -36,9 +36,18 @@ Actions ServerScheduler::check_passed(SteadyTime now) {
 Actions ServerScheduler::check_failed(SteadyTime now, const Error& why) {
   Actions actions;
   checking_ = false;
+  if (why.kind == Kind::busy) {
+    // Whoever says so is there.
+    breaker_.check_passed(now);
+    put_off(now, why);
+    refuse_all(now, actions);
+    return actions;
+  }
+  const Breaker::State before = breaker_.state();
   breaker_.check_failed(now);
   const bool is_certain = why.kind == Kind::unavailable || why.code == "backend_key_refused";
   if (is_certain) breaker_.cannot_be_used(now);
+  note_opened(before);
   trouble_ = why.message;
   key_refused_ = why.code == "backend_key_refused";
   if (breaker_.state() == Breaker::State::open) refuse_all(now, actions);
@@ -62,6 +71,8 @@ Actions ServerScheduler::adopt(SteadyTime now, ServerSchedulerOptions options) {
 
 void ServerScheduler::forget_how_it_was(SteadyTime now) {
   breaker_ = Breaker(now);
+  ++generation_;
+  busy_before_ += std::exchange(busy_, 0);
   checking_ = key_refused_ = false;
   put_off_until_.reset();
   trouble_.clear();
@@ -79,7 +90,8 @@ Actions ServerScheduler::ask(SteadyTime now, const Waiter& waiter) {
   if (waiter.deadline <= now) return refuse(too_late(options_.server));
   FairQueue& queue = queue_of(waiter);
   const int others_first = &queue == &batch_ ? interactive_.size() : 0;
-  const auto wait = admission_.wait_behind(busy_ + others_first + queue.turns_before_next(waiter.caller, now));
+  const auto wait =
+      admission_.wait_behind(busy_ + busy_before_ + others_first + queue.turns_before_next(waiter.caller, now));
   const auto allowed = admission_.wait_allowed(waiter, now);
   if (wait > allowed && !waiter.is_retry) {
     Error error{.kind = Kind::busy,
@@ -110,30 +122,49 @@ void ServerScheduler::withdraw(WaiterId waiter) {
   batch_.withdraw(waiter);
 }
 
-Actions ServerScheduler::release(SteadyTime now) {
+Actions ServerScheduler::release(SteadyTime now, std::uint64_t generation) {
   Actions actions;
-  if (busy_ > 0) --busy_;
+  int& busy = generation == generation_ ? busy_ : busy_before_;
+  if (busy > 0) --busy;
   hand_out_slots(now, actions);
   return actions;
 }
 
-void ServerScheduler::request_succeeded(double slot_ms) {
+void ServerScheduler::request_succeeded(std::uint64_t generation, double slot_ms) {
   admission_.measured(slot_ms);
+  if (generation != generation_) return;
   breaker_.request_succeeded();
-  if (breaker_.state() == Breaker::State::closed) trouble_.clear();
+  if (breaker_.state() == Breaker::State::closed && !is_put_off()) trouble_.clear();
 }
 
-Actions ServerScheduler::request_failed(SteadyTime now, const Error& why) {
-  Actions actions;
+void ServerScheduler::put_off(SteadyTime now, const Error& why) {
+  const int seconds = std::clamp(why.retry_after_seconds.value_or(1), 1, kRetryAfterSecondsMax);
+  put_off_until_ = now + std::chrono::seconds(seconds);
   trouble_ = why.message;
-  key_refused_ = why.code == "backend_key_refused";
+}
+
+// What is out when it opens is of the past.
+void ServerScheduler::note_opened(Breaker::State before) {
+  if (before == Breaker::State::open || breaker_.state() != Breaker::State::open) return;
+  ++generation_;
+  busy_before_ += std::exchange(busy_, 0);
+}
+
+Actions ServerScheduler::request_failed(SteadyTime now, std::uint64_t generation, const Error& why) {
+  Actions actions;
+  if (generation != generation_ || why.code == "backend_has_no_model") return actions;
+  const Breaker::State before = breaker_.state();
   if (why.kind == Kind::busy) {
-    const int seconds = std::clamp(why.retry_after_seconds.value_or(1), 1, kRetryAfterSecondsMax);
-    put_off_until_ = now + std::chrono::seconds(seconds);
-  } else if (why.kind == Kind::unavailable || why.code == "backend_key_refused") {
-    breaker_.cannot_be_used(now);
+    put_off(now, why);
   } else {
-    breaker_.request_failed(now);
+    trouble_ = why.message;
+    key_refused_ = why.code == "backend_key_refused";
+    if (why.kind == Kind::unavailable || key_refused_) {
+      breaker_.cannot_be_used(now);
+    } else {
+      breaker_.request_failed(now);
+    }
+    note_opened(before);
   }
   // Whoever waits may have an answer from another server.
   if (breaker_.state() == Breaker::State::open || is_put_off()) refuse_all(now, actions);
@@ -142,7 +173,7 @@ Actions ServerScheduler::request_failed(SteadyTime now, const Error& why) {
 
 int ServerScheduler::lend(SteadyTime) {
   if (closed_ || breaker_.state() != Breaker::State::closed || is_put_off() || queued() > 0) return 0;
-  const int free = std::max(0, options_.slots - busy_ - lent_);
+  const int free = std::max(0, slots() - busy_ - lent_);
   lent_ += free;
   return free;
 }
@@ -186,6 +217,7 @@ std::optional<SteadyTime> ServerScheduler::next_event() const {
 llm::BackendState ServerScheduler::state() const {
   if (closed_) return llm::BackendState::stopped;
   if (breaker_.state() != Breaker::State::open) {
+    if (is_half_open() && busy_ > 0 && !is_put_off()) return llm::BackendState::loading;
     return is_put_off() ? llm::BackendState::unreachable : llm::BackendState::ready;
   }
   return breaker_.has_been_asked() ? llm::BackendState::unreachable : llm::BackendState::loading;

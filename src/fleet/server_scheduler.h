@@ -1,6 +1,8 @@
 // Who may use an outside server next: its slots, the fair queue before them and its circuit breaker. Pure.
 //
-// As Scheduler (scheduler.h) without a process: what breaks is not started again, but asked now and then.
+// As Scheduler (scheduler.h) without a process: what breaks is not started again, but asked now and then. Each time it
+// breaks, the slots that are out belong to a generation that is over: how their requests end says nothing about the
+// server as it is now, and they do not count as the one request that may try it.
 #pragma once
 
 #include <optional>
@@ -39,10 +41,13 @@ class ServerScheduler {
 
   Actions ask(SteadyTime now, const Waiter& waiter);
   void withdraw(WaiterId waiter);
-  Actions release(SteadyTime now);
-  void request_succeeded(double slot_ms);
-  // By its error: put off for a while (busy), not to be used (unavailable, or the key is refused), or a failure.
-  Actions request_failed(SteadyTime now, const Error& why);
+  // Of the slots that are handed out from now on; told again with what becomes of them.
+  std::uint64_t generation() const { return generation_; }
+  Actions release(SteadyTime now, std::uint64_t generation);
+  void request_succeeded(std::uint64_t generation, double slot_ms);
+  // By its error: put off for a while (busy), not to be used (unavailable, or the key is refused), a failure, or
+  // nothing that says anything about the server (it has not the one model).
+  Actions request_failed(SteadyTime now, std::uint64_t generation, const Error& why);
 
   int lend(SteadyTime now);
   Actions take_back(SteadyTime now, int left);
@@ -50,13 +55,18 @@ class ServerScheduler {
   Actions time_passed(SteadyTime now);
   std::optional<SteadyTime> next_event() const;
 
+  // While the one request tries it, loading: others are asked first, and who has no other waits.
   llm::BackendState state() const;
+  Breaker::State breaker() const { return breaker_.state(); }
   int slots_free() const { return state() == llm::BackendState::ready ? std::max(0, slots() - busy_ - lent_) : 0; }
   int queued() const { return interactive_.size() + batch_.size(); }
   std::string detail() const;
 
  private:
-  int slots() const { return breaker_.state() == Breaker::State::half_open ? 1 : options_.slots; }
+  bool is_half_open() const { return breaker_.state() == Breaker::State::half_open; }
+  int slots() const { return is_half_open() ? 1 : std::max(0, options_.slots - busy_before_); }
+  void put_off(SteadyTime now, const Error& why);
+  void note_opened(Breaker::State before);
   bool is_put_off() const { return put_off_until_.has_value(); }
   FairQueue& queue_of(const Waiter& waiter);
   void hand_out_slots(SteadyTime now, Actions& actions);
@@ -70,7 +80,9 @@ class ServerScheduler {
   bool closed_ = false;
   bool checking_ = false;
   bool key_refused_ = false;
-  int busy_ = 0;
+  std::uint64_t generation_ = 1;
+  int busy_ = 0;         // Of this generation …
+  int busy_before_ = 0;  // … and of all before.
   int lent_ = 0;
   std::string trouble_;  // A sentence; cleared when it is well again.
   std::optional<SteadyTime> put_off_until_;

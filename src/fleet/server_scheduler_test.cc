@@ -21,6 +21,8 @@ class ServerSchedulerTest : public testing::Test {
  protected:
   ServerSchedulerTest() { scheduler_.check_passed(kStart); }
   Actions ask(WaiterId id) { return scheduler_.ask(kStart, {.id = id, .deadline = kStart + seconds(60)}); }
+  // A request of the present generation does.
+  Actions fails(const Error& why) { return scheduler_.request_failed(kStart, scheduler_.generation(), why); }
   static int grants(const Actions& actions) {
     return static_cast<int>(
         std::ranges::count_if(actions, [](const Action& one) { return std::holds_alternative<Grant>(one); }));
@@ -51,7 +53,7 @@ TEST_F(ServerSchedulerTest, GivesItsSlotsAndThenPlacesInTheQueue) {
   EXPECT_TRUE(ask(3).empty());
   EXPECT_TRUE(ask(4).empty());
   EXPECT_EQ(refused(ask(5)).code, "queue_full");
-  EXPECT_EQ(grants(scheduler_.release(kStart)), 1);
+  EXPECT_EQ(grants(scheduler_.release(kStart, scheduler_.generation())), 1);
   EXPECT_EQ(scheduler_.queued(), 1);
 }
 
@@ -66,7 +68,7 @@ TEST_F(ServerSchedulerTest, RefusesAtOnceWhileNobodyIsThereAndSaysWhenItLooksAga
   ask(1);
   ask(2);
   ask(3);
-  EXPECT_EQ(refused(scheduler_.request_failed(kStart, kGone)).kind, Kind::unavailable);  // Who waits hears it, too.
+  EXPECT_EQ(refused(fails(kGone)).kind, Kind::unavailable);  // Who waits hears it, too.
   EXPECT_EQ(scheduler_.state(), llm::BackendState::unreachable);
   EXPECT_EQ(scheduler_.detail(), "The server den: It is not well.");
   EXPECT_EQ(scheduler_.lend(kStart), 0);
@@ -76,37 +78,102 @@ TEST_F(ServerSchedulerTest, RefusesAtOnceWhileNobodyIsThereAndSaysWhenItLooksAga
 }
 
 TEST_F(ServerSchedulerTest, LetsOneRequestTryOnceACheckHasPassed) {
-  scheduler_.request_failed(kStart, kGone);
+  fails(kGone);
   scheduler_.check_passed(kStart);
   EXPECT_EQ(scheduler_.lend(kStart), 0);
   EXPECT_EQ(grants(ask(1)), 1);
   EXPECT_EQ(grants(ask(2)), 0);
-  scheduler_.request_succeeded(10);
-  EXPECT_EQ(grants(scheduler_.release(kStart)), 1);
+  scheduler_.request_succeeded(scheduler_.generation(), 10);
+  EXPECT_EQ(grants(scheduler_.release(kStart, scheduler_.generation())), 1);
   EXPECT_EQ(scheduler_.detail(), "");
 }
 
-TEST_F(ServerSchedulerTest, OpensAfterThreeBrokenAnswersOnly) {
-  scheduler_.request_failed(kStart, kBroken);
-  scheduler_.request_failed(kStart, kBroken);
+TEST_F(ServerSchedulerTest, LetsExactlyOneRequestTryHoweverManyWereUnderWayAndAreAsked) {
+  ask(1);
+  ask(2);
+  const auto before = scheduler_.generation();
+  fails(kGone);
+  scheduler_.check_passed(kStart);
+  EXPECT_EQ(scheduler_.breaker(), Breaker::State::half_open);
   EXPECT_EQ(scheduler_.state(), llm::BackendState::ready);
-  scheduler_.request_failed(kStart, kBroken);
+  EXPECT_EQ(grants(ask(3)), 1);                               // Though both slots of before are still out.
+  EXPECT_EQ(scheduler_.state(), llm::BackendState::loading);  // Who has another backend goes there …
+  EXPECT_EQ(grants(ask(4)), 0);                               // … and who has none waits.
+  // What becomes of those of before says nothing.
+  EXPECT_EQ(grants(scheduler_.request_failed(kStart, before, kGone)), 0);
+  EXPECT_EQ(scheduler_.breaker(), Breaker::State::half_open);
+  EXPECT_EQ(grants(scheduler_.release(kStart, before)), 0);
+  scheduler_.request_succeeded(before, 10);
+  EXPECT_EQ(scheduler_.breaker(), Breaker::State::half_open);
+  EXPECT_EQ(grants(scheduler_.release(kStart, before)), 0);
+  scheduler_.request_succeeded(scheduler_.generation(), 10);
+  EXPECT_EQ(scheduler_.breaker(), Breaker::State::closed);
+  EXPECT_EQ(grants(scheduler_.release(kStart, scheduler_.generation())), 1);
+}
+
+TEST_F(ServerSchedulerTest, LetsTheNextOneTryWhenTheFirstEndsWithoutAWord) {
+  fails(kGone);
+  scheduler_.check_passed(kStart);
+  ask(1);
+  ask(2);
+  EXPECT_EQ(grants(scheduler_.release(kStart, scheduler_.generation())), 1);  // Its client has left.
+  EXPECT_EQ(scheduler_.breaker(), Breaker::State::half_open);
+}
+
+TEST_F(ServerSchedulerTest, CountsTheSlotsOfBeforeOnceItIsWellAgain) {
+  ask(1);
+  ask(2);
+  const auto before = scheduler_.generation();
+  fails(kGone);
+  scheduler_.check_passed(kStart);
+  ask(3);
+  scheduler_.request_succeeded(scheduler_.generation(), 10);
+  scheduler_.release(kStart, scheduler_.generation());
+  EXPECT_EQ(scheduler_.slots_free(), 0);
+  scheduler_.release(kStart, before);
+  EXPECT_EQ(scheduler_.slots_free(), 1);
+}
+
+TEST_F(ServerSchedulerTest, TakesAModelThatIsNotThereForNoFailureOfTheServer) {
+  for (int i = 0; i < 5; ++i) fails(failure(Kind::backend_failed, "backend_has_no_model"));
+  EXPECT_EQ(scheduler_.state(), llm::BackendState::ready);
+}
+
+TEST_F(ServerSchedulerTest, TakesABusyAnswerToACheckForASignOfLife) {
+  scheduler_.check_failed(kStart, failure(Kind::busy, "backend_busy", 3));
+  EXPECT_EQ(scheduler_.breaker(), Breaker::State::closed);
+  EXPECT_EQ(refused(ask(1)).retry_after_seconds, 3);
+}
+
+TEST_F(ServerSchedulerTest, LooksAgainSoonAfterACheckThatFailed) {
+  scheduler_.check_failed(kStart, kBroken);
+  EXPECT_EQ(scheduler_.next_event(), kStart + Breaker::kDelayMin);
+  scheduler_.check_failed(kStart, kBroken);
+  scheduler_.check_failed(kStart, kBroken);
+  EXPECT_EQ(scheduler_.state(), llm::BackendState::unreachable);
+}
+
+TEST_F(ServerSchedulerTest, OpensAfterThreeBrokenAnswersOnly) {
+  fails(kBroken);
+  fails(kBroken);
+  EXPECT_EQ(scheduler_.state(), llm::BackendState::ready);
+  fails(kBroken);
   EXPECT_EQ(scheduler_.state(), llm::BackendState::unreachable);
 }
 
 TEST_F(ServerSchedulerTest, LeavesABusyServerAloneForAsLongAsItSays) {
-  scheduler_.request_failed(kStart, failure(Kind::busy, "backend_busy", 7));
+  fails(failure(Kind::busy, "backend_busy", 7));
   const Error error = refused(ask(1));
   EXPECT_EQ(error.kind, Kind::busy);
   EXPECT_EQ(error.retry_after_seconds, 7);
   scheduler_.time_passed(kStart + seconds(7));
   EXPECT_EQ(grants(scheduler_.ask(kStart + seconds(7), {.id = 2})), 1);
-  scheduler_.request_failed(kStart, failure(Kind::busy, "backend_busy", 100'000));
+  fails(failure(Kind::busy, "backend_busy", 100'000));
   EXPECT_EQ(refused(ask(3)).retry_after_seconds, ServerScheduler::kRetryAfterSecondsMax);
 }
 
 TEST_F(ServerSchedulerTest, TellsARefusedKeyAsAFailureAndNotAsTheClients) {
-  scheduler_.request_failed(kStart, failure(Kind::backend_failed, "backend_key_refused"));
+  fails(failure(Kind::backend_failed, "backend_key_refused"));
   EXPECT_EQ(refused(ask(1)).kind, Kind::backend_failed);
   EXPECT_EQ(refused(ask(1)).code, "backend_key_refused");
 }

@@ -78,9 +78,9 @@ class FakeBackend final : public backends::Backend {
   Task<Result<void>> post(net::IoThread&, const backends::Post&, backends::ByteSink&) override {
     co_return Result<void>{};
   }
-  Task<Result<void>> check(net::IoThread&, SteadyTime) override {
+  Task<Result<protocols::ServerModels>> check(net::IoThread&, SteadyTime) override {
     if (hangs) co_return fail(Kind::timed_out, "backend_silent", "");
-    co_return Result<void>{};
+    co_return protocols::ServerModels{};
   }
   std::string address, bearer;
   bool hangs;

@@ -140,13 +140,18 @@ Task<Result<void>> answer_stream(Call& call, services::Generate& generate, const
 
 net::HeaderFields decision_fields(const llm::AnswerNotes& notes) {
   net::HeaderFields fields;
-  fields.reserve(7);  // With the one that a stream adds.
+  fields.reserve(8);  // With the one that a stream adds.
   fields.push_back({.name = "X-Gbgreg-Role", .value = header_text(notes.role)});
   fields.push_back({.name = "X-Gbgreg-Model", .value = header_text(notes.model)});
   fields.push_back({.name = "X-Gbgreg-Backend", .value = header_text(notes.backend)});
   fields.push_back({.name = "X-Gbgreg-Device", .value = header_text(notes.device)});
   fields.push_back({.name = "X-Gbgreg-Complexity", .value = std::to_string(notes.complexity.level)});
   fields.push_back({.name = "X-Gbgreg-Reason", .value = header_text(notes.reason)});
+  if (!notes.ignored_options.empty()) {
+    std::string names;
+    for (const std::string& name : notes.ignored_options) names.append(names.empty() ? "" : ", ").append(name);
+    fields.push_back({.name = "X-Gbgreg-Options-Ignored", .value = header_text(names)});
+  }
   return fields;
 }
 

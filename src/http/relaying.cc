@@ -22,9 +22,11 @@ class RelaySinkBase : public services::RelaySink {
   void chosen(const llm::AnswerNotes& notes) override {
     note_choice(call_, notes);
     notes_ = &notes;
-    body_ = openai::engine_body(notes.model, fields_);
   }
-  backends::Post post() override { return {.target = target_of(what_), .body = {body_.begin, body_.large, body_.end}}; }
+  backends::Post post(protocols::Takes server) override {
+    body_ = openai::engine_body(notes_->model, fields_, server);
+    return {.target = target_of(what_), .body = {body_.begin, body_.large, body_.end}};
+  }
 
  protected:
   Call& call() { return call_; }
@@ -45,6 +47,7 @@ class WholeRelaySink final : public RelaySinkBase {
       : RelaySinkBase(call, fields, what), options_(options) {}
   const std::string& out() const { return out_; }
 
+  bool comes_whole() const override { return true; }
   Result<bool> bytes(std::string_view piece) override {
     if (kept_.size() + piece.size() > kAnswerBytesMax) return answer_too_long();
     kept_.append(piece);

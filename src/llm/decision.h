@@ -62,6 +62,7 @@ struct AnswerNotes {
   double total_ms = 0;
   int kept_tokens = 0;     // Prompt tokens that reached the model …
   int dropped_tokens = 0;  // … and those that did not fit.
+  // Those of the request, and what the backend is not sent because it would not understand it.
   std::vector<std::string> ignored_options = {};
 };
 

@@ -89,6 +89,8 @@ struct Request {
   const Caller* caller = nullptr;       // Outlives the request; null is nobody in particular.
   std::optional<int> deadline_ms = {};  // From the arrival of the request; the gateway's own bound applies when absent.
   SteadyTime deadline = SteadyTime::max();  // The same as a point in time; set by the service that takes the request.
+  // Something of the answer has to come by then, or the backend is taken for one that hangs: set for each attempt.
+  SteadyTime first_byte_by = SteadyTime::max();
   // Options the client sent that only a reload of the model could honour (num_ctx, num_gpu …). They are not applied.
   std::vector<std::string> ignored_options = {};
 

@@ -5,54 +5,21 @@
 #include <openssl/x509.h>
 #include <openssl/x509err.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <new>
 #include <string_view>
+
+#include "net/pem_file.h"
 
 namespace gbgreg::net {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uintmax_t kFileBytesMax = 1024 * 1024;
-// What TLS 1.2 may use: a fresh key for each connection and authenticated encryption. TLS 1.3 has nothing else.
-constexpr const char* kCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
-
-std::unexpected<Error> bad_file(const fs::path& file, const std::string& why) {
-  return fail(Kind::unavailable, "bad_certificate", file.string() + ": " + why);
-}
-
-// The reason of the first error in OpenSSL's queue, which is the cause of those behind it. Empties the queue.
-std::string openssl_reason() {
-  const unsigned long code = ERR_peek_error();
-  const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
-  std::string text = reason == nullptr ? "OpenSSL gives no reason" : reason;
-  ERR_clear_error();
-  return text;
-}
-
 bool first_error_is(int library, int reason) {
   const unsigned long code = ERR_peek_error();
   return ERR_GET_LIB(code) == library && ERR_GET_REASON(code) == reason;
-}
-
-// A file that can be opened and has an end. OpenSSL would say less about what is wrong.
-Result<void> check_file(const fs::path& file) {
-  struct stat found{};
-  if (stat(file.c_str(), &found) != 0) return bad_file(file, std::strerror(errno));
-  if (!S_ISREG(found.st_mode)) return bad_file(file, "it is not a file.");
-  if (static_cast<std::uintmax_t>(found.st_size) > kFileBytesMax) {
-    return bad_file(file, "it has more than " + std::to_string(kFileBytesMax) + " bytes. Is it the right one?");
-  }
-  if (access(file.c_str(), R_OK) != 0) {
-    return bad_file(file,
-                    std::string(std::strerror(errno)) + ". The user that gbgreg runs as must be able to read it.");
-  }
-  return {};
 }
 
 void warn_of_open_key(const fs::path& file) {
@@ -100,7 +67,7 @@ SslContextPtr new_context() {
   if (context == nullptr) return nullptr;
   SSL_CTX* raw = context.get();
   SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
-  SSL_CTX_set_cipher_list(raw, kCiphers);
+  SSL_CTX_set_cipher_list(raw, kTlsCiphers);
   // Many clients close without a word. Each request says itself where it ends, so nobody can pass a part for the whole.
   SSL_CTX_set_options(raw, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
@@ -122,7 +89,7 @@ Result<void> use_key(SSL_CTX* context, const CertificateFiles& files) {
   if (is_used && SSL_CTX_check_private_key(context) == 1) return {};
   if (wants_passphrase) {
     ERR_clear_error();
-    return bad_file(
+    return bad_pem_file(
         files.key,
         "the private key has a passphrase, which nobody is there to type. Store it without one: openssl pkey "
         "-in KEY -out NEW.");
@@ -130,24 +97,25 @@ Result<void> use_key(SSL_CTX* context, const CertificateFiles& files) {
   if (first_error_is(ERR_LIB_X509, X509_R_KEY_VALUES_MISMATCH) ||
       first_error_is(ERR_LIB_X509, X509_R_KEY_TYPE_MISMATCH)) {
     ERR_clear_error();
-    return bad_file(files.key,
-                    "this private key does not belong to the certificate in " + files.certificate.string() + ".");
+    return bad_pem_file(files.key,
+                        "this private key does not belong to the certificate in " + files.certificate.string() + ".");
   }
-  return bad_file(files.key, "there is no private key in PEM form in it that can be used: " + openssl_reason() + ".");
+  return bad_pem_file(files.key,
+                      "there is no private key in PEM form in it that can be used: " + openssl_reason() + ".");
 }
 
 Result<SslContextPtr> read_pair(const CertificateFiles& files) {
   for (const fs::path& file : {files.certificate, files.key}) {
-    if (auto checked = check_file(file); !checked) return std::unexpected(std::move(checked.error()));
+    if (auto checked = check_pem_file(file); !checked) return std::unexpected(std::move(checked.error()));
   }
   ERR_clear_error();
   SslContextPtr context = new_context();
-  if (context == nullptr) return bad_file(files.certificate, openssl_reason() + ".");
+  if (context == nullptr) return bad_pem_file(files.certificate, openssl_reason() + ".");
   if (SSL_CTX_use_certificate_chain_file(context.get(), files.certificate.c_str()) != 1) {
     const bool is_empty = first_error_is(ERR_LIB_PEM, PEM_R_NO_START_LINE);
     if (is_empty) ERR_clear_error();
-    return bad_file(files.certificate, is_empty ? "there is no certificate in PEM form in it."
-                                                : "the certificate cannot be used: " + openssl_reason() + ".");
+    return bad_pem_file(files.certificate, is_empty ? "there is no certificate in PEM form in it."
+                                                    : "the certificate cannot be used: " + openssl_reason() + ".");
   }
   auto keyed = use_key(context.get(), files);
   if (!keyed) return std::unexpected(std::move(keyed.error()));

@@ -3,7 +3,6 @@
 // Neither the key nor a byte of its file is ever logged or told.
 #pragma once
 
-#include <openssl/ssl.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -12,14 +11,10 @@
 
 #include "core/core.h"
 #include "net/options.h"
+#include "net/pem_file.h"
 #include "net/tls_stream.h"
 
 namespace gbgreg::net {
-
-struct SslContextDeleter {
-  void operator()(SSL_CTX* context) const noexcept { SSL_CTX_free(context); }
-};
-using SslContextPtr = std::unique_ptr<SSL_CTX, SslContextDeleter>;
 
 class Certificates {
  public:

@@ -7,7 +7,9 @@
 #include "net/body_decoder.h"
 #include "net/connection.h"
 #include "net/endpoint.h"
+#include "net/host_name.h"
 #include "net/io_thread.h"
+#include "net/tls_client.h"
 
 namespace gbgreg::net {
 namespace {
@@ -53,6 +55,7 @@ class PooledAnswer final : public ClientAnswer {
       : connection_(std::move(connection)),
         address_(std::move(address)),
         body_idle_timeout_(request.body_idle_timeout),
+        first_byte_by_(request.first_byte_by),
         deadline_(request.deadline) {}
 
   ~PooledAnswer() override {
@@ -67,7 +70,7 @@ class PooledAnswer final : public ClientAnswer {
   Task<Result<void>> read_head(std::string_view method, std::chrono::milliseconds timeout) {
     const Options& options = connection_->io().options();
     // For the head as a whole: one that comes byte by byte gets no more time than another.
-    const SteadyTime head_until = after(timeout);
+    const SteadyTime head_until = std::min(after(timeout), first_byte_by_);
     connection_->take_buffer(options.head_bytes_max);
     while (true) {
       std::size_t searched = 0;
@@ -110,8 +113,8 @@ class PooledAnswer final : public ClientAnswer {
   Task<Result<std::string_view>> read_body() override {
     while (true) {
       if (auto piece = body_at_hand()) co_return std::move(*piece);
-      auto wait = next_wait(body_idle_timeout_, deadline_);
-      if (!wait) co_return std::unexpected(std::move(wait.error()));
+      auto wait = next_wait(body_idle_timeout_, std::min(first_byte_by_, deadline_));
+      if (!wait) co_return std::unexpected(explained(std::move(wait.error()), deadline_));
       auto size = co_await connection_->fill(kAnswerBufferBytes, *wait);
       if (!size) co_return std::unexpected(explained(std::move(size.error()), deadline_));
       if (*size > 0) continue;
@@ -133,6 +136,7 @@ class PooledAnswer final : public ClientAnswer {
       }
       if (!step->data.empty()) {
         handed_out_ = step->consumed;
+        first_byte_by_ = SteadyTime::max();
         return step->data;
       }
       connection_->consume(step->consumed);
@@ -145,6 +149,7 @@ class PooledAnswer final : public ClientAnswer {
   std::unique_ptr<Connection> connection_;
   std::string address_;
   std::chrono::milliseconds body_idle_timeout_;
+  SteadyTime first_byte_by_;  // Without an end once that byte is there.
   SteadyTime deadline_;
   std::string head_bytes_;
   ResponseHead head_;
@@ -154,17 +159,16 @@ class PooledAnswer final : public ClientAnswer {
   bool headed_ = false;
 };
 
-Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address, SteadyTime deadline) {
-  auto endpoint = parse_endpoint(address.text);
-  if (!endpoint) co_return std::unexpected(unreachable(endpoint.error().message));
+// Errors: unavailable is of this endpoint only.
+Task<Result<std::unique_ptr<Connection>>> open_at(IoThread& io, const Endpoint& endpoint, SteadyTime deadline) {
   Socket socket(io.executor());
   boost::system::error_code opened;
-  socket.open(endpoint->protocol(), opened);
+  socket.open(endpoint.protocol(), opened);
   if (opened) co_return std::unexpected(unreachable(opened.message()));
   auto connection = std::make_unique<Connection>(io, std::move(socket));
   auto wait = next_wait(io.options().connect_timeout, deadline);
   if (!wait) co_return std::unexpected(std::move(wait.error()));
-  auto connected = co_await connection->connect(*endpoint, *wait);
+  auto connected = co_await connection->connect(endpoint, *wait);
   if (!connected) {
     Error error = explained(std::move(connected.error()), deadline);
     // Whoever does not take a connection is as good as not there; the request itself has not been sent.
@@ -176,10 +180,50 @@ Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& addr
   co_return connection;
 }
 
-std::string write_head(const ClientRequest& request) {
+// Of a server with several addresses each is tried in turn.
+Task<Result<std::unique_ptr<Connection>>> open_by_name(IoThread& io, const HostName& name, SteadyTime deadline) {
+  auto endpoints = co_await name.endpoints(io, deadline);
+  if (!endpoints) co_return std::unexpected(std::move(endpoints.error()));
+  Result<std::unique_ptr<Connection>> opened = std::unexpected(unreachable("no address"));
+  for (std::size_t i = 0; i < endpoints->size(); ++i) {
+    opened = co_await open_at(io, (*endpoints)[i], deadline);
+    if (opened && i > 0) name.answers_at((*endpoints)[i]);
+    if (opened || opened.error().kind != Kind::unavailable) break;
+  }
+  co_return opened;
+}
+
+Task<Result<void>> secure(Connection& connection, const TlsClient& tls, SteadyTime deadline) {
+  auto wait = next_wait(connection.io().options().secure_timeout, deadline);
+  if (!wait) co_return std::unexpected(std::move(wait.error()));
+  connection.secure_with(tls.connect_on(connection.socket().native_handle()));
+  auto secured = co_await connection.secure(*wait);
+  if (secured || secured.error().kind == Kind::cancelled) co_return secured;
+  if (secured.error().kind == Kind::timed_out) {
+    Error error = explained(std::move(secured.error()), deadline);
+    co_return std::unexpected(error.code == "backend_silent" ? unreachable("no TLS handshake in time") : error);
+  }
+  co_return std::unexpected(TlsClient::explain(*connection.tls()));
+}
+
+Task<Result<std::unique_ptr<Connection>>> open(IoThread& io, const Address& address, SteadyTime deadline) {
+  if (address.host_name == nullptr) {
+    auto endpoint = parse_endpoint(address.text);
+    if (!endpoint) co_return std::unexpected(unreachable(endpoint.error().message));
+    co_return co_await open_at(io, *endpoint, deadline);
+  }
+  auto opened = co_await open_by_name(io, *address.host_name, deadline);
+  if (!opened || address.tls == nullptr) co_return opened;
+  auto secured = co_await secure(**opened, *address.tls, deadline);
+  if (!secured) co_return std::unexpected(std::move(secured.error()));
+  co_return opened;
+}
+
+std::string write_head(const Address& address, const ClientRequest& request) {
   std::string head;
   head.reserve(256);
-  head.append(request.method).append(" ").append(request.target).append(" HTTP/1.1\r\nHost: localhost\r\n");
+  head.append(request.method).append(" ").append(address.base_path).append(request.target);
+  head.append(" HTTP/1.1\r\nHost: ").append(address.host).append("\r\n");
   if (!request.bearer.empty()) head.append("Authorization: Bearer ").append(request.bearer).append("\r\n");
   if (request.method != "GET" && request.method != "HEAD") {
     head.append("Content-Type: application/json\r\nContent-Length: ");
@@ -207,7 +251,7 @@ Task<Result<std::string>> ClientAnswer::read_all(std::size_t bytes_max) {
 }
 
 Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request) {
-  const std::string head = write_head(request);
+  const std::string head = write_head(address, request);
   const auto& parts = request.body.parts;
   const std::array<asio::const_buffer, 4> pieces{asio::buffer(head), asio::buffer(parts[0]), asio::buffer(parts[1]),
                                                  asio::buffer(parts[2])};

@@ -1,4 +1,4 @@
-// HTTP/1.1 towards backends: pooled connections over TCP and Unix sockets, one pool an I/O thread, so no lock.
+// HTTP/1.1 towards backends: pooled connections over TCP, TLS and Unix sockets, one pool an I/O thread, so no lock.
 //
 // Backends are untrusted: heads, bodies and waits are bounded, and what they send wrong becomes an error here.
 #pragma once
@@ -12,17 +12,12 @@
 #include <string_view>
 
 #include "core/core.h"
+#include "net/address.h"
 #include "net/http_head.h"
 
 namespace gbgreg::net {
 
 class IoThread;
-
-// "unix:/run/x.sock" or "127.0.0.1:11436". It comes from the configuration or the fleet, never from a client.
-struct Address {
-  std::string text;
-  bool operator==(const Address&) const = default;
-};
 
 // A body in parts that are sent one behind the other, so that nobody has to put them together. Some may be empty.
 struct BodyParts {
@@ -44,6 +39,8 @@ struct ClientRequest {
   // "backend_silent".
   std::chrono::milliseconds head_timeout{300'000};
   std::chrono::milliseconds body_idle_timeout{60'000};
+  // The first byte of the body must have come by then, or the answer is "backend_silent", too.
+  SteadyTime first_byte_by = SteadyTime::max();
   // The whole answer must have been read by then, or it is timed_out with the code "deadline_passed".
   SteadyTime deadline = SteadyTime::max();
 };
@@ -64,8 +61,8 @@ class ClientAnswer {
 };
 
 // Sends a request and waits for the head of its answer. A kept connection that turns out to be closed is replaced once,
-// and only when no byte of an answer came. Errors: unavailable (nobody takes the connection), backend_failed,
-// timed_out.
+// and only when no byte of an answer came. Errors: unavailable (nobody takes the connection, the host's name is not
+// known, or who is there cannot prove to be it), backend_failed, timed_out.
 Task<Result<std::unique_ptr<ClientAnswer>>> send(IoThread& io, const Address& address, const ClientRequest& request);
 
 }  // namespace gbgreg::net

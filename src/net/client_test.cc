@@ -133,6 +133,9 @@ TEST_F(ClientTest, TellsASilentBackendFromADeadlineThatPassed) {
       {"no head", "", {.target = "/", .head_timeout = milliseconds(50)}, "backend_silent"},
       {"half a head", "HTTP/1.1 2", {.target = "/", .head_timeout = milliseconds(50)}, "backend_silent"},
       {"no body", kChunkedHead, {.target = "/", .body_idle_timeout = milliseconds(50)}, "backend_silent"},
+      {"no head by its time", "", {.target = "/", .first_byte_by = in(milliseconds(50))}, "backend_silent"},
+      {"no body by its time", kChunkedHead, {.target = "/", .first_byte_by = in(milliseconds(50))}, "backend_silent"},
+      {"no head by its time, which is past", "", {.target = "/", .first_byte_by = in(-seconds(1))}, "backend_silent"},
       {"no head by the deadline", "", {.target = "/", .deadline = in(milliseconds(50))}, "deadline_passed"},
       {"no body by the deadline", kChunkedHead, {.target = "/", .deadline = in(milliseconds(50))}, "deadline_passed"},
   };

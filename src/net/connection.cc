@@ -189,6 +189,8 @@ Error Connection::to_error(const boost::system::error_code& error) const {
 }
 
 bool Connection::is_quiet() {
+  // What TLS has to say between two requests, such as a ticket, is read by looking.
+  if (tls_ != nullptr) return begin_ == end_ && look_at_peer() == Peer::is_silent;
   char byte = 0;
   const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && begin_ == end_;

@@ -60,6 +60,7 @@ class Connection {
   // From here on everything that is read and written goes through `tls`, as soon as secure() is over.
   void secure_with(std::unique_ptr<TlsStream> tls) { tls_ = std::move(tls); }
   bool is_secure() const { return tls_ != nullptr; }
+  const TlsStream* tls() const { return tls_.get(); }
   bool owes_handshake() const { return tls_ != nullptr && !tls_->is_open(); }
   // Errors: timed_out, cancelled, malformed (plain HTTP came, and the answer may go out in plain text, too),
   // backend_failed (anything else that is no handshake).

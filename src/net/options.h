@@ -48,7 +48,8 @@ struct Options {
   std::chrono::milliseconds linger_total_max{30'000};
   std::chrono::milliseconds drain_timeout{10'000};  // At shutdown, for answers under way.
 
-  std::chrono::milliseconds connect_timeout{2'000};  // To a backend.
+  std::chrono::milliseconds connect_timeout{2'000};  // To one address of a backend.
+  std::chrono::milliseconds secure_timeout{4'000};   // For the TLS handshake there.
   // On each thread. A kept connection holds one of the engine's threads, so the fleet counts on this bound, and on
   // there being no more of them than were busy at once: a worker's slots.
   std::size_t idle_connections_per_backend_max = 64;

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -27,19 +28,27 @@ class TestCertificates {
 
   std::filesystem::path path(const std::string& name) const { return folder_ / name; }
 
-  // Writes a new pair over the one that was there. The key is encrypted when there is a passphrase.
-  CertificateFiles make(const std::string& common_name, const char* passphrase = nullptr) const {
+  // Writes a new pair over the one that was there. The key is encrypted when there is a passphrase. The names are as
+  // OpenSSL writes them, "DNS:localhost,IP:127.0.0.1"; it is valid for an hour from `begins_in` seconds on, or from an
+  // hour before.
+  CertificateFiles make(const std::string& common_name, const char* passphrase = nullptr, const char* names = nullptr,
+                        long begins_in = -3600) const {
     const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
     const std::unique_ptr<X509, decltype(&X509_free)> certificate(X509_new(), X509_free);
     X509_set_version(certificate.get(), 2);
     ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), 1);
-    X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
+    X509_gmtime_adj(X509_getm_notBefore(certificate.get()), begins_in);
+    X509_gmtime_adj(X509_getm_notAfter(certificate.get()), begins_in + 7200);
     X509_set_pubkey(certificate.get(), key.get());
     X509_NAME* name = X509_get_subject_name(certificate.get());
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common_name.c_str()),
                                -1, -1, 0);
     X509_set_issuer_name(certificate.get(), name);
+    if (names != nullptr) {
+      const std::unique_ptr<X509_EXTENSION, decltype(&X509_EXTENSION_free)> alternatives(
+          X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, names), X509_EXTENSION_free);
+      X509_add_ext(certificate.get(), alternatives.get(), -1);
+    }
     X509_sign(certificate.get(), key.get(), EVP_sha256());
 
     const CertificateFiles files{.certificate = path("certificate.pem"), .key = path("key.pem")};

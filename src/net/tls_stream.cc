@@ -22,12 +22,24 @@ std::string_view system_reason(int error) {
 
 TlsStream::TlsStream(SslPtr ssl, int descriptor, std::size_t hello_bytes_max)
     : transport_{.ssl = ssl.get(), .descriptor = descriptor, .gate = HelloGate(hello_bytes_max)}, ssl_(std::move(ssl)) {
+  use_transport();
+  SSL_set_accept_state(ssl_.get());
+}
+
+TlsStream::TlsStream(SslPtr ssl, int descriptor, std::shared_ptr<const void> owner)
+    : owner_(std::move(owner)),
+      transport_{.ssl = ssl.get(), .descriptor = descriptor, .gate = HelloGate(0), .in_handshake = false},
+      ssl_(std::move(ssl)) {
+  use_transport();
+  SSL_set_connect_state(ssl_.get());
+}
+
+void TlsStream::use_transport() {
   BIO* bio = BIO_new(transport_method());
   if (bio == nullptr) throw std::bad_alloc();
   BIO_set_data(bio, &transport_);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_.get(), bio, bio);
-  SSL_set_accept_state(ssl_.get());
 }
 
 // OpenSSL's own for sockets would raise SIGPIPE, and shows nobody what comes in.

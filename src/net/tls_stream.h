@@ -1,5 +1,5 @@
-// Our side of TLS on one accepted socket. It never waits: each step says what it needs before it can go on, and whoever
-// owns the socket waits for that (connection.h).
+// Our side of TLS on one socket, accepted or connected. It never waits: each step says what it needs before it can go
+// on, and whoever owns the socket waits for that (connection.h).
 //
 // One I/O thread, and one step at a time; a step of reading may come while one of writing waits.
 #pragma once
@@ -41,6 +41,9 @@ class TlsStream {
 
   // `ssl` must not be null. The descriptor must not block, and must outlive this object or not be used by it any more.
   TlsStream(SslPtr ssl, int descriptor, std::size_t hello_bytes_max);
+  // The client's side. `owner` is what `ssl` may call back into. What a server may say in a handshake OpenSSL bounds,
+  // and we chose whom we speak to: there is no gate.
+  TlsStream(SslPtr ssl, int descriptor, std::shared_ptr<const void> owner);
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
 
@@ -66,6 +69,9 @@ class TlsStream {
 
   // Of the last failure, for the log.
   std::string_view reason() const { return reason_; }
+  // What was said of the peer's certificate, by OpenSSL's number: X509_V_OK, X509_V_ERR_….
+  long verify_result() const { return SSL_get_verify_result(ssl_.get()); }
+  bool is_resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
 
  private:
   // What stands between OpenSSL and the socket.
@@ -84,7 +90,9 @@ class TlsStream {
   static long control(BIO* bio, int command, long number, void* pointer);
 
   Step step_after(int result);
+  void use_transport();
 
+  std::shared_ptr<const void> owner_;  // Outlives ssl_.
   Transport transport_;
   SslPtr ssl_;
   bool open_ = false;

@@ -65,19 +65,22 @@ void write_tool_call(JsonWriter& json, const llm::ToolCall& call) {
   json.close_object();
 }
 
-void write_message(JsonWriter& json, const llm::Message& message) {
+// OpenAI itself refuses messages with fields that it does not know.
+void write_message(JsonWriter& json, const llm::Message& message, Takes takes) {
   json.open_object();
   json.key("role").text(speaker_name(message.speaker));
   json.key("content");
   write_content(json, message);
-  if (!message.thinking.empty()) json.key("reasoning_content").text(message.thinking);
+  const bool is_strict = takes == Takes::openai;
+  if (!message.thinking.empty() && !is_strict) json.key("reasoning_content").text(message.thinking);
   if (!message.tool_calls.empty()) {
     json.key("tool_calls").open_array();
     for (const auto& call : message.tool_calls) write_tool_call(json, call);
     json.close_array();
   }
   if (!message.tool_call_id.empty()) json.key("tool_call_id").text(message.tool_call_id);
-  if (!message.tool_name.empty()) json.key("name").text(message.tool_name);
+  const bool is_known_by_id = is_strict && !message.tool_call_id.empty();
+  if (!message.tool_name.empty() && !is_known_by_id) json.key("name").text(message.tool_name);
   json.close_object();
 }
 
@@ -115,28 +118,27 @@ void write_tools(JsonWriter& json, const llm::Request& request) {
   if (request.parallel_tool_calls) json.key("parallel_tool_calls").boolean(*request.parallel_tool_calls);
 }
 
-void write_sampling(JsonWriter& json, const llm::Sampling& sampling, ChatServer::Takes takes) {
+void write_sampling(JsonWriter& json, const llm::Sampling& sampling, Takes takes) {
   const auto number = [&](std::string_view name, const auto& value) {
     if (value) json.key(name).number(*value);
   };
+  // What not every server has, under the server's own name for it.
+  const auto extension = [&](std::string_view ours, const auto& value) {
+    if (const std::string_view name = name_at(takes, ours); !name.empty()) number(name, value);
+  };
   number("temperature", sampling.temperature);
   number("top_p", sampling.top_p);
-  if (takes != ChatServer::Takes::openai) {
-    number("min_p", sampling.min_p);
-    number("top_k", sampling.top_k);
-  }
-  if (takes == ChatServer::Takes::vllm) number("repetition_penalty", sampling.repeat_penalty);
-  if (takes == ChatServer::Takes::engine) {
-    number("typical_p", sampling.typical_p);
-    number("repeat_penalty", sampling.repeat_penalty);
-  }
+  extension("min_p", sampling.min_p);
+  extension("top_k", sampling.top_k);
+  extension("typical_p", sampling.typical_p);
+  extension("repeat_penalty", sampling.repeat_penalty);
   number("presence_penalty", sampling.presence_penalty);
   number("frequency_penalty", sampling.frequency_penalty);
   number("max_tokens", sampling.tokens_max);
   // The worker refuses -1, which means the whole context, and keeps a buffer of the length it is given.
-  if (const auto& last = sampling.repeat_last_n; last && takes == ChatServer::Takes::engine) {
-    json.key("repeat_last_n").number(*last < 0 || *last > kRepeatLastMax ? kRepeatLastMax : *last);
-  }
+  std::optional<int> last = sampling.repeat_last_n;
+  if (last && (*last < 0 || *last > kRepeatLastMax)) last = kRepeatLastMax;
+  extension("repeat_last_n", last);
   // A negative seed asks for a random one, which is what the worker takes when it is given none.
   if (sampling.seed && *sampling.seed >= 0) json.key("seed").number(*sampling.seed);
   if (!sampling.stop.empty()) {
@@ -161,11 +163,9 @@ void write_format(JsonWriter& json, const llm::Request& request) {
   json.close_object();
 }
 
-void write_thinking(JsonWriter& json, const llm::Request& request) {
-  if (!request.think) return;
-  json.key("chat_template_kwargs").open_object();
-  json.key("enable_thinking").boolean(*request.think);
-  json.close_object();
+void write_thinking(JsonWriter& json, const llm::Request& request, Takes takes) {
+  const std::string_view name = name_at(takes, "think");
+  if (request.think && !name.empty()) json.key(name).raw(thinking_value(*request.think));
 }
 
 }  // namespace
@@ -173,7 +173,7 @@ void write_thinking(JsonWriter& json, const llm::Request& request) {
 void write_messages(std::string& out, std::span<const llm::Message> messages) {
   JsonWriter json(out);
   json.open_array();
-  for (const auto& message : messages) write_message(json, message);
+  for (const auto& message : messages) write_message(json, message, Takes::engine);
   json.close_array();
 }
 
@@ -182,11 +182,14 @@ void write_tool_fields(std::string& fields, const llm::Request& request) {
   JsonWriter json(object);
   json.open_object();
   write_tools(json, request);
-  write_thinking(json, request);
   json.close_object();
   if (object.size() == 2) return;
   if (!fields.empty()) fields += ',';
   fields.append(object, 1, object.size() - 2);
+}
+
+std::string thinking_value(bool think) {
+  return think ? R"({"enable_thinking":true})" : R"({"enable_thinking":false})";
 }
 
 std::string write_chat_request(const llm::Request& request, bool stream, const ChatServer& server) {
@@ -201,7 +204,7 @@ std::string write_chat_request(const llm::Request& request, bool stream, const C
   json.open_object();
   if (!server.model.empty()) json.key("model").text(server.model);
   json.key("messages").open_array();
-  for (const auto& message : request.messages) write_message(json, message);
+  for (const auto& message : request.messages) write_message(json, message, server.takes);
   json.close_array();
   json.key("stream").boolean(stream);
   if (stream) {
@@ -209,12 +212,12 @@ std::string write_chat_request(const llm::Request& request, bool stream, const C
     json.key("include_usage").boolean(true);
     json.close_object();
   }
-  const bool is_engine = server.takes == ChatServer::Takes::engine;
+  const bool is_engine = server.takes == Takes::engine;
   if (is_engine) json.key("cache_prompt").boolean(true);
   write_sampling(json, request.sampling, server.takes);
   write_format(json, request);
   write_tools(json, request);
-  if (server.takes != ChatServer::Takes::openai) write_thinking(json, request);
+  write_thinking(json, request, server.takes);
   // Without it the worker does not say which of them it met.
   if (is_engine && request.stop_sequence_wanted && !request.sampling.stop.empty()) json.key("verbose").boolean(true);
   json.close_object();

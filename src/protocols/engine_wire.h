@@ -12,6 +12,7 @@
 
 #include "core/core.h"
 #include "llm/llm.h"
+#include "protocols/server_fields.h"
 
 namespace gbgreg::protocols::engine_wire {
 
@@ -24,16 +25,16 @@ struct Limits {
 // The body of POST /v1/chat/completions for this request (engine_request.cc). Pure; any thread.
 // For an outside server: its name of the model, and only the fields that it takes.
 struct ChatServer {
-  enum class Takes : std::uint8_t { engine, vllm, openai };
   std::string_view model = {};  // Empty is not said.
   Takes takes = Takes::engine;
 };
 std::string write_chat_request(const llm::Request& request, bool stream = true, const ChatServer& server = {});
 
-// For requests that are passed on in the worker's own dialect: the messages as an array, and the fields about tools and
-// thinking behind the `"name":value` pairs that `fields` holds already.
+// For requests that are passed on in the worker's own dialect: the messages as an array, the fields about tools behind
+// the `"name":value` pairs that `fields` holds already, and the value of the field that says whether to think.
 void write_messages(std::string& out, std::span<const llm::Message> messages);
 void write_tool_fields(std::string& fields, const llm::Request& request);
+std::string thinking_value(bool think);
 
 // Reads the streamed answer to one request. One task uses it at a time, on one thread at a time.
 //

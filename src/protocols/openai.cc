@@ -49,11 +49,16 @@ void write_model_object(JsonWriter& json, const Model& model, WallTime created) 
 
 }  // namespace
 
-SentOn engine_body(std::string_view model, const SentOn& fields) {
+SentOn engine_body(std::string_view model, const SentOn& fields, Takes server) {
+  constexpr std::size_t kExtensionBytes = 48;
   SentOn body;
-  body.begin.reserve(fields.begin.size() + model.size() + 32);
+  body.begin.reserve(fields.begin.size() + model.size() + 32 + fields.extensions.size() * kExtensionBytes);
   body.begin.append(R"({"model":)");
   append_json_text(body.begin, model);
+  for (const Extension& extension : fields.extensions) {
+    const std::string_view name = name_at(server, extension.name);
+    if (!name.empty()) body.begin.append(",\"").append(name).append("\":").append(extension.json);
+  }
   if (!fields.begin.empty()) body.begin.append(",").append(fields.begin);
   body.large = fields.large;
   body.end = fields.end;

@@ -13,8 +13,15 @@
 #include "core/core.h"
 #include "llm/llm.h"
 #include "protocols/options.h"
+#include "protocols/server_fields.h"
 
 namespace gbgreg::protocols::openai {
+
+// A field that not every server has (server_fields.h).
+struct Extension {
+  std::string_view name;  // Ours, of the table.
+  std::string json;       // Its value.
+};
 
 // What is sent on, without the model: `"messages":[…],"temperature":0.5`. Of a large request the largest part is not
 // copied: it stands in the client's own body, which must outlive this.
@@ -22,6 +29,7 @@ struct SentOn {
   std::string begin;
   std::string_view large = {};
   std::string end = {};  // Empty when nothing is large.
+  std::vector<Extension> extensions = {};
 };
 
 // A request that is passed on.
@@ -38,8 +46,8 @@ struct Asked {
 Result<Asked> parse_chat(std::string_view body, const Limits& limits);
 Result<Asked> parse_completion(std::string_view body, const Limits& limits);
 
-// The body that a worker is sent: the fields, and the model that it is to call itself.
-SentOn engine_body(std::string_view model, const SentOn& fields);
+// The body that a worker or a server is sent: the fields that it takes, and the model that it is to call itself.
+SentOn engine_body(std::string_view model, const SentOn& fields, Takes server = Takes::engine);
 
 // {"error":{"message","type","param","code"}}
 std::string write_error(const Error& error);

@@ -27,7 +27,9 @@ constexpr NumberField kNumberFields[] = {
     {"top_p", &llm::Sampling::top_p, 0, 1},
     {"presence_penalty", &llm::Sampling::presence_penalty, -2, 2},
     {"frequency_penalty", &llm::Sampling::frequency_penalty, -2, 2},
-    // Not OpenAI's own, but widely sent.
+};
+// Not OpenAI's own, but widely sent.
+constexpr NumberField kExtensionFields[] = {
     {"min_p", &llm::Sampling::min_p, 0, 1},
     {"typical_p", &llm::Sampling::typical_p, 0, 1},
     {"repeat_penalty", &llm::Sampling::repeat_penalty, 0.01, 2},
@@ -46,9 +48,13 @@ class Reader {
       return passed_on(name, value, value.type() != JsonType::null,
                        [&] { return value.read_number(sampling.*known.target, known.low, known.high); });
     }
+    for (const auto& known : kExtensionFields) {
+      if (name != known.name) continue;
+      return kept_apart(known.name, value,
+                        [&] { return value.read_number(sampling.*known.target, known.low, known.high); });
+    }
     if (name == "top_k") {
-      return passed_on(name, value, value.type() != JsonType::null,
-                       [&] { return value.read_integer(sampling.top_k, 0, 100'000); });
+      return kept_apart("top_k", value, [&] { return value.read_integer(sampling.top_k, 0, 100'000); });
     }
     if (name == "model") return known(value.read_text(asked_.request.model, limits_.model_bytes_max));
     if (name == "stream") return known(value.read_boolean(stream_));
@@ -77,6 +83,24 @@ class Reader {
     return true;
   }
 
+  // The same for a field that not every server has. One that is given twice is what it was given last.
+  template <class Read>
+  Result<bool> kept_apart(std::string_view ours, JsonValue& value, Read read) {
+    const bool is_set = value.type() != JsonType::null;
+    const std::size_t begin = value.begin_offset();
+    if (Result<void> done = read(); !done) return std::unexpected(std::move(done.error()));
+    auto& extensions = asked_.fields.extensions;
+    std::erase_if(extensions, [&](const Extension& one) { return one.name == ours; });
+    if (is_set) extensions.push_back({.name = ours, .json = std::string(bytes_of(begin, value.end_offset()))});
+    return true;
+  }
+
+  std::string_view bytes_of(std::size_t begin, std::size_t end) const {
+    std::string_view bytes = body_.substr(begin, end - begin);
+    while (!bytes.empty() && std::string_view(" \t\r\n").contains(bytes.back())) bytes.remove_suffix(1);
+    return bytes;
+  }
+
   static Result<bool> known(Result<void> read) {
     if (!read) return std::unexpected(std::move(read.error()));
     return true;
@@ -85,8 +109,7 @@ class Reader {
   void add_raw(std::string_view name, std::size_t begin, std::size_t end) {
     // From here on a copy costs more than one more part of a write.
     constexpr std::size_t kLargeBytesMin = 4096;
-    std::string_view bytes = body_.substr(begin, end - begin);
-    while (!bytes.empty() && std::string_view(" \t\r\n").contains(bytes.back())) bytes.remove_suffix(1);
+    const std::string_view bytes = bytes_of(begin, end);
     std::string& to = add(name);
     if (bytes.size() < kLargeBytesMin || !asked_.fields.large.empty()) {
       to.append(bytes);
@@ -280,6 +303,9 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
   std::string tool_fields;
   engine_wire::write_tool_fields(tool_fields, request);
   reader.add_fields(tool_fields);
+  if (request.think) {
+    asked.fields.extensions.push_back({.name = "think", .json = engine_wire::thinking_value(*request.think)});
+  }
   if (auto done = reader.finish(completion_tokens_max ? completion_tokens_max : tokens_max); !done) {
     return std::unexpected(std::move(done.error()));
   }

@@ -23,12 +23,15 @@ bool Attempts::failed(const Error& error, fleet::Lease& lease) const {
     if (begun_ == 1) lease.report_failure(error);
     if (begun_ > 1) lease.report_repeated_failure(error);
   }
-  return (is_workers_fault(error.kind) || error.kind == Kind::busy) && !is_late;
+  const bool is_silent = error.kind == Kind::timed_out;
+  return (is_workers_fault(error.kind) || error.kind == Kind::busy || is_silent) && !is_late;
 }
 
 std::optional<Error> Attempts::give_up(const Error& last) {
   // Asking the same server again at once changes nothing.
-  if (last.kind == Kind::busy || last.code == "backend_key_refused" || last.code == "backend_has_no_model") return last;
+  if (last.kind == Kind::busy || last.kind == Kind::timed_out || last.code == "backend_key_refused" ||
+      last.code == "backend_has_no_model")
+    return last;
   if (last.kind == Kind::backend_failed && ++failures_ >= limits_.failures_max) return failed_again(last);
   if (begun_ >= limits_.attempts_max) return last;
   return std::nullopt;

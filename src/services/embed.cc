@@ -126,7 +126,8 @@ Embed::Embed(fleet::Fleet& fleet, metrics::Registry& registry, const Clock& cloc
       tokens_(registry.counter("gbgreg_prompt_tokens_total", "Prompt tokens that models have read.",
                                metrics::label("work", "embedding"))),
       retries_(registry.counter("gbgreg_retries_total", "Requests given to a worker again after it failed.",
-                                metrics::label("work", "embedding"))) {}
+                                metrics::label("work", "embedding"))),
+      failovers_(registry, *fleet.snapshot(), true) {}
 
 Task<Result<llm::Embeddings>> Embed::embed(net::IoThread& io, llm::EmbedRequest request, llm::AnswerNotes& chosen) {
   const SteadyTime arrived = clock_.steady();
@@ -145,11 +146,14 @@ Task<Result<llm::Embeddings>> Embed::embed(net::IoThread& io, llm::EmbedRequest 
       if (!request.inputs.empty()) report(io, *placed, *answer);
       co_return answer;
     }
-    const Error& error = answer.error();
+    Error& error = answer.error();
+    error.detail = placed->lease.backend().without_secrets(std::move(error.detail));
     if (!attempts.failed(error, placed->lease)) co_return answer;
     tried.push_back(chosen.backend);
     const bool another = attempts.may_ask_another() && !others_of(fleet_.views(), chosen.model, tried).empty();
-    if (!another) {
+    if (another) {
+      failovers_.count(io.index(), chosen.backend);
+    } else {
       if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
     }
     retries_.add(io.index());

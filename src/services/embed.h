@@ -15,6 +15,7 @@
 #include "llm/embedding.h"
 #include "metrics/metrics.h"
 #include "services/attempts.h"
+#include "services/failovers.h"
 
 namespace gbgreg::services {
 
@@ -55,6 +56,7 @@ class Embed {
   metrics::Counter& inputs_;
   metrics::Counter& tokens_;
   metrics::Counter& retries_;
+  Failovers failovers_;
 };
 
 }  // namespace gbgreg::services

@@ -72,7 +72,9 @@ class ScriptedEmbedder final : public backends::Backend {
   Task<Result<void>> post(net::IoThread&, const backends::Post&, backends::ByteSink&) override {
     co_return Result<void>{};
   }
-  Task<Result<void>> check(net::IoThread&, SteadyTime) override { co_return Result<void>{}; }
+  Task<Result<protocols::ServerModels>> check(net::IoThread&, SteadyTime) override {
+    co_return protocols::ServerModels{};
+  }
 
  private:
   llm::TokenIds tokens_of(const llm::EmbedInput& input) const {

@@ -46,6 +46,8 @@ class Generate::Speaking final : public Speaker, private llm::Sink {
   Speaking(AnswerSink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
   void chosen(const llm::AnswerNotes& notes) { sink_.chosen(notes); }
   bool start_over() { return sink_.start_over(); }
+  static Coming coming() { return Coming::in_pieces; }
+  static constexpr std::string_view kThinkName = "think";
   Task<Result<void>> speak(net::IoThread& io, const llm::Request& request, backends::Backend& backend) {
     completion_ = co_await backend.generate(io, request, *this);
     if (!completion_) co_return std::unexpected(completion_.error());
@@ -69,8 +71,11 @@ class Generate::Relaying final : public Speaker, private backends::ByteSink {
   Relaying(RelaySink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
   void chosen(const llm::AnswerNotes& notes) { sink_.chosen(notes); }
   bool start_over() { return sink_.start_over(); }
+  Coming coming() const { return sink_.comes_whole() ? Coming::whole : Coming::in_pieces; }
+  static constexpr std::string_view kThinkName = "reasoning_effort";
   Task<Result<void>> speak(net::IoThread& io, const llm::Request& request, backends::Backend& backend) {
-    post_ = sink_.post();
+    post_ = sink_.post(backend.takes());
+    post_.first_byte_by = request.first_byte_by;
     post_.deadline = request.deadline;
     return backend.post(io, post_, *this);
   }
@@ -114,7 +119,8 @@ Generate::Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock
       completion_tokens_(registry.counter("gbgreg_completion_tokens_total", "Tokens that models have written.")),
       retries_(registry.counter("gbgreg_retries_total", "Requests given to a worker again after it failed.")),
       first_token_(
-          registry.histogram("gbgreg_first_token_seconds", "From the request to the first text of its answer.")) {}
+          registry.histogram("gbgreg_first_token_seconds", "From the request to the first text of its answer.")),
+      failovers_(registry, *fleet.snapshot(), false) {}
 
 Result<llm::Decision> Generate::decide(const llm::Request& request) const {
   return routing::choose(routing::read_features(request), request.model, fleet_.views());
@@ -150,23 +156,46 @@ Generate::Chosen Generate::chosen(const llm::Request& request, llm::Decision dec
   return chosen;
 }
 
-// Another backend that is ready and can answer in the place of those that were tried: of the same role, or of the same
-// model where that was asked for.
+namespace {
+
+// Whether a backend that is ready can answer in the place of `failed`: of the same role, or of the same model where
+// that was asked for.
+bool can_stand_in(const llm::BackendView& view, const llm::Request& request, const llm::AnswerNotes& failed,
+                  const std::vector<std::string>& tried) {
+  const bool by_name = routing::is_asked_by_name(request.model) && request.model != failed.role;
+  const bool can_answer = by_name ? routing::is_named(view.model, request.model) : view.role == failed.role;
+  return can_answer && !view.embeds && view.state == llm::BackendState::ready &&
+         std::ranges::find(tried, view.id) == tried.end();
+}
+
+}  // namespace
+
+// Another backend that is ready and can answer in the place of those that were tried.
 std::optional<Generate::Chosen> Generate::choose_another(const llm::Request& request, const llm::AnswerNotes& failed,
                                                          const std::vector<std::string>& tried) const {
   auto backends = fleet_.views();
   const bool by_name = routing::is_asked_by_name(request.model) && request.model != failed.role;
-  std::erase_if(backends, [&](const llm::BackendView& view) {
-    const bool can_answer = by_name ? routing::is_named(view.model, request.model) : view.role == failed.role;
-    return !can_answer || view.embeds || view.state != llm::BackendState::ready ||
-           std::ranges::find(tried, view.id) != tried.end();
-  });
+  std::erase_if(backends, [&](const auto& view) { return !can_stand_in(view, request, failed, tried); });
   if (backends.empty()) return std::nullopt;
   auto decision = routing::choose(routing::read_features(request, routing::Reading::for_complexity),
                                   by_name ? request.model : failed.role, backends, routing::Detail::brief, roll_dice());
   if (!decision) return std::nullopt;
   decision->reason = failed.reason + " The backend that was asked first failed.";
   return chosen(request, std::move(*decision), backends);
+}
+
+// A server that hangs is given up only for another that could answer: where there is none, waiting is all that is left.
+SteadyTime Generate::first_byte_by(const llm::Request& request, const llm::AnswerNotes& asked, Coming coming,
+                                   const std::vector<std::string>& tried) const {
+  const auto backends = fleet_.snapshot();
+  const auto view = std::ranges::find(*backends, asked.backend, &llm::BackendView::id);
+  const bool has_another = std::ranges::any_of(*backends, [&](const llm::BackendView& other) {
+    return other.id != asked.backend && can_stand_in(other, request, asked, tried);
+  });
+  if (view == backends->end() || !has_another) return SteadyTime::max();
+  const SteadyTime now = clock_.steady();
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(request.deadline - now);
+  return now + first_byte_within(*view, coming, request.sampling.tokens_max, left);
 }
 
 std::chrono::milliseconds Generate::allowed_for(const llm::Request& request) const {
@@ -214,6 +243,7 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
           if (auto now = choose(request)) another = std::move(*now);
         }
         if (!another) co_return std::unexpected(std::move(waited.error()));
+        failovers_.count(io.index(), chosen->notes.backend);
         is_fresh = which == fleet::Attempt::first;
         continue;
       }
@@ -222,6 +252,14 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
     const bool is_outside = chosen->is_outside;
     Placed placed = place(std::move(*chosen), std::move(*lease), asked, clock_.steady());
 
+    request.first_byte_by = SteadyTime::max();
+    if (is_outside) {
+      llm::AnswerNotes& notes = placed.answer.notes;
+      if (attempts.may_ask_another()) request.first_byte_by = first_byte_by(request, notes, speaker.coming(), tried);
+      const auto left_out =
+          protocols::fields_left_out(request, placed.lease.backend().takes(), std::decay_t<Speaks>::kThinkName);
+      notes.ignored_options.insert(notes.ignored_options.end(), left_out.begin(), left_out.end());
+    }
     speaker.begin_attempt();
     speaker.chosen(placed.answer.notes);
     auto spoken = co_await speaker.speak(io, request, placed.lease.backend());
@@ -229,6 +267,7 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
     if (completion) co_return told(io, placed, arrived, speaker, *completion);
 
     Error& error = completion.error();
+    error.detail = placed.lease.backend().without_secrets(std::move(error.detail));
     if (!attempts.failed(error, placed.lease) || !speaker.start_over()) co_return std::unexpected(std::move(error));
     if (attempts.may_ask_another()) {
       tried.push_back(placed.answer.notes.backend);
@@ -240,6 +279,7 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
       if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
     }
     retries_.add(io.index());
+    if (another) failovers_.count(io.index(), placed.answer.notes.backend);
     spdlog::warn("request {}: {} ({}); trying {}", request.id, error.message, error.detail,
                  another ? another->notes.backend : "again");
   }
@@ -292,7 +332,10 @@ Task<Result<int>> Generate::count_tokens(net::IoThread& io, llm::Request request
   request.deadline = arrived + allowed_for(request);
   auto leased = co_await lease(request, request.deadline);
   if (!leased) co_return std::unexpected(std::move(leased.error()));
-  co_return co_await leased->lease.backend().count_tokens(io, request);
+  const backends::Backend& backend = leased->lease.backend();
+  auto counted = co_await leased->lease.backend().count_tokens(io, request);
+  if (!counted) counted.error().detail = backend.without_secrets(std::move(counted.error().detail));
+  co_return counted;
 }
 
 Task<Result<llm::Answer>> Generate::load(llm::Request request) {

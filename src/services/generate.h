@@ -14,6 +14,8 @@
 #include "llm/llm.h"
 #include "metrics/metrics.h"
 #include "services/attempts.h"
+#include "services/failovers.h"
+#include "services/first_byte.h"
 
 namespace gbgreg::services {
 
@@ -38,8 +40,10 @@ class RelaySink : public backends::ByteSink {
   // As AnswerSink.
   virtual void chosen(const llm::AnswerNotes& notes) = 0;
   virtual bool start_over() = 0;
-  // What is sent to the backend that was chosen. Its views hold until the next call.
-  virtual backends::Post post() = 0;
+  // What is sent to the backend that was chosen, in the fields that it takes. Its views hold until the next call.
+  virtual backends::Post post(protocols::Takes server) = 0;
+  // The backend's answer comes all at once.
+  virtual bool comes_whole() const { return false; }
   // All bytes have come: what they come to. Errors: backend_failed when the answer is not whole.
   virtual Result<llm::Completion> end() = 0;
 };
@@ -76,6 +80,8 @@ class Generate {
                                        const std::vector<std::string>& tried) const;
   static Chosen chosen(const llm::Request& request, llm::Decision decision,
                        const std::vector<llm::BackendView>& backends);
+  SteadyTime first_byte_by(const llm::Request& request, const llm::AnswerNotes& asked, Coming coming,
+                           const std::vector<std::string>& tried) const;
   class Speaker;
   class Speaking;
   class Relaying;
@@ -93,6 +99,7 @@ class Generate {
   metrics::Counter& completion_tokens_;
   metrics::Counter& retries_;
   metrics::Histogram& first_token_;
+  Failovers failovers_;
 };
 
 }  // namespace gbgreg::services

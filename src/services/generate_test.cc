@@ -48,7 +48,9 @@ class ScriptedBackend final : public backends::Backend {
   Task<Result<void>> post(net::IoThread&, const backends::Post&, backends::ByteSink&) override {
     co_return Result<void>{};
   }
-  Task<Result<void>> check(net::IoThread&, SteadyTime) override { co_return Result<void>{}; }
+  Task<Result<protocols::ServerModels>> check(net::IoThread&, SteadyTime) override {
+    co_return protocols::ServerModels{};
+  }
 
  private:
   Script& script_;  // Used on the test's thread alone.

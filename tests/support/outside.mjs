@@ -1,6 +1,8 @@
 // Outside servers for tests: real llama-server processes, and one that misbehaves as it is told.
 import { spawn } from 'node:child_process';
+import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import path from 'node:path';
 
@@ -35,27 +37,33 @@ export class LlamaServer {
   }
 }
 
-// `behave(request, response, body)` answers what is asked of a model; anything else is answered as a healthy server does.
+// `behave(request, response, body)` answers what is asked of a model; anything else is answered as a healthy server does,
+// with `list` as its models. `tls` is a pair of an Authority's. A GET is left without an answer while `hangs` is true.
 export class ScriptedServer {
-  static async start(behave = answerWell) {
+  static async start(behave = answerWell, { tls, list = { object: 'list', data: [] }, show, hangs = false } = {}) {
     const server = new ScriptedServer();
-    Object.assign(server, { behave, asked: [], keys: new Set(), closed: 0 });
-    server.http = http.createServer((request, response) => server.take(request, response));
+    Object.assign(server, { behave, list, show, hangs, asked: [], keys: new Set(), hosts: new Set(), closed: 0, connections: 0 });
+    const take = (request, response) => server.take(request, response);
+    server.http = tls ? https.createServer({ cert: fs.readFileSync(tls.certificate), key: fs.readFileSync(tls.key) }, take) : http.createServer(take);
+    server.http.on(tls ? 'secureConnection' : 'connection', () => { server.connections += 1; });
     await new Promise((resolve) => server.http.listen(0, '127.0.0.1', resolve));
-    server.url = `http://127.0.0.1:${server.http.address().port}`;
+    server.port = server.http.address().port;
+    server.url = `${tls ? 'https' : 'http'}://127.0.0.1:${server.port}`;
     return server;
   }
 
   take(request, response) {
     this.keys.add(request.headers.authorization);
+    this.hosts.add(request.headers.host);
     let text = '';
     request.setEncoding('utf8').on('data', (piece) => { text += piece; }).on('end', () => {
       if (request.method === 'GET') {
-        const status = this.health ?? 200;
-        response.writeHead(status, { 'content-type': 'application/json' });
-        return response.end('{"object":"list","data":[]}');
+        if (this.hangs) return undefined;
+        response.writeHead(this.health ?? 200, { 'content-type': 'application/json' });
+        return response.end(JSON.stringify(this.list));
       }
       const body = JSON.parse(text);
+      if (request.url === '/api/show') return response.end(JSON.stringify(this.show ?? {}));
       this.asked.push(body);
       response.on('close', () => { this.closed += 1; });
       return this.behave(request, response, body);
@@ -88,6 +96,19 @@ export function answerWell(request, response, body) {
     usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
   }, null, 2));
 }
+
+// Answers well, unless there is a field in the request that OpenAI, or vLLM, does not know.
+const kOpenAiFields = ['model', 'messages', 'stream', 'stream_options', 'temperature', 'top_p', 'presence_penalty', 'frequency_penalty', 'max_tokens', 'seed', 'stop',
+  'tools', 'tool_choice', 'parallel_tool_calls', 'response_format', 'logprobs', 'top_logprobs', 'logit_bias'];
+const kMessageFields = ['role', 'content', 'tool_calls', 'tool_call_id'];
+export const strictly = (more = []) => (request, response, body) => {
+  const unknown = [
+    ...Object.keys(body).filter((name) => ![...kOpenAiFields, ...more].includes(name)),
+    ...body.messages.flatMap((message) => Object.keys(message).filter((name) => !kMessageFields.includes(name))),
+  ];
+  if (unknown.length === 0) return answerWell(request, response, body);
+  return status(400, {}, { error: { message: `Unrecognized request arguments supplied: ${unknown.join(', ')}`, type: 'invalid_request_error' } })(request, response);
+};
 
 export const status = (code, headers = {}, body = { error: { message: 'no' } }) => (request, response) => {
   response.writeHead(code, { 'content-type': 'application/json', ...headers });
