@@ -22,6 +22,11 @@ const WorkerOptions kText{.role = "technical",
                           .threads = 1};
 const EngineLife kLife{.socket = "/run/gbgreg/w0-1.sock", .key = "sesame"};
 
+std::string value_of(const Command& command, std::string_view flag) {
+  const auto found = std::ranges::find(command.arguments, flag);
+  return found == command.arguments.end() ? "" : *std::next(found);
+}
+
 TEST(EngineCommand, NamesEverythingThatTheEngineMustNotChooseItself) {
   const Command command = engine_command("/opt/llama-server", kText, kLife, {});
   // A thread for each slot, for each connection that an I/O thread may keep, and four.
@@ -32,6 +37,17 @@ TEST(EngineCommand, NamesEverythingThatTheEngineMustNotChooseItself) {
               ElementsAre("-m", "/models/demo technical.gguf", "--alias", "demo-technical", "--host",
                           "/run/gbgreg/w0-1.sock", "-c", "16384", "-np", "4", "-t", "1", "--threads-http", http_threads,
                           "-b", "64", "-ub", "64", "-cram", "0", "-lv", "4", "--log-jsonl", "--no-ui", "--offline"));
+}
+
+TEST(EngineCommand, ListensOnThePortOfItsRole) {
+  WorkerOptions worker = kText;
+  worker.port = 11436;
+  const Command command = engine_command("/opt/llama-server", worker, kLife, {});
+  EXPECT_EQ(value_of(command, "--host"), "127.0.0.1");
+  EXPECT_EQ(value_of(command, "--port"), "11436");
+  const int here = std::stoi(value_of(engine_command("/opt/llama-server", kText, kLife, {}), "--threads-http"));
+  EXPECT_EQ(std::stoi(value_of(command, "--threads-http")), here + 8) << "for others who ask how it is";
+  EXPECT_THAT(command.environment, Contains("LLAMA_API_KEY=sesame"));
 }
 
 TEST(EngineCommand, KeepsTheKeyOutOfTheArguments) {
@@ -62,11 +78,6 @@ WorkerOptions embedder(int context_tokens) {
   worker.embeds = true;
   worker.context_tokens = context_tokens;
   return worker;
-}
-
-std::string value_of(const Command& command, std::string_view flag) {
-  const auto found = std::ranges::find(command.arguments, flag);
-  return found == command.arguments.end() ? "" : *std::next(found);
 }
 
 TEST(EngineCommand, GivesATextThatIsEmbeddedRoomInOneBatch) {

@@ -14,6 +14,7 @@
 #include "fleet/memory_need.h"
 #include "fleet/model_shape.h"
 #include "fleet/run_folder.h"
+#include "fleet/worker_port.h"
 
 namespace gbgreg::fleet {
 namespace {
@@ -327,6 +328,7 @@ Result<void> Worker::start_process() {
   log_ = EngineLog(static_cast<std::size_t>(surroundings_.options.log_lines_max), std::move(folders));
   if (auto ready = check_files(); !ready) return ready;
   if (surroundings_.gpu_hold && options_.device != gpu::DevicePolicy::cpu) return not_started(*surroundings_.gpu_hold);
+  if (auto free = check_port(); !free) return free;
   const std::string name = "w" + std::to_string(index_) + "-" + std::to_string(scheduler_.generation()) + ".sock";
   socket_ = surroundings_.options.run_folder / name;
   std::error_code ignored;
@@ -348,7 +350,9 @@ Result<void> Worker::start_process() {
                        "); free some memory or processes. It is tried again.");
   }
   process_ = std::move(*process);
-  backend_ = surroundings_.make_backend("unix:" + socket_.string(), life.key);
+  const std::string address =
+      options_.port ? std::string(kWorkerHost) + ":" + std::to_string(*options_.port) : "unix:" + socket_.string();
+  backend_ = surroundings_.make_backend(address, life.key);
   started_at_ = now();
   std::error_code unknown;
   const std::uintmax_t bytes = std::filesystem::file_size(options_.model_file, unknown);
@@ -374,6 +378,13 @@ Result<void> Worker::check_files() const {
                        " is missing or not readable: put it back, or name another one in the configuration.");
   }
   return make_run_folder(fleet.run_folder);
+}
+
+// The engine would say so as well, but only after a while, and once a start.
+Result<void> Worker::check_port() const {
+  if (!options_.port || !is_port_taken(*options_.port)) return {};
+  return not_started("Port " + std::to_string(*options_.port) + " of the role " + options_.role +
+                     " is taken by another program: end that, or give the role another port.");
 }
 
 void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
@@ -514,6 +525,7 @@ llm::BackendView Worker::view() const {
   view.tokens_per_second = figures_.tokens_per_second();
   view.total_p95_ms = figures_.total_p95_ms();
   if (view.state == llm::BackendState::ready) view.placement = log_.placement();
+  view.port = options_.port;
   if (process_) view.process_id = process_->id();
   view.detail = scheduler_.detail();
   if (view.detail.empty() && options_.is_demo) view.detail = demo_detail(options_);

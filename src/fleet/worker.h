@@ -103,6 +103,7 @@ class Worker final : public Member {
   Task<void> check_engine(std::shared_ptr<backends::Backend> backend, std::uint64_t generation);
   Result<void> find_stored_model();
   Result<void> check_files() const;
+  Result<void> check_port() const;
   Result<void> check_placement() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);
