@@ -50,6 +50,9 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   void hold_gpu(std::optional<std::string> reason);
   // Null when there is none of this name.
   Member* member(std::string_view backend_id);
+  // See fleet_orders.cc.
+  std::vector<std::int64_t> obey(const std::vector<std::string>& backend_ids, Order order);
+  llm::FleetDetails details() const;
 
  private:
   void changed();

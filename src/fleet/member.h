@@ -5,10 +5,13 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "core/core.h"
 #include "fleet/fair_queue.h"
+#include "fleet/order.h"
 #include "fleet/picture.h"
+#include "llm/fleet_view.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
@@ -46,6 +49,12 @@ class Member {
   // What speaks to this one of several; null where a slot says it itself.
   virtual std::shared_ptr<backends::Backend> backend_of(std::string_view) const { return nullptr; }
   virtual void show(Picture& picture) const = 0;
+  // As show(), for those who run the fleet: one for each of its backends, in the same order.
+  virtual void describe(std::vector<llm::BackendDetails>& out) const = 0;
+  // False when it takes none: its process is not ours.
+  virtual bool obey(Order) { return false; }
+  // How often it has been loaded; BackendView::loads.
+  virtual std::int64_t loads() const { return 0; }
 };
 
 }  // namespace gbgreg::fleet

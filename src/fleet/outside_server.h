@@ -42,6 +42,7 @@ class OutsideServer final : public Member {
   std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const override;
   std::shared_ptr<backends::Backend> backend_of(std::string_view backend_id) const override;
   void show(Picture& picture) const override;
+  void describe(std::vector<llm::BackendDetails>& out) const override;
 
  private:
   using Timer =
@@ -56,6 +57,7 @@ class OutsideServer final : public Member {
   };
 
   const Model* model(std::string_view backend_id) const;
+  llm::BackendView view(const Model& model) const;
   void act(Actions actions);
   void perform(Actions actions);
   void close_gate();

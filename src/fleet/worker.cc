@@ -24,6 +24,7 @@ constexpr int kKeyBytes = 32;
 constexpr std::chrono::milliseconds kLoadTimeMin{100};
 constexpr std::int64_t kLoadedBytesPerMillisecond = 500'000;  // A guess, until it has been loaded once.
 constexpr double kPredictionTolerance = 0.05;
+constexpr std::size_t kLogLinesShownMax = 50;  // Of those that are kept.
 
 SchedulerOptions scheduler_options(const Options& fleet, const WorkerOptions& worker) {
   return {.model = worker.model,
@@ -82,6 +83,32 @@ std::string_view demo_detail(const WorkerOptions& worker) {
                        : "A demo model with random weights: its answers mean nothing.";
 }
 
+std::string_view level_name(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
+  }
+  return "info";
+}
+
+// The last lines that anybody may read.
+std::vector<llm::LogEntry> told_lines(const EngineLog& log) {
+  std::vector<llm::LogEntry> told;
+  told.reserve(kLogLinesShownMax);
+  for (auto line = log.lines().rbegin(); line != log.lines().rend() && told.size() < kLogLinesShownMax; ++line) {
+    if (!line->may_be_told) continue;
+    told.push_back({.level = level_name(line->level), .text = line->text});
+  }
+  std::ranges::reverse(told);
+  return told;
+}
+
 spdlog::level::level_enum level_for(const LogLine& line) {
   // What people ask is not logged unless the owner wants it.
   return line.level == LogLevel::error && line.may_be_told ? spdlog::level::warn : spdlog::level::debug;
@@ -106,10 +133,14 @@ Worker::~Worker() = default;
 
 void Worker::start() {
   is_wanted_ahead_ = false;
+  ordered_at_.reset();
+  leaves_when_idle_ = false;
   act(scheduler_.start(now()));
 }
 
 void Worker::unload() {
+  is_wanted_ahead_ = leaves_when_idle_ = false;
+  ordered_at_.reset();
   close_gate();
   act(scheduler_.unload(now()));
 }
@@ -119,8 +150,55 @@ void Worker::restart() {
   act(scheduler_.restart(now()));
 }
 
+bool Worker::obey(Order order) {
+  switch (order) {
+    case Order::load:
+      load_as_ordered();
+      break;
+    case Order::unload:
+      unload();
+      break;
+    case Order::unload_when_idle:
+      leaves_when_idle_ = scheduler_.is_up();
+      close_gate();
+      act({});
+      break;
+    case Order::restart:
+      if (process_) {
+        restart();
+      } else {
+        load_as_ordered();
+      }
+      break;
+    case Order::look_again:
+      if (process_) break;
+      claim_.reset();
+      if (state() != llm::BackendState::failed && !scheduler_.is_delayed()) break;
+      scheduler_.forgive();
+      is_wanted_ahead_ = true;
+      act({});
+      break;
+  }
+  return true;
+}
+
+// One that leaves comes back when it has left; one that is loading or ready needs nothing.
+void Worker::load_as_ordered() {
+  leaves_when_idle_ = false;
+  scheduler_.forgive();
+  if (scheduler_.is_asleep() || scheduler_.leaves()) ordered_at_ = now();
+  act({});
+}
+
+llm::BackendState Worker::state() const {
+  if (!is_begun_ && scheduler_.is_asleep()) return llm::BackendState::stopped;
+  const llm::BackendState state = scheduler_.state();
+  return ordered_at_ && state == llm::BackendState::sleeping ? llm::BackendState::loading : state;
+}
+
 void Worker::refuse_start(const Memory& budget) {
   is_wanted_ahead_ = false;
+  ordered_at_.reset();
   const bool is_card = claim_->card > budget.card;
   const std::int64_t needed = is_card ? claim_->card : claim_->host;
   const std::int64_t there = is_card ? budget.card : budget.host;
@@ -137,21 +215,28 @@ void Worker::refuse_start(const Memory& budget) {
 Tenant Worker::tenant() {
   if (!claim_) predict_memory();
   Tenant tenant{.claim = *claim_, .load_time = load_time_, .keep_alive = options_.keep_alive};
+  if (leaves_when_idle_) tenant.keep_alive = std::chrono::milliseconds{0};
   tenant.busy = std::max(0, scheduler_.busy() - seat_->gate->free());
   tenant.waiting = scheduler_.queued();
   tenant.waiting_since = scheduler_.waiting_since();
+  if (ordered_at_) {
+    ++tenant.waiting;
+    tenant.waiting_since = std::min(tenant.waiting_since.value_or(*ordered_at_), *ordered_at_);
+  }
   if (tenant.busy + tenant.waiting > 0 || busy_before_ > 0) used_at_ = now();
   busy_before_ = tenant.busy;
   tenant.used_at = used_at_;
   tenant.in_since = in_since_;
-  if (scheduler_.leaves()) {
-    tenant.stay = Stay::leaving;
-  } else if (scheduler_.is_asleep()) {
-    tenant.stay = scheduler_.wants_start() || is_wanted_ahead_ ? Stay::wanted : Stay::away;
-  } else {
-    tenant.stay = scheduler_.is_up() ? Stay::in : Stay::arriving;
-  }
+  tenant.stay = stay();
   return tenant;
+}
+
+Stay Worker::stay() const {
+  if (scheduler_.leaves()) return Stay::leaving;
+  if (scheduler_.is_asleep()) {
+    return scheduler_.wants_start() || is_wanted_ahead_ || ordered_at_ ? Stay::wanted : Stay::away;
+  }
+  return scheduler_.is_up() ? Stay::in : Stay::arriving;
 }
 
 // Of a file that is missing or not understood nothing is known: it is let in, and the engine says what is wrong.
@@ -518,7 +603,7 @@ llm::BackendView Worker::view() const {
   view.queue_max = surroundings_.options.queue_max;
   view.objective_ms = options_.objective_ms;
   view.restarts = scheduler_.restarts();
-  view.loads = static_cast<std::int64_t>(scheduler_.generation());
+  view.loads = loads();
   if (claim_) view.memory_bytes = claim_->host + claim_->card;
   view.preference = options_.preference;
   view.latency_ms = figures_.latency_ms();
@@ -528,8 +613,33 @@ llm::BackendView Worker::view() const {
   view.port = options_.port;
   if (process_) view.process_id = process_->id();
   view.detail = scheduler_.detail();
+  if (view.detail.empty() && ordered_at_) view.detail = options_.model + " waits until there is memory for it.";
   if (view.detail.empty() && options_.is_demo) view.detail = demo_detail(options_);
   return view;
+}
+
+void Worker::describe(std::vector<llm::BackendDetails>& out) const {
+  llm::BackendDetails details{.view = view()};
+  const int free = seat_->gate->free();
+  details.view.slots_free = std::clamp(details.view.slots_free + free, 0, options_.slots);
+  details.slots_busy = std::max(0, scheduler_.busy() - free);
+  details.queue = scheduler_.queue(now());
+  details.is_leaving = scheduler_.leaves();
+  details.loading_progress = scheduler_.progress();
+  if (claim_) details.claim = {.host = claim_->host, .card = claim_->card};
+  const Stay is = stay();
+  if (is == Stay::arriving) details.hold = llm::Hold::reserved;
+  if (is == Stay::in || is == Stay::leaving) details.hold = llm::Hold::used;
+  if (predicted_bytes_ > 0) details.predicted_bytes = predicted_bytes_;
+  if (const EngineMemory said = log_.memory(); said.total() > 0) {
+    details.reported = llm::MemoryBytes{.host = said.host, .card = said.devices};
+  }
+  details.keep_alive = options_.keep_alive;
+  const bool is_idle =
+      details.view.state == llm::BackendState::ready && details.slots_busy == 0 && scheduler_.queued() == 0;
+  if (is_idle) details.idle_ms = milliseconds_between(used_at_, now());
+  details.log = told_lines(log_);
+  out.push_back(std::move(details));
 }
 
 void Worker::describe_embedder(llm::BackendView& view) const {

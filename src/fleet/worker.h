@@ -76,9 +76,7 @@ class Worker final : public Member {
   void request_failed(std::uint64_t generation, const Error& why) override;
   void request_failed_again(std::uint64_t generation, const Error& why) override;
 
-  llm::BackendState state() const override {
-    return is_begun_ || !scheduler_.is_asleep() ? scheduler_.state() : llm::BackendState::stopped;
-  }
+  llm::BackendState state() const override;
   // Without the slots that are free in the gate.
   llm::BackendView view() const;
   const std::shared_ptr<const Seat>& seat() const { return seat_; }
@@ -87,6 +85,9 @@ class Worker final : public Member {
     return backend_id == id_ ? seat_ : nullptr;
   }
   void show(Picture& picture) const override;
+  void describe(std::vector<llm::BackendDetails>& out) const override;
+  bool obey(Order order) override;
+  std::int64_t loads() const override { return static_cast<std::int64_t>(scheduler_.generation()); }
 
  private:
   using Timer =
@@ -107,6 +108,8 @@ class Worker final : public Member {
   Result<void> check_placement() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);
+  void load_as_ordered();
+  Stay stay() const;
   void describe_embedder(llm::BackendView& view) const;
   void predict_memory();
   void compare_memory();
@@ -136,6 +139,8 @@ class Worker final : public Member {
   std::int64_t predicted_bytes_ = 0;  // 0 when it could not be.
   bool is_begun_ = false;             // Before its fleet begins it does not sleep: nobody could wake it.
   bool is_wanted_ahead_ = false;
+  std::optional<SteadyTime> ordered_at_;  // To be loaded: it waits for its room as somebody who asks would.
+  bool leaves_when_idle_ = false;
   int busy_before_ = 0;
   SteadyTime in_since_ = {};  // Ready.
   SteadyTime used_at_ = {};
