@@ -284,6 +284,24 @@ TEST_F(FleetOrdersTest, LeavesOutWhatIsNoWorkerOfItsOwn) {
   EXPECT_GE(obeyed.loads_before[2], 0);
 }
 
+// Slots are taken and given back without a word to the fleet's thread: only the reports tell that it was used.
+TEST_F(FleetOrdersTest, OneThatAnswersBetweenTwoLooksHasNotBeenIdle) {
+  constexpr milliseconds kIdle{60};
+  add_worker("technical");
+  make_file("technical");
+  start_fleet();
+  ASSERT_TRUE(until([&] { return details().backends[0].idle_ms.value_or(0) >= kIdle.count(); }));
+  const SteadyTime asked = clock_.steady();
+  auto used = fleet_->try_lease("technical/m");
+  ASSERT_TRUE(used);
+  used->report_success({}, {.slot_ms = 1, .total_ms = 1});
+  *used = Lease();
+  EXPECT_TRUE(until([&] {
+    const auto idle = details().backends[0].idle_ms;
+    return idle && *idle <= milliseconds_between(asked, clock_.steady());
+  }));
+}
+
 TEST_F(FleetOrdersTest, ShowsSlotsMemoryAndTheLinesThatQuoteNobody) {
   add_worker("technical").keep_alive = seconds(300);
   make_file("technical");

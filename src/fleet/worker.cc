@@ -310,6 +310,7 @@ void Worker::reports_came() {
 
 void Worker::fetch_reports() {
   for (const Report& report : seat_->reports->fetch()) {
+    used_at_ = now();  // A short answer may have come and gone between two looks at the gate.
     figures_.add(report.usage, report.times.total_ms);
     figures_.add_latency(report.times.slot_ms);
     scheduler_.request_succeeded(report.generation, report.times.slot_ms);
