@@ -5,6 +5,7 @@
 #include "http/handlers/doctor.h"
 #include "http/handlers/embeddings.h"
 #include "http/handlers/files.h"
+#include "http/handlers/fleet.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
@@ -21,6 +22,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
   DoctorHandlers& doctor = handlers.doctor;
   EmbeddingHandlers& embeddings = handlers.embeddings;
   FileHandlers& files = handlers.files;
+  FleetHandlers& fleet = handlers.fleet;
   HealthHandlers& health = handlers.health;
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
@@ -70,6 +72,11 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/v1/files/{id}", [&files](Call& call) { return files.find(call); }, Dialect::openai},
       {"DELETE", "/v1/files/{id}", [&files](Call& call) { return files.remove(call); }, Dialect::openai},
       {"GET", "/v1/files/{id}/content", [&files](Call& call) { return files.content(call); }, Dialect::openai},
+      // The fleet.
+      {"GET", "/api/fleet", [&fleet](Call& call) { return fleet.show(call); }},
+      {"POST", "/api/fleet/{role}/load", [&fleet](Call& call) { return fleet.load(call); }},
+      {"POST", "/api/fleet/{role}/unload", [&fleet](Call& call) { return fleet.unload(call); }},
+      {"POST", "/api/fleet/{role}/restart", [&fleet](Call& call) { return fleet.restart(call); }},
       // How it goes.
       {"GET", "/health", [&health](Call& call) { return health.health(call); }},
       {"GET", "/health/live", [&health](Call& call) { return health.live(call); }},

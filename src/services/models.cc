@@ -58,8 +58,8 @@ std::optional<Result<void>> Pulling::outcome() const {
 }
 
 Models::Models(const models::Library& library, const models::Options& options,
-               const std::vector<fleet::WorkerOptions>& workers)
-    : library_(library), options_(options) {
+               const std::vector<fleet::WorkerOptions>& workers, Fetched fetched)
+    : library_(library), options_(options), fetched_(std::move(fetched)) {
   for (const fleet::WorkerOptions& worker : workers) {
     if (!worker.is_stored) continue;
     if (auto name = models::parse_name(worker.model)) in_use_.emplace_back(worker.role, std::move(*name));
@@ -179,6 +179,7 @@ void Models::run(const models::Source& source, Pulling::Shared& shared) {
   }
   if (outcome) {
     spdlog::info("the model {} was fetched", name);
+    if (fetched_) fetched_(name);
   } else if (outcome.error().kind == Kind::cancelled) {
     spdlog::info("fetching the model {} was given up; what came so far is kept", name);
   } else {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -56,9 +57,12 @@ class Pulling {
 
 class Models {
  public:
+  // Told which model has been fetched, by its short name, on a thread of the fetching.
+  using Fetched = std::function<void(const std::string& name)>;
+
   // All outlive this. `workers` tells which roles use what.
   Models(const models::Library& library, const models::Options& options,
-         const std::vector<fleet::WorkerOptions>& workers);
+         const std::vector<fleet::WorkerOptions>& workers, Fetched fetched = {});
   // As stop().
   ~Models();
   Models(const Models&) = delete;
@@ -94,6 +98,7 @@ class Models {
 
   const models::Library& library_;
   const models::Options& options_;
+  const Fetched fetched_;
   std::vector<std::pair<std::string, models::Name>> in_use_;  // By role.
   std::mutex facts_mutex_;
   std::map<std::string, Facts> facts_;  // By the digest of the weights.

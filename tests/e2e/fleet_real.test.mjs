@@ -1,5 +1,6 @@
-// The fleet with the real llama-server: a worker with a port of its own.
+// The fleet with the real llama-server: a worker with a port of its own, loading and unloading, what is shown of it.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
 import { startReal } from '../support/gateway.mjs';
@@ -55,4 +56,55 @@ test('a port that is taken is named, the others answer, and when it is free the 
   } finally {
     await gateway.dispose();
   }
+});
+
+describe('the fleet', () => {
+  let gateway;
+  // The demo models take 8 to 10 MB each by what is predicted: two of the four fit, three do not.
+  before(async () => {
+    gateway = await startReal({ more: { memory: { ram_bytes_max: 21_000_000 } }, ready: false });
+    await waitUntil('those that fit are ready, and no other', async () => {
+      const states = (await backends()).map(({ state }) => state).sort();
+      return states.join() === 'ready,ready,sleeping,sleeping';
+    });
+  });
+  after(() => gateway?.dispose());
+  const fleet = async () => (await gateway.get('/api/fleet')).json();
+  const backends = async () => (await fleet()).roles.flatMap((role) => role.backends);
+  const order = (role, word) => gateway.request('POST', `/api/fleet/${role}/${word}?wait=true`);
+
+  test('loads a model into the place of one that has nothing to do', async () => {
+    for (let round = 0; round < 3; ++round) {
+      const asleep = (await backends()).find(({ state }) => state === 'sleeping').role;
+      const loaded = await order(asleep, 'load');
+      assert.equal(loaded.status, 200, loaded.text);
+      assert.equal(loaded.json().state, 'ready');
+      const { roles, memory } = await fleet();
+      assert.equal(roles.filter(({ state }) => state === 'ready').length, 2);
+      const used = roles.flatMap((role) => role.backends).filter((one) => one.memory.holds === 'used').map((one) => one.memory.ram_bytes);
+      assert.equal(memory.ram.used_bytes, used.reduce((sum, bytes) => sum + bytes, 0));
+      assert.ok(memory.ram.used_bytes <= memory.ram.budget_bytes);
+    }
+  });
+
+  test('unloads one, which leaves memory until it is asked', async () => {
+    const up = (await backends()).find(({ state }) => state === 'ready');
+    const unloaded = await order(up.role, 'unload');
+    assert.equal(unloaded.status, 200, unloaded.text);
+    assert.ok(!gateway.workers().includes(up.pid));
+    assert.equal((await ask(gateway, up.role)).status, 200);
+  });
+
+  test('shows what the engine says of its memory and its loading, and nothing of its key', async () => {
+    const up = (await backends()).find(({ state }) => state === 'ready');
+    assert.ok(Math.abs(up.memory.predicted_bytes - up.memory.reported_bytes) <= 0.05 * up.memory.reported_bytes, JSON.stringify(up.memory));
+    assert.ok(up.log.some(({ text }) => text.includes('model buffer size')), JSON.stringify(up.log));
+    const environment = fs.readFileSync(`/proc/${up.pid}/environ`, 'utf8').split('\0');
+    const key = environment.find((variable) => variable.startsWith('LLAMA_API_KEY=')).split('=')[1];
+    assert.equal(key.length, 64);
+    const { text } = await gateway.get('/api/fleet');
+    assert.ok(!text.includes(key));
+    assert.ok(!text.includes(`*${key.slice(-4)}`), 'the engine tells the end of its key in its log');
+    assert.ok(!text.includes('/models/'), 'no path');
+  });
 });

@@ -203,6 +203,13 @@ export class Gateway {
     });
   }
 
+  // Before it is launched: `change` may alter what its file will say.
+  reconfigure(change) {
+    const config = JSON.parse(fs.readFileSync(this.configFile, 'utf8'));
+    change(config);
+    fs.writeFileSync(this.configFile, JSON.stringify(config, null, 2));
+  }
+
   engineStarts(start) {
     writeEngineScript(this.engineScript, this.engineLog.file, start);
   }
