@@ -86,9 +86,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (asked) check_request(asked->request, limits);
   if (!asked) check_error(asked.error());
   for (const auto form : {protocols::ollama::EmbedForm::several, protocols::ollama::EmbedForm::one}) {
-    const auto request = protocols::ollama::parse_embed(body, limits, form);
-    if (request) check_request(*request, limits);
-    if (!request) check_error(request.error());
+    const auto embed = protocols::ollama::parse_embed(body, limits, form);
+    if (embed) check_request(embed->request, limits);
+    if (!embed) check_error(embed.error());
   }
   for (const std::size_t count : {1U, 2U}) check_answer(body, count);
   const auto tokens = wire::read_tokens(body);

@@ -1,4 +1,5 @@
-// Any bytes as the body of /api/generate and /api/route: an answer or an Error, whose own body is valid, never a crash.
+// Any bytes as the body of /api/generate, /api/route and /api/fleet/{role}/load: an answer or an Error, whose own body
+// is valid, never a crash.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 
 #include "core/utf8.h"
 #include "protocols/engine_wire.h"
+#include "protocols/fleet.h"
 #include "protocols/native.h"
 #include "protocols/ollama.h"
 
@@ -49,6 +51,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_request(*route);
   } else {
     check_error(route.error());
+  }
+  const auto order = protocols::native::parse_fleet_order(body, limits);
+  if (order) {
+    check(!*order || (!(*order)->empty() && (*order)->size() <= limits.model_bytes_max));
+    check(!*order || gbgreg::is_valid_utf8(**order));
+  } else {
+    check_error(order.error());
   }
   return 0;
 }

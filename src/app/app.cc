@@ -30,6 +30,7 @@
 #include "http/handlers/doctor.h"
 #include "http/handlers/embeddings.h"
 #include "http/handlers/files.h"
+#include "http/handlers/fleet.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
@@ -45,6 +46,7 @@
 #include "services/card_memory.h"
 #include "services/doctor.h"
 #include "services/embed.h"
+#include "services/fleet_admin.h"
 #include "services/generate.h"
 #include "services/health.h"
 #include "services/intake.h"
@@ -292,14 +294,18 @@ int serve(const config::Config& config, const config::Source& source, const std:
   services::Doctor doctor(doctor_pool, fleet, std::move(examined), fleet::own_environment());
   services::Health health(fleet, stores, doctor, clock, config.http.upload_bytes_max, version);
 
-  services::Models stored_models(library, config.stores, config.fleet.workers);
+  services::FleetAdmin fleet_admin(fleet, doctor, clock);
+
+  services::Models stored_models(library, config.stores, config.fleet.workers,
+                                 [&](const std::string& name) { fleet_admin.model_fetched(name); });
   Reload reload(source, config, ground, disk, outside);
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
-  http::AskHandlers ask_handlers(generate, clock, json_reading);
+  http::AskHandlers ask_handlers(generate, fleet_admin, clock, json_reading);
   http::DoctorHandlers doctor_handlers(doctor);
-  http::EmbeddingHandlers embedding_handlers(embed, json_reading);
+  http::EmbeddingHandlers embedding_handlers(embed, fleet_admin, json_reading);
+  http::FleetHandlers fleet_handlers(fleet_admin, json_reading);
   http::ModelHandlers model_handlers(fleet, stored_models, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
@@ -310,7 +316,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   http::FileHandlers file_handlers(intake, upload_handlers);
   http::Pipeline pipeline(
       http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers, file_handlers,
-                         health_handlers, model_handlers, openai_handlers, reload_handlers, response_handlers,
+                         fleet_handlers, health_handlers, model_handlers, openai_handlers, reload_handlers, response_handlers,
                          stored_model_handlers, upload_handlers}),
       config.http, registry, clock);
   reload.begin({.fleet = fleet,

@@ -242,6 +242,24 @@ void check_kinds(const YAML::Node& roles, const std::vector<fleet::WorkerOptions
   }
 }
 
+// Two that want one port would take it from each other at every start; so would one that wants the gateway's.
+void check_ports(const YAML::Node& roles, const Config& config) {
+  const auto& workers = config.fleet.workers;
+  for (auto one = workers.begin(); one != workers.end(); ++one) {
+    if (!one->port) continue;
+    const std::string port = std::to_string(*one->port);
+    const auto other = std::ranges::find(std::next(one), workers.end(), one->port, &fleet::WorkerOptions::port);
+    if (other != workers.end()) {
+      bad(roles, one->model + " of the role `" + one->role + "` and " + other->model + " of the role `" + other->role +
+                     "` have the same `port`, " + port + ": give each its own.");
+    }
+    const auto is_it = [&](const std::string& address) { return address.ends_with(":" + port); };
+    if (std::ranges::any_of(config.listen, is_it)) {
+      bad(roles, "the role `" + one->role + "` has the `port` " + port + ", on which the gateway listens itself.");
+    }
+  }
+}
+
 // A role without a file has a model that was fetched by its name.
 void check_stored(const std::string& role, const YAML::Node& node, const std::string& model, bool has_projector) {
   if (!models::parse_name(model)) {
@@ -364,7 +382,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
                                const fs::path& models) {
   check_keys(node, "role `" + role + "`",
              {"model", "file", "mmproj", "context", "slots", "threads", "objective_ms", "device", "allow_cpu",
-              "embeddings", "pooling", "dimensions_min", "cache", "keep_alive", "gpu_layers"});
+              "embeddings", "pooling", "dimensions_min", "cache", "keep_alive", "gpu_layers", "port"});
   fleet::WorkerOptions worker;
   worker.role = role;
   std::string file, projector;
@@ -383,6 +401,7 @@ fleet::WorkerOptions read_role(const std::string& role, const YAML::Node& node, 
   std::int64_t keep_alive = -1;
   read_number(node, "keep_alive", -1, kKeepAliveSecondsMax, keep_alive);
   if (keep_alive >= 0) worker.keep_alive = std::chrono::seconds{keep_alive};
+  if (node["port"]) read_number(node, "port", 1, 65535, worker.port.emplace());
   read_boolean(node, "allow_cpu", worker.allow_cpu);
   read_embedder(role, node, worker);
   if (worker.model.empty()) bad(node, "role `" + role + "` needs `model`, the name that clients see.");
@@ -628,6 +647,7 @@ Config read_all(const Flags& flags, const Environment& environment) {
       read_models(role, entry.second, environment, config);
     }
     check_kinds(roles, config.fleet.workers);
+    check_ports(roles, config);
     for (const auto& server : config.fleet.servers) {
       if (server.models.empty()) bad(roles, "no role has a model on the server `" + server.name + "`: take it out.");
     }

@@ -53,6 +53,8 @@
 //       gpu_layers: 20              # at most so many on a card; as many as fit, unless set
 //       cache: f16                  # of the conversation; q8_0 takes half the memory
 //       keep_alive: 300             # seconds: idle for so long it leaves memory; -1 is not before another needs it
+//       port: 11436                 # the worker listens on this port of 127.0.0.1, and answers GET /health there to
+//                                   # whoever asks; all else needs its key. Unless set, on a socket that only we reach
 //       allow_cpu: false            # of prefer_gpu where there is an NVIDIA card: answer from the processor rather
 //                                   # than not at all. Every answer says where it was made. The demo models have true
 //     documentation:

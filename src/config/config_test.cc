@@ -90,6 +90,16 @@ roles:
   EXPECT_EQ(config->fleet.workers[1].projector_file, "/m/eye.gguf");
 }
 
+TEST_F(ConfigTest, ReadsThePortsOfWorkers) {
+  const auto config = load_text(
+      "roles:\n  a: { model: m, file: f, port: 11436 }\n"
+      "  b: { models: [{ model: n, file: g, port: 11437 }, { model: o, file: h }] }\n");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->fleet.workers[0].port, 11436);
+  EXPECT_EQ(config->fleet.workers[1].port, 11437);
+  EXPECT_EQ(config->fleet.workers[2].port, std::nullopt);
+}
+
 TEST_F(ConfigTest, ReadsHowLongARequestMayWait) {
   EXPECT_EQ(load_text("limits: { queue_wait_ms_max: 1500 }\n")->fleet.queue_wait_max, std::chrono::milliseconds{1500});
   EXPECT_EQ(load_text("limits: { queue_wait_ms_max: off }\n")->fleet.queue_wait_max, fleet::Options::kNoBound);
@@ -157,6 +167,12 @@ TEST_F(ConfigTest, SaysWhatIsWrongAndWhere) {
       {"limits: { queue_wait_ms_max: 0 }\n", "`queue_wait_ms_max` must be a whole number from 1"},
       {"limits: { queue_wait_ms_max: on }\n", "`queue_wait_ms_max` must be a whole number"},
       {"limits: 3\n", "must be a map"},
+      {"roles: { a: { model: m, file: f, port: 0 } }\n", "`port` must be a whole number from 1 to 65535"},
+      {"roles: { a: { model: m, file: f, port: 65536 } }\n", "`port` must be a whole number from 1 to 65535"},
+      {"roles:\n  a: { model: m, file: f, port: 9001 }\n  b: { models: [{ model: n, file: g, port: 9001 }] }\n",
+       "m of the role `a` and n of the role `b` have the same `port`, 9001"},
+      {"listen: [\"127.0.0.1:3333\", \"127.0.0.1:9001\"]\nroles: { a: { model: m, file: f, port: 9001 } }\n",
+       "the role `a` has the `port` 9001, on which the gateway listens itself"},
       {"memory: { ram_bytes_max: 5 }\n", "line 1: `ram_bytes_max` must be a whole number from 1000000"},
       {"memory: { swap: 5 }\n", "`swap` is not a key of `memory`"},
       {"roles: { a: { model: m, file: f, cache: q4_0 } }\n", "`cache` must be f16 or q8_0"},

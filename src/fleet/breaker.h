@@ -30,6 +30,7 @@ class Breaker {
   State state() const { return state_; }
   bool has_been_asked() const { return was_checked_; }
   SteadyTime check_at() const { return check_at_; }
+  int failures() const { return failures_; }  // In a row; those that opened it included.
 
   void check_passed(SteadyTime now);
   void check_failed(SteadyTime now);

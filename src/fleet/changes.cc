@@ -91,6 +91,7 @@ Change compare(const WorkerOptions& before, const WorkerOptions& after) {
   comparison.replaces("device", before.device, after.device);
   comparison.replaces("gpu_layers", before.gpu_layers, after.gpu_layers);
   comparison.replaces("cache", before.cache, after.cache);
+  comparison.replaces("port", before.port, after.port);
   comparison.adjusts("dimensions_min", before.dimensions_min, after.dimensions_min);
   comparison.adjusts("objective_ms", before.objective_ms, after.objective_ms);
   comparison.adjusts("keep_alive", before.keep_alive, after.keep_alive);

@@ -17,6 +17,9 @@ constexpr int kImageBatchTokens = 512;
 // Threads of the engine's HTTP side beyond those for answers and for connections that the gateway keeps: for signs of
 // life, and for errors, which are answered without a slot.
 constexpr int kHttpThreadsSpare = 4;
+// And beyond these, where others may connect, too: a supervisor that keeps a few connections must not take the place of
+// the gateway's.
+constexpr int kHttpThreadsForOthers = 8;
 
 constexpr std::array<std::string_view, 13> kPassedNames = {
     "PATH",         "HOME",         "USER",         "LOGNAME",         "LANG",
@@ -45,7 +48,7 @@ int http_threads_for(const WorkerOptions& worker) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   // As many as were ever busy on one core at once.
   const int kept_per_core = std::min(worker.slots, static_cast<int>(net::Options{}.idle_connections_per_backend_max));
-  return worker.slots + kept_per_core * cores + kHttpThreadsSpare;
+  return worker.slots + kept_per_core * cores + kHttpThreadsSpare + (worker.port ? kHttpThreadsForOthers : 0);
 }
 
 std::string_view pooling_name(Pooling pooling) {
@@ -116,7 +119,12 @@ Command engine_command(const std::filesystem::path& engine, const WorkerOptions&
                        std::span<const std::string> parent_environment) {
   Command command{.program = engine.string()};
   auto& arguments = command.arguments;
-  arguments = {"-m", worker.model_file.string(), "--alias", worker.model, "--host", life.socket.string()};
+  arguments = {"-m", worker.model_file.string(), "--alias", worker.model};
+  if (worker.port) {
+    arguments.insert(arguments.end(), {"--host", std::string(kWorkerHost), "--port", std::to_string(*worker.port)});
+  } else {
+    arguments.insert(arguments.end(), {"--host", life.socket.string()});
+  }
   if (!worker.projector_file.empty()) {
     arguments.insert(arguments.end(), {"--mmproj", worker.projector_file.string()});
   }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fleet/memory_need.h"
@@ -18,11 +19,15 @@ namespace gbgreg::fleet {
 // that a client that leaves would not be noticed for seconds.
 enum class Batches : std::uint8_t { small, large };
 
+// Where a worker with a port of its own listens: whoever is on this machine may ask it GET /health there, and needs the
+// key for all else.
+inline constexpr std::string_view kWorkerHost = "127.0.0.1";
+
 // What differs from life to life of a worker.
 struct EngineLife {
-  std::filesystem::path socket;
-  std::string key;        // The gateway's secret for this life; no other local program may use the worker.
-  ModelFacts facts = {};  // Of a model that embeds: what its file says today.
+  std::filesystem::path socket;  // Of one without a port.
+  std::string key;               // The gateway's secret for this life; no other local program may use the worker.
+  ModelFacts facts = {};         // Of a model that embeds: what its file says today.
   Batches batches = Batches::small;
   bool may_use_card = true;  // The engine has a module for some card; else it need not look how models fit on one.
 };

@@ -46,6 +46,17 @@ TEST(EngineCommand, NamesEverythingThatTheEngineMustNotChooseItself) {
                           "-b", "64", "-ub", "64", "-cram", "0", "-lv", "4", "--log-jsonl", "--no-ui", "--offline"));
 }
 
+TEST(EngineCommand, ListensOnThePortOfItsRole) {
+  WorkerOptions worker = kText;
+  worker.port = 11436;
+  const Command command = engine_command("/opt/llama-server", worker, kLife, {});
+  EXPECT_EQ(value_of(command, "--host"), "127.0.0.1");
+  EXPECT_EQ(value_of(command, "--port"), "11436");
+  const int here = std::stoi(value_of(engine_command("/opt/llama-server", kText, kLife, {}), "--threads-http"));
+  EXPECT_EQ(std::stoi(value_of(command, "--threads-http")), here + 8) << "for others who ask how it is";
+  EXPECT_THAT(command.environment, Contains("LLAMA_API_KEY=sesame"));
+}
+
 TEST(EngineCommand, KeepsTheKeyOutOfTheArguments) {
   const Command command = engine_command("/opt/llama-server", kText, kLife, {});
   EXPECT_THAT(command.arguments, Not(Contains(HasSubstr("sesame"))));

@@ -285,6 +285,13 @@ TEST(EngineLog, KeepsNoPath) {
   }
 }
 
+TEST(EngineLog, KeepsNothingOfTheKey) {
+  EngineLog log(10, {});
+  EXPECT_EQ(log.take(Stream::out, log_line("srv  init_listene: api_keys: ****abcd")).log_line, nullptr);
+  EXPECT_EQ(log.take(Stream::err, "0.00.000.609 I srv  init_listene: api_keys: ****abcd").log_line, nullptr);
+  EXPECT_TRUE(log.lines().empty());
+}
+
 TEST(EngineLog, SurvivesAnyBytes) {
   std::mt19937 random(7);
   EngineLog log(20, {"/m"});

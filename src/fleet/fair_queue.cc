@@ -65,6 +65,17 @@ std::vector<Waiter> FairQueue::pop_all() {
   return all;
 }
 
+std::vector<Waiter> FairQueue::in_turn(std::size_t most) const {
+  std::vector<Waiter> found;
+  found.reserve(std::min(most, static_cast<std::size_t>(size_)));
+  for (std::size_t round = 0; found.size() < std::min(most, static_cast<std::size_t>(size_)); ++round) {
+    for (const Line& line : lines_) {
+      if (round < line.waiters.size() && found.size() < most) found.push_back(line.waiters[round]);
+    }
+  }
+  return found;
+}
+
 // In the round that it joins it stands behind all who wait now; who comes later joins behind it. Each request of its
 // own before it is another round, in which everybody who comes again has a turn.
 int FairQueue::turns_before_next(llm::CallerId caller, SteadyTime now) const {

@@ -47,6 +47,9 @@ class FairQueue {
   // In the order of their turns.
   std::vector<Waiter> pop_all();
 
+  // The first `most` of them, in the order in which they would be popped if nobody else came.
+  std::vector<Waiter> in_turn(std::size_t most) const;
+
   int size() const { return size_; }
   bool empty() const { return size_ == 0; }
   // How many turns go before one more request of this caller, if all others who came lately go on asking: at the end of

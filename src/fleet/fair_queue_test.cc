@@ -110,5 +110,29 @@ TEST_F(FairQueueTest, RemembersNoMoreCallersThanItsBound) {
   EXPECT_EQ(queue_.others_lately(caller(0), now_), static_cast<int>(FairQueue::kRememberedMax));
 }
 
+TEST(FairQueue, TellsWhoseTurnComesWhenWithoutTakingAnybodyOut) {
+  FairQueue queue;
+  const SteadyTime now{};
+  const auto push = [&](int caller, WaiterId id) {
+    queue.push({.id = id, .caller = static_cast<llm::CallerId>(caller)}, now);
+  };
+  for (const WaiterId id : {1, 2, 3}) push(1, id);
+  push(2, 10);
+  push(3, 20);
+  push(2, 11);
+  const auto ids = [](const std::vector<Waiter>& waiters) {
+    std::vector<WaiterId> all;
+    for (const Waiter& waiter : waiters) all.push_back(waiter.id);
+    return all;
+  };
+  const std::vector<WaiterId> all = {1, 10, 20, 2, 11, 3};
+  EXPECT_EQ(ids(queue.in_turn(100)), all);
+  EXPECT_EQ(ids(queue.in_turn(2)), (std::vector<WaiterId>{1, 10}));
+  EXPECT_TRUE(FairQueue().in_turn(5).empty());
+  std::vector<WaiterId> popped;
+  while (!queue.empty()) popped.push_back(queue.pop().id);
+  EXPECT_EQ(popped, all) << "which is what was told";
+}
+
 }  // namespace
 }  // namespace gbgreg::fleet

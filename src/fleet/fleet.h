@@ -18,8 +18,10 @@
 #include "backends/backend.h"
 #include "core/core.h"
 #include "fleet/options.h"
+#include "fleet/order.h"
 #include "fleet/report_box.h"
 #include "fleet/server_view.h"
+#include "llm/fleet_view.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
@@ -97,6 +99,12 @@ struct Reconfigured {
 // Whether a request is given to a worker for the first time, or again after one failed.
 enum class Attempt : std::uint8_t { first, retry };
 
+// What came of an order by the time that the fleet has decided what follows from it.
+struct Obeyed {
+  std::vector<std::int64_t> loads_before;  // Of each of the backends (BackendView::loads); -1 of one that was left out.
+  llm::FleetDetails fleet;
+};
+
 class Fleet {
  public:
   // Starts its thread; starts no worker before start(). The clock must be a real one: timers follow it.
@@ -147,6 +155,14 @@ class Fleet {
   // Of each worker, in the order of the configuration. Blocks for a turn of the fleet's thread: not for an I/O thread,
   // and not to be called on the fleet's own. Empty when the fleet does not come to it within a second.
   std::vector<EngineWords> engine_words() const;
+
+  // All that is known of every backend, for those who run the fleet: asked of the fleet's thread.
+  Task<llm::FleetDetails> details() const;
+  // Has the workers of these backends obey, each as far as it can at once; what takes longer goes on by itself. Those
+  // that are no workers of our own, or no more, are left out.
+  Task<Obeyed> order(std::vector<std::string> backend_ids, Order order);
+  // The same for who does not wait. Any thread.
+  void tell(std::vector<std::string> backend_ids, Order order);
 
   // Waits until the backend is ready and has a free slot, starting it if it is down. Callers take turns, and each one's
   // requests are served in order; interactive requests before batch ones, which also leave a full queue for them.

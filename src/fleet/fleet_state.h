@@ -68,6 +68,9 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   Result<Reconfigured> reconfigure(Options options);
   // Whose slots are in the gate, one that leaves included; null when it is gone.
   Member* member_of(const SlotGate& gate);
+  // See fleet_orders.cc.
+  std::vector<std::int64_t> obey(const std::vector<std::string>& backend_ids, Order order);
+  llm::FleetDetails details() const;
 
  private:
   // Null when there is none of this name.

@@ -9,6 +9,8 @@
 
 #include "fleet/test_fleet.h"
 
+#include "fleet/test_port.h"
+
 namespace gbgreg::fleet {
 namespace {
 
@@ -153,6 +155,30 @@ TEST_F(FleetTest, LeasesASlotWithTheAddressAndKeyOfTheWorker) {
   EXPECT_TRUE(until_free(1));
   *lease_result = Lease();
   EXPECT_TRUE(until_free(2));
+}
+
+TEST_F(FleetTest, AWorkerWithAPortIsSpokenToThere) {
+  const FreePort port;
+  add_worker("technical");
+  options_.workers[0].port = port.number();
+  start_fleet();
+  EXPECT_EQ(view().port, port.number());
+  const auto lease_result = lease("technical/model");
+  ASSERT_TRUE(lease_result) << lease_result.error().message;
+  EXPECT_EQ(fake(*lease_result).address, "127.0.0.1:" + std::to_string(port.number()));
+  EXPECT_EQ(fake(*lease_result).bearer.size(), 64U);
+}
+
+TEST_F(FleetTest, AWorkerWhosePortIsTakenSaysSoAndStartsWhenItIsFree) {
+  FreePort port;
+  port.listen();
+  add_worker("technical");
+  options_.workers[0].port = port.number();
+  start_fleet();
+  ASSERT_TRUE(until_state(BackendState::failed));
+  EXPECT_THAT(view().detail, HasSubstr("Port " + std::to_string(port.number()) + " of the role technical is taken"));
+  port.close();
+  EXPECT_TRUE(until_state(BackendState::ready));
 }
 
 TEST_F(FleetTest, KnowsOnlyItsOwnBackends) {

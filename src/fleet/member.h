@@ -6,10 +6,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/core.h"
 #include "fleet/fair_queue.h"
+#include "fleet/order.h"
 #include "fleet/picture.h"
+#include "llm/fleet_view.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
@@ -56,6 +59,12 @@ class Member {
   // Whether this one's slots are in that gate. Leases find it so: another of the same id may have taken its place.
   virtual bool has_gate(const SlotGate& gate) const = 0;
   virtual void show(Picture& picture) const = 0;
+  // As show(), for those who run the fleet: one for each of its backends, in the same order.
+  virtual void describe(std::vector<llm::BackendDetails>& out) const = 0;
+  // False when it takes none: its process is not ours.
+  virtual bool obey(Order) { return false; }
+  // How often it has been loaded; BackendView::loads.
+  virtual std::int64_t loads() const { return 0; }
 };
 
 }  // namespace gbgreg::fleet

@@ -46,6 +46,8 @@ struct WorkerOptions {
   std::optional<std::chrono::milliseconds> keep_alive = {};
   bool allow_cpu = false;  // Of prefer_gpu, on a machine that has a GPU: to answer from the processor all the same.
   int preference = 0;      // Within its role; see BackendView.
+  // It listens here on 127.0.0.1, so that others may ask it how it is; absent: on a Unix socket that only we reach.
+  std::optional<int> port = {};
 };
 
 // Where a model's files are that has been fetched by its name.

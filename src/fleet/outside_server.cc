@@ -329,30 +329,46 @@ void OutsideServer::set_timer() {
 
 void OutsideServer::show(Picture& picture) const {
   for (const Model& model : models_) {
-    llm::BackendView view{.id = model.seat->id, .role = model.options.role, .model = model.options.model};
-    view.state = scheduler_.state();
-    view.sees_images = model.options.sees_images;
-    view.embeds = model.options.embeds;
-    const std::optional<int> said = model.told_tokens ? model.told_tokens : model.listed_tokens;
-    view.context_tokens = model.options.context_tokens.value_or(said.value_or(OutsideModelOptions::kContextTokens));
-    view.slots_total = options_.slots;
-    view.slots_free = scheduler_.slots_free();
-    view.queued = scheduler_.queued();
-    view.queue_max = surroundings_.options.queue_max;
-    view.objective_ms = model.options.objective_ms;
-    view.preference = model.options.preference;
-    view.server = options_.name;
-    view.latency_ms = model.figures.latency_ms();
-    view.tokens_per_second = model.figures.tokens_per_second();
-    view.total_p95_ms = model.figures.total_p95_ms();
-    view.detail = scheduler_.detail();
-    if (!model.missing.empty() && view.detail.empty()) view.detail = model.missing;
-    const bool cannot_answer = !model.missing.empty() && lists_everything(options_.kind);
-    if (cannot_answer && view.state == llm::BackendState::ready) view.state = llm::BackendState::unreachable;
-    picture.views.push_back(std::move(view));
+    picture.views.push_back(view(model));
     picture.places.push_back({.seat = model.seat, .generation = scheduler_.generation(), .backend = model.backend});
   }
   picture.servers.push_back({.name = options_.name, .breaker = scheduler_.breaker()});
+}
+
+void OutsideServer::describe(std::vector<llm::BackendDetails>& out) const {
+  const int free = gate_->free();
+  for (const Model& model : models_) {
+    llm::BackendDetails details{.view = view(model)};
+    details.view.slots_free = std::clamp(details.view.slots_free + free, 0, details.view.slots_total);
+    details.slots_busy = std::max(0, scheduler_.busy() - free);
+    details.queue = scheduler_.queue(now());
+    details.server = scheduler_.server(now());
+    out.push_back(std::move(details));
+  }
+}
+
+llm::BackendView OutsideServer::view(const Model& model) const {
+  llm::BackendView view{.id = model.seat->id, .role = model.options.role, .model = model.options.model};
+  view.state = scheduler_.state();
+  view.sees_images = model.options.sees_images;
+  view.embeds = model.options.embeds;
+  const std::optional<int> said = model.told_tokens ? model.told_tokens : model.listed_tokens;
+  view.context_tokens = model.options.context_tokens.value_or(said.value_or(OutsideModelOptions::kContextTokens));
+  view.slots_total = options_.slots;
+  view.slots_free = scheduler_.slots_free();
+  view.queued = scheduler_.queued();
+  view.queue_max = surroundings_.options.queue_max;
+  view.objective_ms = model.options.objective_ms;
+  view.preference = model.options.preference;
+  view.server = options_.name;
+  view.latency_ms = model.figures.latency_ms();
+  view.tokens_per_second = model.figures.tokens_per_second();
+  view.total_p95_ms = model.figures.total_p95_ms();
+  view.detail = scheduler_.detail();
+  if (!model.missing.empty() && view.detail.empty()) view.detail = model.missing;
+  const bool cannot_answer = !model.missing.empty() && lists_everything(options_.kind);
+  if (cannot_answer && view.state == llm::BackendState::ready) view.state = llm::BackendState::unreachable;
+  return view;
 }
 
 }  // namespace gbgreg::fleet

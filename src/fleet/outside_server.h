@@ -56,6 +56,7 @@ class OutsideServer final : public Member {
   std::shared_ptr<const Seat> seat_of(std::string_view backend_id) const override;
   bool has_gate(const SlotGate& gate) const override { return gate_.get() == &gate; }
   void show(Picture& picture) const override;
+  void describe(std::vector<llm::BackendDetails>& out) const override;
 
  private:
   using Timer =
@@ -80,6 +81,7 @@ class OutsideServer final : public Member {
   };
 
   const Model* model(std::string_view backend_id) const;
+  llm::BackendView view(const Model& model) const;
   void act(Actions actions);
   void perform(Actions actions);
   void close_gate();

@@ -156,7 +156,8 @@ class FleetState::Reconfiguring {
   void replace(WorkerPlace& place, const WorkerOptions& wanted) {
     place.next = fleet_.make_worker(wanted);
     if (fleet_.is_begun_) place.next->want_ahead();
-    if (place.now->is_up() && !fleet_.goes_to_a_card_unplanned(wanted)) return;
+    const bool wants_its_port = wanted.port && wanted.port == place.now->options().port;
+    if (place.now->is_up() && !wants_its_port && !fleet_.goes_to_a_card_unplanned(wanted)) return;
     hand_over(place);
   }
 
@@ -321,8 +322,12 @@ bool FleetState::goes_to_a_card_unplanned(const WorkerOptions& worker) const {
 }
 
 bool FleetState::waits_for_another_to_end(const Worker& worker) const {
-  if (!goes_to_a_card_unplanned(worker.options())) return false;
-  return std::ranges::any_of(leaving_, [&](const auto& other) { return goes_to_a_card_unplanned(other->options()); });
+  const bool needs_a_card = goes_to_a_card_unplanned(worker.options());
+  const std::optional<int> port = worker.options().port;
+  return std::ranges::any_of(leaving_, [&](const auto& other) {
+    const WorkerOptions& has = other->options();
+    return (needs_a_card && goes_to_a_card_unplanned(has)) || (port && has.port == port);
+  });
 }
 
 void FleetState::keep_to_a_smaller_budget(const std::vector<Tenant>& tenants, const std::vector<Worker*>& workers) {

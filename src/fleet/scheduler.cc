@@ -30,15 +30,29 @@ Actions Scheduler::start(SteadyTime now) {
   return actions;
 }
 
+void Scheduler::forgive() {
+  if (closed_ || stuck_) return;
+  crashes_ = failed_loads_ = 0;
+  if (phase_ == Phase::stopped || phase_ == Phase::delayed) return sleep_unblamed();
+  // The try that is under way may go well, and who comes may wait for it.
+  if (phase_ == Phase::loading && !killed_) failed_ = false;
+}
+
+void Scheduler::sleep_unblamed() {
+  phase_ = Phase::stopped;
+  failed_ = not_begun_ = unfit_ = false;
+  trouble_.clear();
+}
+
 Actions Scheduler::unload(SteadyTime now) {
   Actions actions;
   if (closed_ || stuck_ || yields_) return actions;
   switch (phase_) {
-    case Phase::stopped:
     case Phase::draining:
       break;
+    case Phase::stopped:
     case Phase::delayed:
-      phase_ = Phase::stopped;
+      sleep_unblamed();
       break;
     case Phase::starting:
     case Phase::loading:
@@ -425,7 +439,7 @@ std::string Scheduler::detail() const {
   if (checks_missed_ == 1) return "The engine has not answered the last check.";
   if (checks_missed_ > 1) return "The engine has not answered the last " + std::to_string(checks_missed_) + " checks.";
   if (wants_start()) return options_.model + " waits until there is memory for it.";
-  if (yields_) return options_.model + " ends what it is doing and makes room for another model.";
+  if (yields_) return options_.model + " ends what it is doing and then leaves memory.";
   if (phase_ == Phase::loading && progress_) {
     return options_.model_file_name + " is loading: " + std::to_string(static_cast<int>(*progress_ * 100)) + " %.";
   }

@@ -26,6 +26,8 @@
 #include "fleet/admission.h"
 #include "fleet/fair_queue.h"
 #include "fleet/options.h"
+#include "fleet/queue_view.h"
+#include "llm/fleet_view.h"
 #include "llm/llm.h"
 
 namespace gbgreg::fleet {
@@ -80,8 +82,11 @@ class Scheduler {
 
   // Wakes one that sleeps.
   Actions start(SteadyTime now);
+  // What failed before counts no more, because somebody says that it may be mended. One that waits for its next try, or
+  // whose start was refused, sleeps now.
+  void forgive();
   // To be woken again by the next request: no more slots are handed out, and when the last one is back the process is
-  // told to end. Who waits goes on waiting.
+  // told to end. Who waits goes on waiting, and so wakes it. One that has failed is tried no more until somebody asks.
   Actions unload(SteadyTime now);
   // As unload(), and starts again at once: what it is doing is ended first.
   Actions restart(SteadyTime now);
@@ -160,12 +165,19 @@ class Scheduler {
   // All who wait, retries too.
   int queued() const { return retries_.size() + interactive_.size() + batch_.size(); }
   int restarts() const { return restarts_; }
+  // It waits for the next try.
+  bool is_delayed() const { return phase_ == Phase::delayed; }
+  // Of loading, 0 to 1, where the engine has said it.
+  std::optional<double> progress() const { return phase_ == Phase::loading ? progress_ : std::nullopt; }
+  // Who waits, as people see it.
+  llm::QueueView queue(SteadyTime now) const { return queue_view(now, &retries_, interactive_, batch_); }
   // A sentence for /health when there is something to say, else empty.
   std::string detail() const;
 
  private:
   enum class Phase : std::uint8_t { stopped, delayed, starting, loading, ready, draining };
 
+  void sleep_unblamed();
   void leave_when_idle(SteadyTime now, Actions& actions);
   void begin_life(Actions& actions);
   void forget_life();

@@ -875,5 +875,88 @@ TEST_F(SchedulerTest, AdoptsOtherBoundsAndKeepsItsSlots) {
   EXPECT_EQ(error_of(ask(4)).code, "queue_full");
 }
 
+TEST_F(SchedulerTest, ForgivenItSleepsAndStartsAtOnceWhenItIsTold) {
+  scheduler_.start(now_);
+  scheduler_.process_not_started(now_, "Its file is missing.");
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  EXPECT_TRUE(scheduler_.is_delayed());
+  scheduler_.forgive();
+  EXPECT_EQ(scheduler_.state(), BackendState::sleeping);
+  EXPECT_EQ(scheduler_.detail(), "");
+  EXPECT_FALSE(scheduler_.next_event());
+  EXPECT_THAT(words(ask(1)), IsEmpty()) << "who comes may wait for it";
+  EXPECT_THAT(words(scheduler_.start(now_)), ElementsAre("start"));
+}
+
+TEST_F(SchedulerTest, ForgivenForgetsAStartThatWasRefusedAndTheCrashesBefore) {
+  scheduler_.refuse_start(now_, "It needs 8 GB.");
+  scheduler_.forgive();
+  EXPECT_EQ(scheduler_.state(), BackendState::sleeping);
+  scheduler_.start(now_);
+  for (int i = 0; i < options().crashes_until_failed; ++i) {
+    scheduler_.process_started(now_);
+    crash();
+    pass(options().restart_delay_max);
+  }
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+  scheduler_.process_started(now_);
+  scheduler_.forgive();
+  EXPECT_EQ(scheduler_.state(), BackendState::loading) << "the try that is under way may go well";
+  EXPECT_THAT(words(crash()), ElementsAre("start")) << "at once, as after a first crash";
+}
+
+TEST_F(SchedulerTest, ForgivesNoProcessThatDoesNotEnd) {
+  become_ready();
+  scheduler_.unload(now_);
+  pass(2 * options().stop_timeout);
+  ASSERT_EQ(scheduler_.state(), BackendState::failed);
+  scheduler_.forgive();
+  EXPECT_EQ(scheduler_.state(), BackendState::failed);
+}
+
+TEST_F(SchedulerTest, UnloadedAfterAFailureItIsTriedNoMoreUntilSomebodyAsks) {
+  scheduler_.start(now_);
+  scheduler_.process_not_started(now_, "Its file is missing.");
+  EXPECT_THAT(words(scheduler_.unload(now_)), IsEmpty());
+  EXPECT_EQ(scheduler_.state(), BackendState::sleeping);
+  EXPECT_THAT(words(pass(seconds(100))), IsEmpty());
+  EXPECT_FALSE(scheduler_.wants_start());
+  EXPECT_THAT(words(ask(1)), IsEmpty());
+  EXPECT_TRUE(scheduler_.wants_start());
+}
+
+TEST_F(SchedulerTest, ShowsWhoWaitsInTheOrderInWhichTheyAreServed) {
+  ask(1, Priority::batch);
+  now_ += seconds(2);
+  ask(2, Priority::interactive, seconds(7));
+  scheduler_.ask(now_, {.id = 3, .is_retry = true});
+  now_ += seconds(1);
+  const llm::QueueView queue = scheduler_.queue(now_);
+  EXPECT_EQ(queue.interactive, 1);
+  EXPECT_EQ(queue.batch, 1);
+  EXPECT_EQ(queue.retries, 1);
+  ASSERT_EQ(queue.first.size(), 3U);
+  EXPECT_TRUE(queue.first[0].is_retry);
+  EXPECT_EQ(queue.first[0].deadline_in_ms, std::nullopt);
+  EXPECT_EQ(queue.first[1].priority, Priority::interactive);
+  EXPECT_EQ(queue.first[1].waited_ms, 1000);
+  EXPECT_EQ(queue.first[1].deadline_in_ms, 6000);
+  EXPECT_EQ(queue.first[2].priority, Priority::batch);
+  EXPECT_EQ(queue.first[2].waited_ms, 3000);
+}
+
+TEST_F(SchedulerTest, ShowsNoMoreOfThemThanItsBound) {
+  SchedulerOptions many = options();
+  many.queue_max = 1000;
+  Scheduler scheduler(many);
+  for (WaiterId id = 1; id <= 2 * kWaitersShownMax; ++id) {
+    const Priority priority = id % 4 == 0 ? Priority::batch : Priority::interactive;
+    scheduler.ask(now_, {.id = id, .priority = priority});
+  }
+  const llm::QueueView queue = scheduler.queue(now_);
+  EXPECT_EQ(queue.first.size(), kWaitersShownMax);
+  EXPECT_EQ(queue.interactive + queue.batch, static_cast<int>(2 * kWaitersShownMax));
+}
+
 }  // namespace
 }  // namespace gbgreg::fleet

@@ -17,6 +17,18 @@ Error too_late(const std::string& server) {
           .message = "No slot of the server " + server + " became free in time; try again later."};
 }
 
+std::string_view breaker_name(Breaker::State state) {
+  switch (state) {
+    case Breaker::State::closed:
+      return "closed";
+    case Breaker::State::open:
+      return "open";
+    case Breaker::State::half_open:
+      return "half_open";
+  }
+  return "open";
+}
+
 }  // namespace
 
 ServerScheduler::ServerScheduler(ServerSchedulerOptions options, SteadyTime now)
@@ -48,8 +60,7 @@ Actions ServerScheduler::check_failed(SteadyTime now, const Error& why) {
   const bool is_certain = why.kind == Kind::unavailable || why.code == "backend_key_refused";
   if (is_certain) breaker_.cannot_be_used(now);
   note_opened(before);
-  trouble_ = why.message;
-  key_refused_ = why.code == "backend_key_refused";
+  note(now, why);
   if (breaker_.state() == Breaker::State::open) refuse_all(now, actions);
   return actions;
 }
@@ -140,7 +151,8 @@ void ServerScheduler::request_succeeded(std::uint64_t generation, double slot_ms
 void ServerScheduler::put_off(SteadyTime now, const Error& why) {
   const int seconds = std::clamp(why.retry_after_seconds.value_or(1), 1, kRetryAfterSecondsMax);
   put_off_until_ = now + std::chrono::seconds(seconds);
-  trouble_ = why.message;
+  trouble_ = last_error_ = why.message;
+  last_error_at_ = now;
 }
 
 // What is out when it opens is of the past.
@@ -157,8 +169,7 @@ Actions ServerScheduler::request_failed(SteadyTime now, std::uint64_t generation
   if (why.kind == Kind::busy) {
     put_off(now, why);
   } else {
-    trouble_ = why.message;
-    key_refused_ = why.code == "backend_key_refused";
+    note(now, why);
     if (why.kind == Kind::unavailable || key_refused_) {
       breaker_.cannot_be_used(now);
     } else {
@@ -226,6 +237,24 @@ llm::BackendState ServerScheduler::state() const {
 std::string ServerScheduler::detail() const {
   if (!trouble_.empty()) return "The server " + options_.server + ": " + trouble_;
   return {};
+}
+
+void ServerScheduler::note(SteadyTime now, const Error& why) {
+  trouble_ = last_error_ = why.message;
+  last_error_at_ = now;
+  key_refused_ = why.code == "backend_key_refused";
+}
+
+llm::ServerState ServerScheduler::server(SteadyTime now) const {
+  llm::ServerState shown{.breaker = breaker_name(breaker_.state()), .failures = breaker_.failures()};
+  if (!last_error_.empty()) {
+    shown.last_error = last_error_;
+    shown.last_error_ago_ms = milliseconds_between(last_error_at_, now);
+  }
+  if (!closed_ && !checking_) {
+    shown.check_in_ms = std::max<std::int64_t>(0, milliseconds_between(now, breaker_.check_at()));
+  }
+  return shown;
 }
 
 FairQueue& ServerScheduler::queue_of(const Waiter& waiter) {

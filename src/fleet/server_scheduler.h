@@ -11,7 +11,9 @@
 #include "fleet/admission.h"
 #include "fleet/breaker.h"
 #include "fleet/fair_queue.h"
+#include "fleet/queue_view.h"
 #include "fleet/scheduler.h"
+#include "llm/fleet_view.h"
 
 namespace gbgreg::fleet {
 
@@ -61,6 +63,10 @@ class ServerScheduler {
   int slots_free() const { return state() == llm::BackendState::ready ? std::max(0, slots() - busy_ - lent_) : 0; }
   int queued() const { return interactive_.size() + batch_.size(); }
   std::string detail() const;
+  // Slots that are out, those included that are lent and that nobody has taken.
+  int busy() const { return busy_ + lent_; }
+  llm::QueueView queue(SteadyTime now) const { return queue_view(now, nullptr, interactive_, batch_); }
+  llm::ServerState server(SteadyTime now) const;
 
  private:
   bool is_half_open() const { return breaker_.state() == Breaker::State::half_open; }
@@ -72,6 +78,7 @@ class ServerScheduler {
   void hand_out_slots(SteadyTime now, Actions& actions);
   void refuse_all(SteadyTime now, Actions& actions);
   Error refusal(SteadyTime now) const;
+  void note(SteadyTime now, const Error& why);
 
   ServerSchedulerOptions options_;
   Breaker breaker_;
@@ -84,7 +91,9 @@ class ServerScheduler {
   int busy_ = 0;         // Of this generation …
   int busy_before_ = 0;  // … and of all before.
   int lent_ = 0;
-  std::string trouble_;  // A sentence; cleared when it is well again.
+  std::string trouble_;     // A sentence; cleared when it is well again …
+  std::string last_error_;  // … and this one is not.
+  SteadyTime last_error_at_ = {};
   std::optional<SteadyTime> put_off_until_;
 };
 

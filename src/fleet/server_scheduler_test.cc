@@ -178,6 +178,27 @@ TEST_F(ServerSchedulerTest, TellsARefusedKeyAsAFailureAndNotAsTheClients) {
   EXPECT_EQ(refused(ask(1)).code, "backend_key_refused");
 }
 
+TEST_F(ServerSchedulerTest, ShowsItsBreakerAndRemembersItsLastErrorWhenItIsWellAgain) {
+  EXPECT_EQ(scheduler_.server(kStart).breaker, "closed");
+  EXPECT_EQ(scheduler_.server(kStart).last_error, "");
+  EXPECT_EQ(scheduler_.server(kStart).last_error_ago_ms, std::nullopt);
+  scheduler_.request_failed(kStart, kBroken);
+  EXPECT_EQ(scheduler_.server(kStart).breaker, "closed");
+  EXPECT_EQ(scheduler_.server(kStart).failures, 1);
+  scheduler_.request_failed(kStart, kGone);
+  EXPECT_EQ(scheduler_.server(kStart).breaker, "open");
+  EXPECT_EQ(scheduler_.server(kStart + milliseconds(200)).check_in_ms, 300);
+  EXPECT_EQ(scheduler_.server(kStart + seconds(9)).check_in_ms, 0) << "it is due";
+  scheduler_.check_passed(kStart + seconds(1));
+  EXPECT_EQ(scheduler_.server(kStart + seconds(1)).breaker, "half_open");
+  scheduler_.request_succeeded(10);
+  const llm::ServerState shown = scheduler_.server(kStart + seconds(3));
+  EXPECT_EQ(shown.breaker, "closed");
+  EXPECT_EQ(shown.failures, 0);
+  EXPECT_EQ(shown.last_error, "It is not well.");
+  EXPECT_EQ(shown.last_error_ago_ms, 3000);
+}
+
 TEST_F(ServerSchedulerTest, RefusesEverybodyWhenItStops) {
   ask(1);
   ask(2);

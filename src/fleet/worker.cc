@@ -14,6 +14,7 @@
 #include "fleet/model_parts.h"
 #include "fleet/model_shape.h"
 #include "fleet/run_folder.h"
+#include "fleet/worker_port.h"
 
 namespace gbgreg::fleet {
 namespace {
@@ -23,6 +24,7 @@ constexpr int kKeyBytes = 32;
 constexpr std::chrono::milliseconds kLoadTimeMin{100};
 constexpr std::int64_t kLoadedBytesPerMillisecond = 500'000;  // A guess, until it has been loaded once.
 constexpr double kPredictionTolerance = 0.05;
+constexpr std::size_t kLogLinesShownMax = 50;  // Of those that are kept.
 
 SchedulerOptions scheduler_options(const Options& fleet, const WorkerOptions& worker) {
   return {.model = worker.model,
@@ -88,6 +90,32 @@ std::string_view demo_detail(const WorkerOptions& worker) {
                        : "A demo model with random weights: its answers mean nothing.";
 }
 
+std::string_view level_name(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
+  }
+  return "info";
+}
+
+// The last lines that anybody may read.
+std::vector<llm::LogEntry> told_lines(const EngineLog& log) {
+  std::vector<llm::LogEntry> told;
+  told.reserve(kLogLinesShownMax);
+  for (auto line = log.lines().rbegin(); line != log.lines().rend() && told.size() < kLogLinesShownMax; ++line) {
+    if (!line->may_be_told) continue;
+    told.push_back({.level = level_name(line->level), .text = line->text});
+  }
+  std::ranges::reverse(told);
+  return told;
+}
+
 spdlog::level::level_enum level_for(const LogLine& line) {
   // What people ask is not logged unless the owner wants it.
   return line.level == LogLevel::error && line.may_be_told ? spdlog::level::warn : spdlog::level::debug;
@@ -112,10 +140,14 @@ Worker::~Worker() = default;
 
 void Worker::start() {
   is_wanted_ahead_ = is_refused_ = false;
+  ordered_at_.reset();
+  leaves_when_idle_ = false;
   act(scheduler_.start(now()));
 }
 
 void Worker::unload() {
+  is_wanted_ahead_ = leaves_when_idle_ = false;
+  ordered_at_.reset();
   close_gate();
   act(scheduler_.unload(now()));
 }
@@ -125,9 +157,56 @@ void Worker::restart() {
   act(scheduler_.restart(now()));
 }
 
+bool Worker::obey(Order order) {
+  switch (order) {
+    case Order::load:
+      load_as_ordered();
+      break;
+    case Order::unload:
+      unload();
+      break;
+    case Order::unload_when_idle:
+      leaves_when_idle_ = scheduler_.is_up();
+      close_gate();
+      act({});
+      break;
+    case Order::restart:
+      if (process_) {
+        restart();
+      } else {
+        load_as_ordered();
+      }
+      break;
+    case Order::look_again:
+      if (process_) break;
+      claim_.reset();
+      if (state() != llm::BackendState::failed && !scheduler_.is_delayed()) break;
+      scheduler_.forgive();
+      is_wanted_ahead_ = true;
+      act({});
+      break;
+  }
+  return true;
+}
+
+// One that leaves comes back when it has left; one that is loading or ready needs nothing.
+void Worker::load_as_ordered() {
+  leaves_when_idle_ = false;
+  scheduler_.forgive();
+  if (scheduler_.is_asleep() || scheduler_.leaves()) ordered_at_ = now();
+  act({});
+}
+
+llm::BackendState Worker::state() const {
+  if (!is_begun_ && scheduler_.is_asleep()) return llm::BackendState::stopped;
+  const llm::BackendState state = scheduler_.state();
+  return ordered_at_ && state == llm::BackendState::sleeping ? llm::BackendState::loading : state;
+}
+
 void Worker::refuse_start() {
   is_wanted_ahead_ = false;
   is_refused_ = true;
+  ordered_at_.reset();
   const auto& [budget, figures] = surroundings_.budget;
   const bool is_card = claim_->card > budget.card;
   const std::int64_t needed = is_card ? claim_->card : claim_->host;
@@ -162,21 +241,28 @@ void Worker::budget_changed() {
 Tenant Worker::tenant() {
   if (!claim_) predict_memory();
   Tenant tenant{.claim = *claim_, .load_time = load_time_, .keep_alive = options_.keep_alive};
+  if (leaves_when_idle_) tenant.keep_alive = std::chrono::milliseconds{0};
   tenant.busy = std::max(0, scheduler_.busy() - seat_->gate->free());
   tenant.waiting = scheduler_.queued();
   tenant.waiting_since = scheduler_.waiting_since();
+  if (ordered_at_) {
+    ++tenant.waiting;
+    tenant.waiting_since = std::min(tenant.waiting_since.value_or(*ordered_at_), *ordered_at_);
+  }
   if (tenant.busy + tenant.waiting > 0 || busy_before_ > 0) used_at_ = now();
   busy_before_ = tenant.busy;
   tenant.used_at = used_at_;
   tenant.in_since = in_since_;
-  if (scheduler_.leaves()) {
-    tenant.stay = Stay::leaving;
-  } else if (scheduler_.is_asleep()) {
-    tenant.stay = scheduler_.wants_start() || is_wanted_ahead_ ? Stay::wanted : Stay::away;
-  } else {
-    tenant.stay = scheduler_.is_up() ? Stay::in : Stay::arriving;
-  }
+  tenant.stay = stay();
   return tenant;
+}
+
+Stay Worker::stay() const {
+  if (scheduler_.leaves()) return Stay::leaving;
+  if (scheduler_.is_asleep()) {
+    return scheduler_.wants_start() || is_wanted_ahead_ || ordered_at_ ? Stay::wanted : Stay::away;
+  }
+  return scheduler_.is_up() ? Stay::in : Stay::arriving;
 }
 
 // Of a file that is missing or not understood nothing is known: it is let in, and the engine says what is wrong.
@@ -289,6 +375,7 @@ void Worker::reports_came() {
 
 void Worker::fetch_reports() {
   for (const Report& report : seat_->reports->fetch()) {
+    used_at_ = now();  // A short answer may have come and gone between two looks at the gate.
     figures_.add(report.usage, report.times.total_ms);
     figures_.add_latency(report.times.slot_ms);
     scheduler_.request_succeeded(report.generation, report.times.slot_ms);
@@ -395,6 +482,7 @@ Result<void> Worker::start_process() {
   log_ = EngineLog(static_cast<std::size_t>(surroundings_.options.log_lines_max), std::move(folders));
   if (auto ready = check_files(); !ready) return ready;
   if (surroundings_.gpu_hold && options_.device != gpu::DevicePolicy::cpu) return not_started(*surroundings_.gpu_hold);
+  if (auto free = check_port(); !free) return free;
   const std::string name = "w" + std::to_string(index_) + "-" + std::to_string(scheduler_.generation()) + ".sock";
   socket_ = surroundings_.options.run_folder / name;
   std::error_code ignored;
@@ -418,7 +506,9 @@ Result<void> Worker::start_process() {
                        "); free some memory or processes. It is tried again.");
   }
   process_ = std::move(*process);
-  backend_ = surroundings_.make_backend("unix:" + socket_.string(), life.key);
+  const std::string address =
+      options_.port ? std::string(kWorkerHost) + ":" + std::to_string(*options_.port) : "unix:" + socket_.string();
+  backend_ = surroundings_.make_backend(address, life.key);
   started_at_ = now();
   model_bytes_ = model_file_bytes(options_.model_file);
   spdlog::info("worker {}: process {} loads {}", id_, process_->id(), options_.model_file.filename().string());
@@ -449,6 +539,13 @@ Result<void> Worker::check_files() const {
                        " is missing or not readable: put it back, or name another one in the configuration.");
   }
   return make_run_folder(fleet.run_folder);
+}
+
+// The engine would say so as well, but only after a while, and once a start.
+Result<void> Worker::check_port() const {
+  if (!options_.port || !is_port_taken(*options_.port)) return {};
+  return not_started("Port " + std::to_string(*options_.port) + " of the role " + options_.role +
+                     " is taken by another program: end that, or give the role another port.");
 }
 
 void Worker::take_line(ChildProcess::Stream stream, std::string_view line) {
@@ -597,15 +694,17 @@ llm::BackendView Worker::view() const {
   view.queue_max = surroundings_.options.queue_max;
   view.objective_ms = options_.objective_ms;
   view.restarts = scheduler_.restarts();
-  view.loads = static_cast<std::int64_t>(scheduler_.generation());
+  view.loads = loads();
   if (claim_) view.memory_bytes = claim_->host + claim_->card;
   view.preference = options_.preference;
   view.latency_ms = figures_.latency_ms();
   view.tokens_per_second = figures_.tokens_per_second();
   view.total_p95_ms = figures_.total_p95_ms();
   if (view.state == llm::BackendState::ready) view.placement = log_.placement();
+  view.port = options_.port;
   if (process_) view.process_id = process_->id();
   view.detail = scheduler_.detail();
+  if (view.detail.empty() && ordered_at_) view.detail = options_.model + " waits until there is memory for it.";
   if (view.detail.empty() && options_.is_demo) view.detail = demo_detail(options_);
   return view;
 }
@@ -617,6 +716,30 @@ EngineWords Worker::words() const {
           .complaints = has_told ? log_.complaints() : last_complaints_,
           .card_bytes_needed = card_weight_bytes_,
           .tokens_per_second_best = figures_.tokens_per_second_best()};
+}
+
+void Worker::describe(std::vector<llm::BackendDetails>& out) const {
+  llm::BackendDetails details{.view = view()};
+  const int free = seat_->gate->free();
+  details.view.slots_free = std::clamp(details.view.slots_free + free, 0, options_.slots);
+  details.slots_busy = std::max(0, scheduler_.busy() - free);
+  details.queue = scheduler_.queue(now());
+  details.is_leaving = scheduler_.leaves();
+  details.loading_progress = scheduler_.progress();
+  if (claim_) details.claim = {.host = claim_->host, .card = claim_->card};
+  const Stay is = stay();
+  if (is == Stay::arriving) details.hold = llm::Hold::reserved;
+  if (is == Stay::in || is == Stay::leaving) details.hold = llm::Hold::used;
+  if (predicted_bytes_ > 0) details.predicted_bytes = predicted_bytes_;
+  if (const EngineMemory said = log_.memory(); said.total() > 0) {
+    details.reported = llm::MemoryBytes{.host = said.host, .card = said.devices};
+  }
+  details.keep_alive = options_.keep_alive;
+  const bool is_idle =
+      details.view.state == llm::BackendState::ready && details.slots_busy == 0 && scheduler_.queued() == 0;
+  if (is_idle) details.idle_ms = milliseconds_between(used_at_, now());
+  details.log = told_lines(log_);
+  out.push_back(std::move(details));
 }
 
 void Worker::describe_embedder(llm::BackendView& view) const {

@@ -93,9 +93,7 @@ class Worker final : public Member {
   void request_failed(std::uint64_t generation, const Error& why) override;
   void request_failed_again(std::uint64_t generation, const Error& why) override;
 
-  llm::BackendState state() const override {
-    return is_begun_ || !scheduler_.is_asleep() ? scheduler_.state() : llm::BackendState::stopped;
-  }
+  llm::BackendState state() const override;
   // Without the slots that are free in the gate.
   llm::BackendView view() const;
   EngineWords words() const;
@@ -109,6 +107,9 @@ class Worker final : public Member {
   bool is_asleep() const { return scheduler_.is_asleep(); }
   std::string detail() const { return scheduler_.detail(); }
   void show(Picture& picture) const override;
+  void describe(std::vector<llm::BackendDetails>& out) const override;
+  bool obey(Order order) override;
+  std::int64_t loads() const override { return static_cast<std::int64_t>(scheduler_.generation()); }
 
  private:
   // By which what comes later, a timer or a check, finds this worker, or that it is gone.
@@ -129,10 +130,13 @@ class Worker final : public Member {
   void engine_checked(const Result<void>& alive, std::uint64_t generation);
   Result<void> find_stored_model();
   Result<void> check_files() const;
+  Result<void> check_port() const;
   Result<void> check_placement() const;
   Batches next_batches() const;
   void take_line(ChildProcess::Stream stream, std::string_view line);
   void answer(WaiterId waiter, Result<Slot> result);
+  void load_as_ordered();
+  Stay stay() const;
   void describe_embedder(llm::BackendView& view) const;
   void predict_memory();
   void compare_memory();
@@ -168,6 +172,8 @@ class Worker final : public Member {
   bool is_refused_ = false;           // There was not memory enough for it.
   bool is_begun_ = false;             // Before its fleet begins it does not sleep: nobody could wake it.
   bool is_wanted_ahead_ = false;
+  std::optional<SteadyTime> ordered_at_;  // To be loaded: it waits for its room as somebody who asks would.
+  bool leaves_when_idle_ = false;
   int busy_before_ = 0;
   SteadyTime in_since_ = {};  // Ready.
   SteadyTime used_at_ = {};

@@ -5,6 +5,7 @@
 #include "http/handlers/doctor.h"
 #include "http/handlers/embeddings.h"
 #include "http/handlers/files.h"
+#include "http/handlers/fleet.h"
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
@@ -22,6 +23,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
   DoctorHandlers& doctor = handlers.doctor;
   EmbeddingHandlers& embeddings = handlers.embeddings;
   FileHandlers& files = handlers.files;
+  FleetHandlers& fleet = handlers.fleet;
   HealthHandlers& health = handlers.health;
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
@@ -74,6 +76,10 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/v1/files/{id}/content", [&files](Call& call) { return files.content(call); }, Dialect::openai},
       // Running it.
       {"POST", "/api/reload", [&reload](Call& call) { return reload.reload(call); }},
+      {"GET", "/api/fleet", [&fleet](Call& call) { return fleet.show(call); }},
+      {"POST", "/api/fleet/{role}/load", [&fleet](Call& call) { return fleet.load(call); }},
+      {"POST", "/api/fleet/{role}/unload", [&fleet](Call& call) { return fleet.unload(call); }},
+      {"POST", "/api/fleet/{role}/restart", [&fleet](Call& call) { return fleet.restart(call); }},
       // How it goes.
       {"GET", "/health", [&health](Call& call) { return health.health(call); }},
       {"GET", "/health/live", [&health](Call& call) { return health.live(call); }},

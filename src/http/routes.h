@@ -15,6 +15,7 @@ class AskHandlers;
 class DoctorHandlers;
 class EmbeddingHandlers;
 class FileHandlers;
+class FleetHandlers;
 class HealthHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
@@ -38,6 +39,7 @@ struct Handlers {
   DoctorHandlers& doctor;
   EmbeddingHandlers& embeddings;
   FileHandlers& files;
+  FleetHandlers& fleet;
   HealthHandlers& health;
   ModelHandlers& models;
   OpenAiHandlers& openai;

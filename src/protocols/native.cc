@@ -26,30 +26,6 @@ void write_text_or_null(JsonWriter& json, std::string_view text) {
   }
 }
 
-void write_backend_health(JsonWriter& json, const llm::BackendView& backend, const CardUse& use) {
-  json.open_object();
-  json.key("role").text(backend.role);
-  json.key("model").text(backend.model);
-  json.key("state").text(health_state_name(backend.state));
-  json.key("port").number_or_null(backend.port);
-  json.key("device").text(backend.placement.device);
-  json.key("gpu_layers").number_or_null(backend.placement.gpu_layers);
-  json.key("total_layers").number_or_null(backend.placement.total_layers);
-  json.key("projector");
-  write_text_or_null(json, backend.placement.projector.value_or(""));
-  json.key("gpu_memory_bytes").number_or_null(use.memory_bytes);
-  json.key("tokens_per_second").rounded_or_null(backend.tokens_per_second);
-  json.key("tokens_per_second_bound").rounded_or_null(use.tokens_per_second_bound);
-  json.key("objective_ms").number(backend.objective_ms);
-  json.key("p95_ms").rounded_or_null(backend.total_p95_ms);
-  json.key("objective_met").boolean(!backend.total_p95_ms || *backend.total_p95_ms <= backend.objective_ms);
-  json.key("embeddings").boolean(backend.embeds);
-  json.key("demo").boolean(backend.is_demo);
-  json.key("detail");
-  write_text_or_null(json, backend.detail);
-  json.close_object();
-}
-
 // Without what was read to find it, which names files of this machine, unless it is asked for.
 enum class Evidence : std::uint8_t { left_out, told };
 void write_findings(JsonWriter& json, std::span<const gpu::Finding> findings, Evidence evidence) {
@@ -103,6 +79,28 @@ void write_gpu(JsonWriter& json, const HealthReport& report) {
 }
 
 }  // namespace
+
+void write_backend_health(JsonWriter& json, const llm::BackendView& backend, const CardUse& use) {
+  json.key("role").text(backend.role);
+  json.key("model").text(backend.model);
+  json.key("state").text(health_state_name(backend.state));
+  json.key("port").number_or_null(backend.port);
+  json.key("device").text(backend.placement.device);
+  json.key("gpu_layers").number_or_null(backend.placement.gpu_layers);
+  json.key("total_layers").number_or_null(backend.placement.total_layers);
+  json.key("projector");
+  write_text_or_null(json, backend.placement.projector.value_or(""));
+  json.key("gpu_memory_bytes").number_or_null(use.memory_bytes);
+  json.key("tokens_per_second").rounded_or_null(backend.tokens_per_second);
+  json.key("tokens_per_second_bound").rounded_or_null(use.tokens_per_second_bound);
+  json.key("objective_ms").number(backend.objective_ms);
+  json.key("p95_ms").rounded_or_null(backend.total_p95_ms);
+  json.key("objective_met").boolean(!backend.total_p95_ms || *backend.total_p95_ms <= backend.objective_ms);
+  json.key("embeddings").boolean(backend.embeds);
+  json.key("demo").boolean(backend.is_demo);
+  json.key("detail");
+  write_text_or_null(json, backend.detail);
+}
 
 std::string write_error(const Error& error, std::string_view request_id) {
   std::string out;
@@ -207,7 +205,9 @@ std::string write_health(const HealthReport& report) {
   json.key("total").number(static_cast<std::int64_t>(report.backends.size()));
   json.key("roles").open_array();
   for (std::size_t i = 0; i < report.backends.size(); ++i) {
+    json.open_object();
     write_backend_health(json, report.backends[i], i < report.card_use.size() ? report.card_use[i] : CardUse{});
+    json.close_object();
   }
   json.close_array();
   json.close_object();

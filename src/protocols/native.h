@@ -42,6 +42,9 @@ struct CardUse {
   std::optional<double> tokens_per_second_bound = {};  // What the card's memory allows at most.
 };
 
+// What /health says of a backend, as the members of an object that is being written.
+void write_backend_health(JsonWriter& json, const llm::BackendView& backend, const CardUse& use);
+
 struct GpuDevice {
   std::string id;  // "CUDA0"
   std::string name;

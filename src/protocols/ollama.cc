@@ -14,14 +14,6 @@ Asked take(AskBody ask, bool stream_by_default) {
           .session_id = std::move(ask.session_id)};
 }
 
-// Ollama's clients load a model by naming it and asking nothing, and unload it in the same way for no time at all.
-Result<Asked> checked_load(Asked asked) {
-  if (asked.load_only && asked.keep_alive == std::chrono::milliseconds{0}) {
-    return fail(Kind::refused, "not_available_yet", "This version keeps its models loaded: it cannot unload one yet.");
-  }
-  return asked;
-}
-
 }  // namespace
 
 Result<Asked> parse_generate(std::string_view body, const Limits& limits) {
@@ -35,7 +27,7 @@ Result<Asked> parse_generate(std::string_view body, const Limits& limits) {
   if (asked.load_only && !asked.model_named) {
     return fail(Kind::malformed, "prompt_missing", "Put what you ask into \"prompt\".");
   }
-  return checked_load(std::move(asked));
+  return asked;
 }
 
 Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
@@ -46,7 +38,7 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
   if (asked.load_only && !asked.model_named) {
     return fail(Kind::malformed, "messages_missing", "Put the conversation into \"messages\".");
   }
-  return checked_load(std::move(asked));
+  return asked;
 }
 
 Result<std::string> parse_model(std::string_view body, const Limits& limits) {

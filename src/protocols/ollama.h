@@ -23,17 +23,20 @@ struct Asked {
   llm::Request request;      // Its id and deadline are left to the service that takes it.
   bool model_named = false;  // The client gave `model`: Ollama's form.
   bool stream = false;
-  bool load_only = false;  // Nothing is asked: the model is to be loaded.
-  // How long the model may stay loaded without work; negative is for ever. Accepted and checked, not yet acted on.
+  bool load_only = false;  // Nothing is asked: the model is to be loaded, or, with a keep_alive of zero, unloaded.
+  // How long the model may stay loaded without work; negative is for ever. Only zero is acted on: for all else the
+  // owner's own word counts.
   std::optional<std::chrono::milliseconds> keep_alive = {};
   std::string session_id = {};
+
+  bool leaves_at_once() const { return keep_alive == std::chrono::milliseconds{0}; }
 };
 
 // Errors, each naming the field at fault:
 //   malformed  invalid_json, invalid_field, prompt_missing
 //   too_large  body_too_large, text_too_large, image_too_large, too_many_images
-//   refused    image_not_understood, not_available_yet (upload_ids, project_id, unloading), field_not_supported (raw,
-//              suffix, template)
+//   refused    image_not_understood, not_available_yet (upload_ids, project_id), field_not_supported (raw, suffix,
+//              template)
 // Left alone: unknown fields and options, and `context`, Ollama's deprecated list of tokens, which means nothing to
 // another model than the one that made it. A field given twice counts as it was given last; null is as absent.
 Result<Asked> parse_generate(std::string_view body, const Limits& limits);
@@ -73,9 +76,10 @@ class ChatWriter final : public AnswerWriter {
   llm::Delta calls_;  // The tool calls so far.
 };
 
-// What is answered when a model was only loaded; a chat's answer has a `message`.
+// What is answered when a model was only loaded, or unloaded; a chat's answer has a `message`.
 enum class Form : std::uint8_t { generate, chat };
-void write_loaded(std::string& out, Form form, const llm::Answer& answer, WallTime now);
+enum class Moved : std::uint8_t { in, out };
+void write_moved(std::string& out, Form form, Moved moved, const llm::AnswerNotes& notes, WallTime now);
 
 // {"error":"sentence","code":…,"details"?,"request_id":…} and a line feed. Ollama's libraries show what stands in
 // `error`, and only a string reads well there.

@@ -171,15 +171,15 @@ void ChatWriter::broken(std::string& out, const Error& error, std::string_view r
   write_error(out, error, request_id);
 }
 
-void write_loaded(std::string& out, Form form, const llm::Answer& answer, WallTime now) {
+void write_moved(std::string& out, Form form, Moved moved, const llm::AnswerNotes& notes, WallTime now) {
   JsonWriter json(out);
-  write_beginning(json, answer.notes.model, now);
+  write_beginning(json, notes.model, now);
   if (form == Form::chat) write_message(json, {});
   if (form == Form::generate) write_response(json, {});
   json.key("done").boolean(true);
-  json.key("done_reason").text("load");
+  json.key("done_reason").text(moved == Moved::in ? "load" : "unload");
   json.key("gbgreg");
-  native::write_notes(json, answer.notes);
+  native::write_notes(json, notes);
   json.close_object();
   out += '\n';
 }

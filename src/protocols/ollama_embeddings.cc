@@ -31,7 +31,7 @@ Result<void> read_texts(JsonValue& value, const Limits& limits, EmbedForm form, 
 
 }  // namespace
 
-Result<llm::EmbedRequest> parse_embed(std::string_view body, const Limits& limits, EmbedForm form) {
+Result<EmbedAsked> parse_embed(std::string_view body, const Limits& limits, EmbedForm form) {
   const std::string_view input = form == EmbedForm::several ? "input" : "prompt";
   llm::EmbedRequest request;
   llm::Request sampled;  // Its options are checked as everywhere, and mean nothing here.
@@ -57,13 +57,10 @@ Result<llm::EmbedRequest> parse_embed(std::string_view body, const Limits& limit
   if (request.inputs.empty() && model.empty()) {
     return fail(Kind::malformed, "prompt_missing", "Put the text into \"" + std::string(input) + "\".");
   }
-  if (request.inputs.empty() && keep_alive == std::chrono::milliseconds{0}) {
-    return fail(Kind::refused, "not_available_yet", "This version keeps its models loaded: it cannot unload one yet.");
-  }
   if (!model.empty()) request.model = std::move(model);
   request.too_long = truncate.value_or(true) ? llm::TooLong::cut : llm::TooLong::refuse;
   request.ignored_options = std::move(sampled.ignored_options);
-  return request;
+  return EmbedAsked{.request = std::move(request), .leaves_at_once = keep_alive == std::chrono::milliseconds{0}};
 }
 
 void EmbedWriter::begin(std::string& out, const llm::Embeddings& answer) {

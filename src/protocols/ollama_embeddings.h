@@ -14,10 +14,15 @@ namespace gbgreg::protocols::ollama {
 // /api/embed takes `input`, one text or several; /api/embeddings takes `prompt`, one text.
 enum class EmbedForm : std::uint8_t { several, one };
 
-// Without inputs nothing is asked: the model is to be loaded, and the answer holds no vectors. A text that is too long
-// is cut unless `truncate` is false. Errors, each naming the field at fault: malformed (invalid_json, invalid_field,
-// prompt_missing), too_large, refused (not_available_yet: unloading).
-Result<llm::EmbedRequest> parse_embed(std::string_view body, const Limits& limits, EmbedForm form);
+struct EmbedAsked {
+  llm::EmbedRequest request;
+  bool leaves_at_once = false;  // Its keep_alive is zero.
+};
+
+// Without inputs nothing is asked: the model is to be loaded, or unloaded when its keep_alive is zero, and the answer
+// holds no vectors. A text that is too long is cut unless `truncate` is false. Errors, each naming the field at fault:
+// malformed (invalid_json, invalid_field, prompt_missing), too_large.
+Result<EmbedAsked> parse_embed(std::string_view body, const Limits& limits, EmbedForm form);
 
 class EmbedWriter final : public EmbeddingsWriter {
  public:

@@ -13,7 +13,9 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 Result<llm::EmbedRequest> parse(std::string_view body, EmbedForm form = EmbedForm::several) {
-  return parse_embed(body, {}, form);
+  auto asked = parse_embed(body, {}, form);
+  if (!asked) return std::unexpected(std::move(asked.error()));
+  return std::move(asked->request);
 }
 
 llm::EmbedInput text(const char* words) { return std::string(words); }
@@ -41,7 +43,9 @@ TEST(ParseEmbed, TakesNothingForAWishToLoad) {
   EXPECT_THAT(parse(R"({"model":"m","prompt":""})", EmbedForm::one)->inputs, IsEmpty());
   EXPECT_EQ(parse(R"({"input":""})").error().code, "prompt_missing");
   EXPECT_THAT(parse("{}", EmbedForm::one).error().message, HasSubstr("\"prompt\""));
-  EXPECT_EQ(parse(R"({"model":"m","keep_alive":0})").error().code, "not_available_yet");
+  EXPECT_TRUE(parse_embed(R"({"model":"m","keep_alive":0})", {}, EmbedForm::several)->leaves_at_once);
+  EXPECT_TRUE(parse_embed(R"({"input":"a","keep_alive":"0"})", {}, EmbedForm::several)->leaves_at_once);
+  EXPECT_FALSE(parse_embed(R"({"model":"m","keep_alive":5})", {}, EmbedForm::several)->leaves_at_once);
 }
 
 TEST(ParseEmbed, ReadsEverythingElse) {

@@ -141,7 +141,6 @@ TEST(ParseGenerate, WhatItCannotHonourIsRefusedAndNotLeftOutSilently) {
       {R"({"prompt":"x","raw":true})", "field_not_supported"},
       {R"({"prompt":"x","suffix":"}"})", "field_not_supported"},
       {R"({"prompt":"x","template":"{{ .Prompt }}"})", "field_not_supported"},
-      {R"({"model":"x","keep_alive":0})", "not_available_yet"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.body);
@@ -150,6 +149,18 @@ TEST(ParseGenerate, WhatItCannotHonourIsRefusedAndNotLeftOutSilently) {
     EXPECT_EQ(got.error().kind, Kind::refused);
     EXPECT_EQ(got.error().code, c.code);
   }
+}
+
+TEST(ParseGenerate, NothingForNoTimeUnloadsTheModel) {
+  for (const char* keep_alive : {"0", "\"0\"", "\"0s\""}) {
+    const auto got = parse(R"({"model":"x","keep_alive":)" + std::string(keep_alive) + "}");
+    ASSERT_TRUE(got) << keep_alive;
+    EXPECT_TRUE(got->load_only && got->leaves_at_once()) << keep_alive;
+  }
+  EXPECT_FALSE(parse(R"({"model":"x"})")->leaves_at_once());
+  EXPECT_FALSE(parse(R"({"model":"x","keep_alive":-1})")->leaves_at_once());
+  EXPECT_FALSE(parse(R"({"model":"x","prompt":"Hi","keep_alive":0})")->load_only);
+  EXPECT_TRUE(parse(R"({"model":"x","prompt":"Hi","keep_alive":0})")->leaves_at_once());
 }
 
 TEST(ParseGenerate, ASchemaIsKeptAsItIs) {
@@ -409,9 +420,12 @@ TEST(ChatWriter, EveryLineHasContentAndAToolCallComesWhole) {
 
 TEST(WriteLoaded, HasNoFigures) {
   std::string out;
-  write_loaded(out, Form::generate, answer_of(llm::StopReason::stop), kNow);
+  write_moved(out, Form::generate, Moved::in, answer_of(llm::StopReason::stop).notes, kNow);
   EXPECT_THAT(out, HasSubstr(R"("response":"","done":true,"done_reason":"load","gbgreg":)"));
   EXPECT_THAT(out, testing::Not(HasSubstr("total_duration")));
+  out.clear();
+  write_moved(out, Form::chat, Moved::out, answer_of(llm::StopReason::stop).notes, kNow);
+  EXPECT_THAT(out, HasSubstr(R"("message":{"role":"assistant","content":""},"done":true,"done_reason":"unload")"));
 }
 
 TEST(WriteError, ReadsWellForEachKindOfClient) {

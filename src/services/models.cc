@@ -58,7 +58,8 @@ std::optional<Result<void>> Pulling::outcome() const {
 }
 
 Models::Models(std::shared_ptr<const models::Library> library, const models::Options& options,
-               const std::vector<fleet::WorkerOptions>& workers) {
+               const std::vector<fleet::WorkerOptions>& workers, Fetched fetched)
+    : fetched_(std::move(fetched)) {
   adopt(std::move(library), options, workers);
 }
 
@@ -195,6 +196,7 @@ void Models::run(const Setup& setup, const models::Source& source, Pulling::Shar
   }
   if (outcome) {
     spdlog::info("the model {} was fetched", name);
+    if (fetched_) fetched_(name);
   } else if (outcome.error().kind == Kind::cancelled) {
     spdlog::info("fetching the model {} was given up; what came so far is kept", name);
   } else {

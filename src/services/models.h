@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -56,9 +57,12 @@ class Pulling {
 
 class Models {
  public:
+  // Told which model has been fetched, by its short name, on a thread of the fetching.
+  using Fetched = std::function<void(const std::string& name)>;
+
   // `workers` tells which roles use what. The library is shared with what looks into it when another takes its place.
   Models(std::shared_ptr<const models::Library> library, const models::Options& options,
-         const std::vector<fleet::WorkerOptions>& workers);
+         const std::vector<fleet::WorkerOptions>& workers, Fetched fetched = {});
   // As stop().
   ~Models();
   Models(const Models&) = delete;
@@ -103,6 +107,7 @@ class Models {
   };
   Facts facts_of(const Setup& setup, const models::Shown& shown);
 
+  const Fetched fetched_;
   mutable std::mutex setup_mutex_;
   std::shared_ptr<const Setup> setup_;  // Guarded by setup_mutex_; shared with what is under way.
   std::mutex facts_mutex_;

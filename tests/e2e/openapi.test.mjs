@@ -23,7 +23,7 @@ const kAskers = {
     image: (data) => ({ images: [data] }),
     tools: { tools: [kWeatherTool] },
     good: [
-      { prompt: 'Hello' }, { prompt: 'Hello', stream: true }, { prompt: 'Hello', model: 'auto' }, { prompt: '', model: 'coordinator' },
+      { prompt: 'Hello' }, { prompt: 'Hello', stream: true }, { prompt: 'Hello', model: 'auto' }, { prompt: '', model: 'coordinator' }, { prompt: '', model: 'coordinator', keep_alive: 0 },
       { prompt: 'Hello', model: 'coordinator', stream: false, system: 'Be brief.', format: kWeatherSchema, keep_alive: '5m', priority: 'batch', deadline_ms: 60_000,
         options: { temperature: 0, seed: -1, num_predict: 4, num_ctx: 512, stop: ['x'], top_k: null } },
       { prompt: 'Hello [[thinking=hm text=well]]', model: 'coordinator', think: true }, { prompt: '', model: 'coordinator', stream: false },
@@ -36,7 +36,7 @@ const kAskers = {
     image: (data) => ({ messages: [{ role: 'user', content: 'Look', images: [data] }] }),
     tools: { tools: [kWeatherTool] },
     good: [
-      { messages: [{ role: 'user', content: 'Hello' }] }, { messages: [{ role: 'user', content: 'Hello' }], stream: false }, { messages: [], model: 'coordinator' },
+      { messages: [{ role: 'user', content: 'Hello' }] }, { messages: [{ role: 'user', content: 'Hello' }], stream: false }, { messages: [], model: 'coordinator' }, { messages: [], model: 'coordinator', keep_alive: '0s', stream: false },
       { messages: [{ role: 'user', content: 'Hello [[thinking=hm text=well]]' }], think: 'high', stream: false },
       { messages: [{ role: 'assistant', content: '', tool_calls: [{ function: { name: 'get_weather', arguments: { city: 'Oslo' } } }] }, { role: 'tool', content: 'cold', tool_name: 'get_weather' }] },
     ],
@@ -101,9 +101,10 @@ const kAskers = {
 
 // Nothing of these can be brought about in a test: a fault of ours, more reloads at once than the gateway is quick to do, a client that is slow for half a minute, a deadline in
 // a dialect that has no word for one, an upload that finds all places taken, a database that is away, two that
-// ask at once for what has never been looked at, a disk that is full (models.test.mjs has that).
+// ask at once for what has never been looked at, a disk that is full (models.test.mjs has that), a process that does not end
+// even when it is killed.
 const kNeverExercised = [
-  / (500|408)$/, /^reload (429|503)$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
+  / (500|408)$/, /^reload (429|503)$/, /^unloadRole 503$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
   /^(pullModel|pullStoredModel|deleteModel) 503$/,
 ];
 
@@ -388,7 +389,7 @@ test('embeddings', async () => {
       }
       await post(target, { model: 'unknown', [key]: 'x' }, 404, at);
       await post(target, { model: 'coordinator', [key]: 'x' }, 400, at);
-      if (target !== '/v1/embeddings') await post(target, { model, [key]: '', keep_alive: 0 }, 422, at);
+      if (target !== '/v1/embeddings') await post(target, { model, [key]: '', keep_alive: 0 }, 200, at);
       await post(target, { model, [key]: 'x' }, 403, { headers: kStranger, ...at });
       await post(target, { model, [key]: '[[status=500]]' }, 502, at);
       await post(target, { model, [key]: '[[head_delay_ms=60000]]', deadline_ms: 100 }, 504, at);
@@ -396,6 +397,62 @@ test('embeddings', async () => {
     }
   } finally {
     await embedder.dispose();
+  }
+});
+
+test('the fleet', async () => {
+  await checked('GET', '/api/fleet', { status: 200 });
+  await checked('GET', '/api/fleet', { status: 403, headers: kStranger });
+  for (const word of ['load', 'unload', 'restart']) {
+    const target = `/api/fleet/technical/${word}`;
+    for (const body of [{}, { model: null }, { model: 'demo-technical' }]) {
+      assert.ok(contract.takesRequest('POST', target, body));
+      await post(`${target}?wait=true`, body, 200);
+    }
+    for (const body of [{ model: 5 }, { model: '' }, []]) {
+      assert.ok(!contract.takesRequest('POST', target, body), JSON.stringify(body));
+      await post(target, body, 400);
+    }
+    await post(`${target}?wait=perhaps`, {}, 400);
+    await post('/api/fleet/nobody/' + word, {}, 404);
+    await post(target, {}, 403, { headers: kStranger });
+    await isTooLarge(target);
+  }
+  // While it answers it neither goes nor comes, so what is ordered is under way.
+  const held = await openStream(gateway.port, '/api/generate', { prompt: 'Hello [[tokens=2 stall_after=1 tag=fleet]]', model: 'technical' });
+  await gateway.engineLog.waitFor('request_begin', { tag: 'fleet' });
+  for (const word of ['restart', 'unload', 'load']) {
+    await post(`/api/fleet/technical/${word}`, {}, 202);
+    await post(`/api/fleet/technical/${word}?wait=true&deadline_ms=1`, {}, 504);
+  }
+  await checked('GET', '/api/fleet', { status: 200 });
+  held.cut();
+  await post('/api/fleet/technical/load?wait=1', {}, 200);
+});
+
+test('a fleet that does badly', async () => {
+  const far = { model: 'far', server: 'den' };
+  const more = { servers: { den: { kind: 'openai', url: 'http://127.0.0.1:9' } } };
+  const roles = { technical: null, documentation: null, vision: null, elsewhere: null };
+  const down = await startScripted({
+    roles, more, ready: false, start: 'exit1',
+    prepare: (one) => one.configure((config) => {
+      config.roles.elsewhere = { models: [far] };
+      config.roles.vectors = { models: [{ ...far, model: 'far-vectors', embeddings: true }] };
+    }),
+  });
+  const at = { at: down };
+  try {
+    await waitUntil('it has failed', async () => (await down.role('coordinator')).state === 'failed');
+    await checked('GET', '/api/fleet', { status: 200, ...at });
+    for (const word of ['load', 'unload', 'restart']) await post(`/api/fleet/elsewhere/${word}`, {}, 409, at);
+    for (const word of ['load', 'restart']) await post(`/api/fleet/coordinator/${word}?wait=true`, {}, 503, at);
+    await post('/api/generate', { model: 'far', prompt: '', keep_alive: 0 }, 409, at);
+    await post('/api/chat', { model: 'far', messages: [], keep_alive: 0 }, 409, at);
+    await post('/api/embed', { model: 'far-vectors', input: '', keep_alive: 0 }, 409, at);
+    await post('/api/embeddings', { model: 'far-vectors', prompt: '', keep_alive: 0 }, 409, at);
+  } finally {
+    await down.dispose();
   }
 });
 

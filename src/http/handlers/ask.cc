@@ -7,8 +7,9 @@ namespace gbgreg::http {
 
 namespace ollama = protocols::ollama;
 
-AskHandlers::AskHandlers(services::Generate& generate, const Clock& clock, JsonReading& json)
-    : generate_(generate), clock_(clock), json_(json) {}
+AskHandlers::AskHandlers(services::Generate& generate, services::FleetAdmin& admin, const Clock& clock,
+                         JsonReading& json)
+    : generate_(generate), admin_(admin), clock_(clock), json_(json) {}
 
 Task<Result<void>> AskHandlers::generate(Call& call) {
   auto body = co_await json_.read(call.exchange);
@@ -25,10 +26,9 @@ Task<Result<void>> AskHandlers::generate(Call& call) {
   if (asked->model_named) call.dialect = Dialect::ollama;
 
   call.exchange.cancel_when_client_leaves();
-  if (asked->load_only) co_return co_await load(call, *asked, ollama::Form::generate);
+  if (asked->load_only) co_return co_await move(call, *asked, ollama::Form::generate);
   ollama::GenerateWriter writer(asked->model_named);
-  const Delivery delivery = asked->stream ? Delivery::stream : Delivery::whole;
-  co_return co_await answer(call, generate_, clock_, std::move(asked->request), writer, delivery);
+  co_return co_await answer(call, std::move(*asked), writer);
 }
 
 Task<Result<void>> AskHandlers::chat(Call& call) {
@@ -41,20 +41,37 @@ Task<Result<void>> AskHandlers::chat(Call& call) {
   asked->request.caller = &call.caller;
 
   call.exchange.cancel_when_client_leaves();
-  if (asked->load_only) co_return co_await load(call, *asked, ollama::Form::chat);
+  if (asked->load_only) co_return co_await move(call, *asked, ollama::Form::chat);
   ollama::ChatWriter writer;
-  const Delivery delivery = asked->stream ? Delivery::stream : Delivery::whole;
-  co_return co_await answer(call, generate_, clock_, std::move(asked->request), writer, delivery);
+  co_return co_await answer(call, std::move(*asked), writer);
 }
 
-Task<Result<void>> AskHandlers::load(Call& call, const ollama::Asked& asked, ollama::Form form) {
-  auto loaded = co_await generate_.load(asked.request);
-  if (!loaded) co_return std::unexpected(std::move(loaded.error()));
-  note_choice(call, loaded->notes);
+Task<Result<void>> AskHandlers::answer(Call& call, ollama::Asked asked, protocols::AnswerWriter& writer) {
+  const Delivery delivery = asked.stream ? Delivery::stream : Delivery::whole;
+  const bool leaves_at_once = asked.leaves_at_once();
+  auto answered = co_await http::answer(call, generate_, clock_, std::move(asked.request), writer, delivery);
+  if (leaves_at_once) admin_.unload_when_idle(call.role, call.model);
+  co_return answered;
+}
+
+Task<Result<void>> AskHandlers::move(Call& call, const ollama::Asked& asked, ollama::Form form) {
+  llm::AnswerNotes notes;
+  if (asked.leaves_at_once()) {
+    auto unloaded = admin_.unload(asked.request.model);
+    if (!unloaded) co_return std::unexpected(std::move(unloaded.error()));
+    notes = std::move(*unloaded);
+  } else {
+    auto loaded = co_await generate_.load(asked.request);
+    if (!loaded) co_return std::unexpected(std::move(loaded.error()));
+    notes = std::move(loaded->notes);
+  }
+  notes.request_id = call.request_id;
+  note_choice(call, notes);
   std::string body;
-  ollama::write_loaded(body, form, *loaded, clock_.wall());
+  const auto moved = asked.leaves_at_once() ? ollama::Moved::out : ollama::Moved::in;
+  ollama::write_moved(body, form, moved, notes, clock_.wall());
   const std::string_view type = asked.stream ? kNdjson : kJson;
-  co_return co_await call.exchange.respond(200, type, body, decision_fields(loaded->notes));
+  co_return co_await call.exchange.respond(200, type, body, decision_fields(notes));
 }
 
 Task<Result<void>> AskHandlers::route(Call& call) {

@@ -5,7 +5,9 @@
 #include "core/core.h"
 #include "http/call.h"
 #include "http/json_reading.h"
+#include "protocols/answer_writer.h"
 #include "protocols/ollama.h"
+#include "services/fleet_admin.h"
 #include "services/generate.h"
 
 namespace gbgreg::http {
@@ -13,16 +15,19 @@ namespace gbgreg::http {
 class AskHandlers {
  public:
   // All outlive this.
-  AskHandlers(services::Generate& generate, const Clock& clock, JsonReading& json);
+  AskHandlers(services::Generate& generate, services::FleetAdmin& admin, const Clock& clock, JsonReading& json);
 
   Task<Result<void>> generate(Call& call);
   Task<Result<void>> chat(Call& call);
   Task<Result<void>> route(Call& call);
 
  private:
-  Task<Result<void>> load(Call& call, const protocols::ollama::Asked& asked, protocols::ollama::Form form);
+  // Of one that asks nothing: loads the model, or sends it away.
+  Task<Result<void>> move(Call& call, const protocols::ollama::Asked& asked, protocols::ollama::Form form);
+  Task<Result<void>> answer(Call& call, protocols::ollama::Asked asked, protocols::AnswerWriter& writer);
 
   services::Generate& generate_;
+  services::FleetAdmin& admin_;
   const Clock& clock_;
   JsonReading& json_;
 };

@@ -55,10 +55,21 @@ Task<Result<void>> EmbeddingHandlers::embeddings(Call& call) { return ollama(cal
 Task<Result<void>> EmbeddingHandlers::ollama(Call& call, protocols::ollama::EmbedForm form) {
   auto body = co_await json_.read(call.exchange);
   if (!body) co_return std::unexpected(std::move(body.error()));
-  auto request = protocols::ollama::parse_embed(body->text, json_.limits(), form);
-  if (!request) co_return std::unexpected(std::move(request.error()));
+  auto asked = protocols::ollama::parse_embed(body->text, json_.limits(), form);
+  if (!asked) co_return std::unexpected(std::move(asked.error()));
   protocols::ollama::EmbedWriter writer(form);
-  co_return co_await answer(call, *body, std::move(*request), writer);
+  if (asked->leaves_at_once && asked->request.inputs.empty()) {
+    auto unloaded = admin_.unload(asked->request.model);
+    if (!unloaded) co_return std::unexpected(std::move(unloaded.error()));
+    llm::Embeddings nothing;
+    nothing.notes = std::move(*unloaded);
+    nothing.notes.request_id = call.request_id;
+    note_choice(call, nothing.notes);
+    co_return co_await send(call, nothing, writer);
+  }
+  auto answered = co_await answer(call, *body, std::move(asked->request), writer);
+  if (asked->leaves_at_once) admin_.unload_when_idle(call.role, call.model);
+  co_return answered;
 }
 
 Task<Result<void>> EmbeddingHandlers::answer(Call& call, JsonBody& body, llm::EmbedRequest request,

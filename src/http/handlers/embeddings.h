@@ -7,13 +7,15 @@
 #include "protocols/embeddings_writer.h"
 #include "protocols/ollama_embeddings.h"
 #include "services/embed.h"
+#include "services/fleet_admin.h"
 
 namespace gbgreg::http {
 
 class EmbeddingHandlers {
  public:
-  // Both outlive this.
-  EmbeddingHandlers(services::Embed& embed, JsonReading& json) : embed_(embed), json_(json) {}
+  // All outlive this.
+  EmbeddingHandlers(services::Embed& embed, services::FleetAdmin& admin, JsonReading& json)
+      : embed_(embed), admin_(admin), json_(json) {}
 
   Task<Result<void>> openai(Call& call);
   Task<Result<void>> embed(Call& call);
@@ -24,6 +26,7 @@ class EmbeddingHandlers {
   Task<Result<void>> answer(Call& call, JsonBody& body, llm::EmbedRequest request, protocols::EmbeddingsWriter& writer);
 
   services::Embed& embed_;
+  services::FleetAdmin& admin_;
   JsonReading& json_;
 };
 
