@@ -41,7 +41,7 @@ std::string about_certificate(long result) {
 }  // namespace
 
 Result<std::shared_ptr<const TlsClient>> TlsClient::load(std::string host, const std::filesystem::path& ca_file) {
-  const std::shared_ptr<TlsClient> client(new TlsClient(std::move(host)));
+  std::shared_ptr<TlsClient> client(new TlsClient(std::move(host)));
   boost::system::error_code is_name;
   (void)asio::ip::make_address(client->host_, is_name);
   client->host_is_address_ = !is_name;
