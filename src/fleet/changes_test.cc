@@ -69,13 +69,13 @@ TEST(Changes, PassesOverWhereTheFilesOfAStoredModelLie) {
 }
 
 TEST(Changes, NeverSaysAServersKey) {
-  const ServerOptions before{.name = "den", .address = "127.0.0.1:1", .key = "old-secret"};
+  const ServerOptions before{.name = "den", .url = *net::parse_server_url("http://127.0.0.1:1"), .key = "old-secret"};
   ServerOptions after = before;
   EXPECT_EQ(compare(before, after).difference, Difference::none);
   after.slots = 9;
   EXPECT_EQ(compare(before, after).difference, Difference::adjusts);
   after.key = "new-secret";
-  after.address = "127.0.0.1:2";
+  after.url = *net::parse_server_url("http://127.0.0.1:2");
   after.kind = ServerKind::vllm;
   const Change change = compare(before, after);
   EXPECT_EQ(change.difference, Difference::replaces);
@@ -94,7 +94,7 @@ TEST(Changes, ComparesTheModelsOfAServer) {
   after.sees_images = true;
   const Change change = compare(before, after);
   EXPECT_EQ(change.difference, Difference::adjusts);
-  EXPECT_EQ(change.words, "served_as n instead of m, sees_images true instead of false, context 8192 instead of 4096");
+  EXPECT_EQ(change.words, "served_as n instead of m, sees_images true instead of false, context 8192 instead of what there is");
 }
 
 }  // namespace

@@ -277,7 +277,7 @@ TEST_F(FleetOrdersTest, OneThatIsToLeaveWhenItIsIdleServesThoseWhoWaitFirst) {
 TEST_F(FleetOrdersTest, LeavesOutWhatIsNoWorkerOfItsOwn) {
   add_worker("technical");
   make_file("technical");
-  options_.servers.push_back({.name = "den", .address = "127.0.0.1:9"});
+  options_.servers.push_back({.name = "den", .url = *net::parse_server_url("http://127.0.0.1:9")});
   options_.servers.back().models.push_back({.role = "far", .model = "n", .served_as = "n"});
   start_fleet();
   const Obeyed obeyed = result_of(fleet_->order({"nobody/x", "far/n@den", "technical/m"}, Order::load));
@@ -307,7 +307,7 @@ TEST_F(FleetOrdersTest, OneThatAnswersBetweenTwoLooksHasNotBeenIdle) {
 TEST_F(FleetOrdersTest, ShowsSlotsMemoryAndTheLinesThatQuoteNobody) {
   add_worker("technical").keep_alive = seconds(300);
   make_file("technical");
-  options_.servers.push_back({.name = "den", .address = "127.0.0.1:9"});
+  options_.servers.push_back({.name = "den", .url = *net::parse_server_url("http://127.0.0.1:9")});
   options_.servers.back().models.push_back({.role = "far", .model = "n", .served_as = "n"});
   start_fleet();
   ASSERT_TRUE(until([&] { return state(0) == BackendState::ready && state(1) == BackendState::ready; }));

@@ -34,10 +34,8 @@ struct Memory {
 
   Memory& operator+=(const Memory& other);
   Memory& operator-=(const Memory& other);
-  // Of what is not wanted there may be less than nothing left: others take of a card what they like.
-  bool fits_into(const Memory& room) const {
-    return (host <= 0 || host <= room.host) && (card <= 0 || card <= room.card);
-  }
+  // Who wants nothing of the cards fits where there is less than nothing left of them: others take what they like.
+  bool fits_into(const Memory& room) const { return host <= room.host && (card <= 0 || card <= room.card); }
   bool operator==(const Memory&) const = default;
 };
 

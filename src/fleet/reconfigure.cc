@@ -200,7 +200,7 @@ class FleetState::Reconfiguring {
       go_on(*fleet_.servers_.back(), wanted);
     }
     for (const auto& server : had) {
-      note_models(server->options(), {.name = server->options().name, .address = {}});
+      note_models(server->options(), {.name = server->options().name});
       leave_out(server->retire());
     }
   }

@@ -459,7 +459,7 @@ TEST_F(ReconfigureTest, EndsThoseThatLeaveWithTheFleet) {
 class ReconfigureServersTest : public ReconfigureTest {
  protected:
   ServerOptions server(const std::string& name, std::vector<std::string> models, int slots = 1) {
-    ServerOptions made{.name = name, .address = name + ":1", .slots = slots};
+    ServerOptions made{.name = name, .url = *net::parse_server_url("http://" + name + ":1"), .slots = slots};
     for (const std::string& model : models) {
       made.models.push_back({.role = "technical", .model = model, .served_as = model});
     }
@@ -572,7 +572,7 @@ TEST_F(ReconfigureServersTest, AsksAServerAnewThatIsAnotherOrGetsAnotherKey) {
   EXPECT_EQ(fake(*late).bearer, "right");
 
   // What fails at the former address says nothing of the present one.
-  options_.servers[0].address = "attic:1";
+  options_.servers[0].url = *net::parse_server_url("http://attic:1");
   EXPECT_THAT(reconfigure().changed, ElementsAre("server den: url http://attic:1 instead of http://den:1."));
   auto at_new_place = lease("technical/far@den");
   ASSERT_TRUE(at_new_place);

@@ -182,16 +182,16 @@ TEST_F(ServerSchedulerTest, ShowsItsBreakerAndRemembersItsLastErrorWhenItIsWellA
   EXPECT_EQ(scheduler_.server(kStart).breaker, "closed");
   EXPECT_EQ(scheduler_.server(kStart).last_error, "");
   EXPECT_EQ(scheduler_.server(kStart).last_error_ago_ms, std::nullopt);
-  scheduler_.request_failed(kStart, kBroken);
+  fails(kBroken);
   EXPECT_EQ(scheduler_.server(kStart).breaker, "closed");
   EXPECT_EQ(scheduler_.server(kStart).failures, 1);
-  scheduler_.request_failed(kStart, kGone);
+  fails(kGone);
   EXPECT_EQ(scheduler_.server(kStart).breaker, "open");
   EXPECT_EQ(scheduler_.server(kStart + milliseconds(200)).check_in_ms, 300);
   EXPECT_EQ(scheduler_.server(kStart + seconds(9)).check_in_ms, 0) << "it is due";
   scheduler_.check_passed(kStart + seconds(1));
   EXPECT_EQ(scheduler_.server(kStart + seconds(1)).breaker, "half_open");
-  scheduler_.request_succeeded(10);
+  scheduler_.request_succeeded(scheduler_.generation(), 10);
   const llm::ServerState shown = scheduler_.server(kStart + seconds(3));
   EXPECT_EQ(shown.breaker, "closed");
   EXPECT_EQ(shown.failures, 0);
@@ -216,13 +216,13 @@ TEST_F(ServerSchedulerTest, GivesNewSlotsToThoseWhoWaitForThem) {
   // Fewer of them come back unused.
   ask(4);
   EXPECT_EQ(grants(scheduler_.adopt(kStart, {.server = "den", .slots = 1, .queue_max = 2})), 0);
-  EXPECT_EQ(grants(scheduler_.release(kStart)), 0);
-  EXPECT_EQ(grants(scheduler_.release(kStart)), 0);
-  EXPECT_EQ(grants(scheduler_.release(kStart)), 1);
+  EXPECT_EQ(grants(scheduler_.release(kStart, scheduler_.generation())), 0);
+  EXPECT_EQ(grants(scheduler_.release(kStart, scheduler_.generation())), 0);
+  EXPECT_EQ(grants(scheduler_.release(kStart, scheduler_.generation())), 1);
 }
 
 TEST_F(ServerSchedulerTest, AsksAnewWhenWhatItKnewCountsNoMore) {
-  scheduler_.request_failed(kStart, kGone);
+  fails(kGone);
   EXPECT_EQ(scheduler_.state(), llm::BackendState::unreachable);
   scheduler_.forget_how_it_was(kStart);
   EXPECT_EQ(scheduler_.state(), llm::BackendState::loading);

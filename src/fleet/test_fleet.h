@@ -164,7 +164,7 @@ class FleetTest : public testing::Test {
       return std::make_shared<FakeBackend>(address, bearer, hangs);
     };
     auto make_outside = [](const ServerOptions& server, const OutsideModelOptions& model) {
-      return std::make_shared<FakeBackend>(server.address + "/" + model.served_as, server.key, false);
+      return std::make_shared<FakeBackend>(server.url.authority + "/" + model.served_as, server.key, false);
     };
     fleet_ = std::make_unique<Fleet>(options_, clock_, make_backend, make_outside);
     return *fleet_;

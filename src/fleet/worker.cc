@@ -633,7 +633,8 @@ void Worker::end_life(const ProcessEnd& end) {
 // Bounded by its deadline, so the fleet's thread, which ends when all its work is done, does not wait for it long.
 Task<void> Worker::check_engine(Here worker, net::IoThread& io, SteadyTime deadline,
                                 std::shared_ptr<backends::Backend> backend, std::uint64_t generation) {
-  const auto alive = co_await backend->check(io, deadline);
+  const auto told = co_await backend->check(io, deadline);
+  const Result<void> alive = told ? Result<void>{} : std::unexpected(told.error());
   if (const auto here = worker.lock()) (*here)->engine_checked(alive, generation);
 }
 
