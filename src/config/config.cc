@@ -29,11 +29,11 @@ constexpr std::size_t kFileBytesMax = 1024 * 1024;
 constexpr std::size_t kKeyBytesMax = 4096;  // Of the key to a server.
 constexpr std::size_t kModelsOfRoleMax = 32;
 constexpr std::size_t kNameBytesMax = 100;  // Of a role or a model: both stand in headers, metrics and tables.
-// Over all slots of a worker: the engine counts them in an int.
 constexpr int kGpuLayersMax = 10'000;
 constexpr std::int64_t kKeepAliveSecondsMax = 365 * 86'400;
 constexpr std::int64_t kMemoryBytesMin = 1'000'000;
 constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 50;
+// Over all slots of a worker: the engine counts them in an int.
 constexpr std::int64_t kContextTokensMax = 100'000'000;
 
 // The one exception of this room: thrown by the readers below, caught by load(). yaml-cpp throws too, so a second way

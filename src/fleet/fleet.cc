@@ -147,12 +147,12 @@ void FleetState::stop(std::shared_ptr<std::promise<void>> stopped) {
   changed();
 }
 
-std::vector<Member*> FleetState::members() const {
-  std::vector<Member*> all;
-  all.reserve(workers_.size() + servers_.size());
-  for (const WorkerPlace& place : workers_) all.push_back(place.now.get());
-  for (const auto& server : servers_) all.push_back(server.get());
-  return all;
+template <class Condition>
+Member* FleetState::find_member(Condition condition) const {
+  const auto worker = std::ranges::find_if(workers_, [&](const WorkerPlace& place) { return condition(*place.now); });
+  if (worker != workers_.end()) return worker->now.get();
+  const auto server = std::ranges::find_if(servers_, [&](const auto& one) { return condition(*one); });
+  return server == servers_.end() ? nullptr : server->get();
 }
 
 std::vector<Worker*> FleetState::all_workers() const {
@@ -185,21 +185,17 @@ void FleetState::ask(const std::shared_ptr<LeaseRequest>& request) {
 
 // It may have been handed on since it came.
 void FleetState::withdraw(WaiterId waiter) {
-  for (Member* member : members()) member->withdraw(waiter);
+  for (WorkerPlace& place : workers_) place.now->withdraw(waiter);
+  for (auto& server : servers_) server->withdraw(waiter);
 }
 
 Member* FleetState::member(std::string_view backend_id) {
-  const std::vector<Member*> all = members();
-  const auto has_it = [&](const Member* member) { return member->seat_of(backend_id) != nullptr; };
-  const auto found = std::ranges::find_if(all, has_it);
-  return found == all.end() ? nullptr : *found;
+  return find_member([&](const Member& member) { return member.seat_of(backend_id) != nullptr; });
 }
 
 Member* FleetState::member_of(const SlotGate& gate) {
-  const auto has_it = [&](const auto& member) { return member->has_gate(gate); };
-  const std::vector<Member*> all = members();
-  if (const auto found = std::ranges::find_if(all, has_it); found != all.end()) return *found;
-  const auto found = std::ranges::find_if(leaving_, has_it);
+  if (Member* found = find_member([&](const Member& member) { return member.has_gate(gate); })) return found;
+  const auto found = std::ranges::find_if(leaving_, [&](const auto& worker) { return worker->has_gate(gate); });
   return found == leaving_.end() ? nullptr : found->get();
 }
 

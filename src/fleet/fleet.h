@@ -27,7 +27,6 @@
 namespace gbgreg::fleet {
 
 class FleetState;
-class SlotGate;
 struct Seat;
 struct Slot;
 class Member;

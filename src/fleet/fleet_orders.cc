@@ -54,7 +54,8 @@ std::vector<std::int64_t> FleetState::obey(const std::vector<std::string>& backe
 
 llm::FleetDetails FleetState::details() const {
   llm::FleetDetails details;
-  for (const Member* member : members()) member->describe(details.backends);
+  for (const WorkerPlace& place : workers_) place.now->describe(details.backends);
+  for (const auto& server : servers_) server->describe(details.backends);
   const Memory& budget = memory_.budget;
   if (budget.host != Memory::kUnbounded) details.host.budget_bytes = budget.host;
   if (budget.card != Memory::kUnbounded) details.card.budget_bytes = budget.card;

@@ -75,8 +75,9 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
  private:
   // Null when there is none of this name.
   Member* member(std::string_view backend_id);
-  // In the order of the configuration.
-  std::vector<Member*> members() const;
+  // The first of which it is true, in the order of the configuration; null when it is true of none.
+  template <class Condition>
+  Member* find_member(Condition condition) const;
   // Ours, and not gone yet, whether or not they are members.
   std::vector<Worker*> all_workers() const;
   std::unique_ptr<Worker> make_worker(const WorkerOptions& options);

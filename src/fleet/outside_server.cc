@@ -120,6 +120,7 @@ std::vector<OutsideServer::LeftOut> OutsideServer::retire() {
   gate_->close();
   reports_timer_.cancel();
   std::vector<LeftOut> left_out;
+  left_out.reserve(waiting_.size());
   for (auto& [id, asking] : waiting_) {
     left_out.push_back({.model = std::move(asking.model), .answer = std::move(asking.answer)});
   }

@@ -366,6 +366,22 @@ TEST_F(ReconfigureTest, TriesAgainWhereTheProcessorIsAllowedNow) {
   EXPECT_TRUE(until_state(BackendState::failed));
 }
 
+TEST_F(ReconfigureTest, OneThatWasRefusedForItsMemoryDoesNotPassThePlanWhenTheProcessorIsAllowed) {
+  options_.has_gpu = true;
+  options_.memory.budget = {.host = kRoomForNone, .card = 0};
+  add_worker("technical");
+  worker().allow_cpu = true;
+  worker().keep_alive = milliseconds(0);
+  start_fleet();
+  ASSERT_TRUE(until([&] { return view().loads == 1 && view().state == BackendState::sleeping; }));
+  EXPECT_THAT(lease(kTechnical).error().message, HasSubstr("models may have 0.00 GB"));
+  ASSERT_TRUE(until_state(BackendState::failed));
+  worker().allow_cpu = false;
+  reconfigure();
+  EXPECT_FALSE(lease(kTechnical));
+  EXPECT_EQ(view().loads, 1);
+}
+
 TEST_F(ReconfigureTest, ASmallerBudgetSendsAwayWhoHasNothingToDo) {
   add_worker("technical");
   add_worker("documentation");

@@ -326,7 +326,7 @@ void Worker::adopt(const WorkerOptions& options) {
   scheduler_.adopt(scheduler_options(surroundings_.options, options_));
   // It may be where it may not be any more, or have been refused for where it was.
   const bool is_misplaced = is_up() && !check_placement();
-  const bool was_refused = scheduler_.state() == llm::BackendState::failed;
+  const bool was_refused = scheduler_.state() == llm::BackendState::failed && !scheduler_.is_asleep();
   act(may_be_elsewhere && (is_misplaced || was_refused) ? scheduler_.restart(now()) : Actions{});
 }
 
