@@ -316,8 +316,8 @@ int serve(const config::Config& config, const config::Source& source, const std:
   http::FileHandlers file_handlers(intake, upload_handlers);
   http::Pipeline pipeline(
       http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers, file_handlers,
-                         fleet_handlers, health_handlers, model_handlers, openai_handlers, reload_handlers, response_handlers,
-                         stored_model_handlers, upload_handlers}),
+                         fleet_handlers, health_handlers, model_handlers, openai_handlers, reload_handlers,
+                         response_handlers, stored_model_handlers, upload_handlers}),
       config.http, registry, clock);
   reload.begin({.fleet = fleet,
                 .doctor = doctor,

@@ -94,7 +94,8 @@ TEST(Changes, ComparesTheModelsOfAServer) {
   after.sees_images = true;
   const Change change = compare(before, after);
   EXPECT_EQ(change.difference, Difference::adjusts);
-  EXPECT_EQ(change.words, "served_as n instead of m, sees_images true instead of false, context 8192 instead of what there is");
+  EXPECT_EQ(change.words,
+            "served_as n instead of m, sees_images true instead of false, context 8192 instead of what there is");
 }
 
 }  // namespace

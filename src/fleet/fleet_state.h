@@ -106,9 +106,9 @@ class FleetState : public std::enable_shared_from_this<FleetState> {
   const net::Options net_options_;
   net::IoThread io_{0, net_options_};
   asio::executor_work_guard<Executor> guard_{io_.executor()};
-  std::optional<std::string> gpu_hold_;  // The workers look at it when they start.
-  MemoryPlanOptions memory_;             // As configured, with what the driver says of the cards.
-  Budget budget_;                        // The same for the workers, in words, too.
+  std::optional<std::string> gpu_hold_;           // The workers look at it when they start.
+  MemoryPlanOptions memory_;                      // As configured, with what the driver says of the cards.
+  Budget budget_;                                 // The same for the workers, in words, too.
   std::optional<CardsByDriver> cards_by_driver_;  // What it said last.
   std::vector<WorkerPlace> workers_;
   std::vector<std::unique_ptr<OutsideServer>> servers_;

@@ -8,7 +8,6 @@
 #include <random>
 
 #include "fleet/test_fleet.h"
-
 #include "fleet/test_port.h"
 
 namespace gbgreg::fleet {

@@ -317,8 +317,7 @@ void FleetState::retire(std::unique_ptr<Worker> worker) {
 // Without a budget of the card's memory nobody counts what is there, and an engine that finds too little left puts
 // a part of the model on the processor.
 bool FleetState::goes_to_a_card_unplanned(const WorkerOptions& worker) const {
-  return options_.has_gpu && memory_.budget.card == Memory::kUnbounded &&
-         worker.device != gpu::DevicePolicy::cpu;
+  return options_.has_gpu && memory_.budget.card == Memory::kUnbounded && worker.device != gpu::DevicePolicy::cpu;
 }
 
 bool FleetState::waits_for_another_to_end(const Worker& worker) const {
