@@ -277,11 +277,14 @@ describe('requests', () => {
     assertOllamaError(await legacy({ prompt: ['x'] }), 400, /"prompt"/);
   });
 
-  test('of Ollama’s that ask for nothing load the model', async () => {
+  test('of Ollama’s that ask for nothing load the model, and for no time unload it', async () => {
     for (const body of [{}, { input: '' }, { input: [] }]) assert.deepEqual((await whole(embed(body))).embeddings, []);
     assert.deepEqual((await whole(legacy({ prompt: '' }))).embedding, []);
     assertOllamaError(await post('/api/embed', {}), 400, /"input"/);
-    assertOllamaError(await embed({ keep_alive: 0 }), 422, /unload/);
+    assert.deepEqual((await whole(embed({ keep_alive: 0 }))).embeddings, []);
+    const embedder = async () => (await gateway.health()).models.roles.find((one) => one.model.startsWith('embedder'));
+    await waitUntil('it sleeps', async () => (await embedder()).state === 'sleeping');
+    assert.equal((await whole(embed({ input: 'x' }))).embeddings.length, 1);
   });
 
   test('for shorter vectors are honoured where the model is made for it, and nowhere else', async () => {
