@@ -127,7 +127,7 @@ void Reload::reload_soon() {
     return;
   }
   asio::post(thread_, [this] {
-    (void)run();
+    [[maybe_unused]] const auto report = run();
     --waiting_;
   });
 }

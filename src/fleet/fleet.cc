@@ -93,9 +93,12 @@ std::optional<Lease> FleetState::try_lease(std::string_view backend_id) {
   const auto has_it = [&](const Picture::Place& place) { return place.seat->id == backend_id; };
   const auto place = std::ranges::find_if(seen->places, has_it);
   if (place == seen->places.end() || !place->backend) return std::nullopt;
+  // One that has just become ready is not shown as such yet, and where its model is neither: the fleet's thread knows.
+  const auto& view = seen->views[static_cast<std::size_t>(place - seen->places.begin())];
+  if (view.state != llm::BackendState::ready) return std::nullopt;
   const auto generation = place->seat->gate->take();
   if (!generation) return std::nullopt;
-  Slot slot{.generation = *generation, .backend = place->backend};
+  Slot slot{.generation = *generation, .backend = place->backend, .device = view.placement.device};
   Lease lease(shared_from_this(), place->seat, std::move(slot));
   // The picture is older than the slot: its backend has gone. The lease gives the slot back.
   if (*generation != place->generation) return std::nullopt;

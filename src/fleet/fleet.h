@@ -52,7 +52,8 @@ class Lease {
   // Shared with the fleet: a worker may be replaced while a lease on its predecessor is still held.
   backends::Backend& backend() const { return *backend_; }
 
-  // Where the model is, when the slot had to be waited for; else empty, and the picture knows it.
+  // Where the model is, as was known when the slot was given away: a picture of before may not know it. Empty where
+  // nobody says.
   const std::string& device() const { return device_; }
 
   // Tells the fleet how the request went, for its figures.

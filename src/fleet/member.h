@@ -22,7 +22,7 @@ struct Slot {
   std::uint64_t generation = 0;
   std::shared_ptr<backends::Backend> backend = {};
   bool is_retry = false;    // A retry has it.
-  std::string device = {};  // Where the model is, of one that had to be waited for: a picture of before may not know.
+  std::string device = {};  // Where the model is: a picture of before may not know.
   std::shared_ptr<const Seat> seat = {};
 };
 

@@ -1,6 +1,7 @@
 #include "models/fetch.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/ip/address.hpp>
 #include <cctype>
 #include <charconv>
@@ -285,10 +286,10 @@ Result<FetchHead> fetch(const FetchRequest& request, const FetchOptions& options
   if (request.from > 0) add("Range: bytes=" + std::to_string(request.from) + "-");
   if (request.from > 0 && !request.if_range.empty()) add("If-Range: " + request.if_range);
   if (fields) library.easy_setopt(curl.get(), CURLOPT_HTTPHEADER, fields.get());
-  std::string why(CURL_ERROR_SIZE, '\0');
+  std::array<char, CURL_ERROR_SIZE> why{};
   library.easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, why.data());
   const CURLcode code = library.easy_perform(curl.get());
-  return transfer.end(code, std::string(library.easy_strerror(code)) + ": " + why.c_str());
+  return transfer.end(code, std::string(library.easy_strerror(code)) + ": " + why.data());
 }
 
 bool is_passing(const Error& error) {
