@@ -59,6 +59,8 @@ TEST_F(FleetTest, LoadsAModelOnceMoreThatIsNotOnTheCard) {
   watch_arguments("technical");
   make_fleet();
   ASSERT_TRUE(lease("technical/model"));
+  // The lease comes before the picture that shows its worker.
+  ASSERT_TRUE(until([&] { return view().loads == 2 && view().state == BackendState::ready; }));
   EXPECT_EQ(view().placement.device, "CPU");
   EXPECT_EQ(view().restarts, 0);
   EXPECT_THAT(arguments_of("technical"), ElementsAre(HasSubstr(" -b 2048 -ub 512 "), HasSubstr(" -b 64 -ub 64 ")));
