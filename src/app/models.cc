@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <iostream>
 #include <thread>
@@ -19,17 +20,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The only thing that a handler may touch.
-volatile std::sig_atomic_t signal_came = 0;
+// A handler may touch nothing else: it has no lock, and another thread looks at it.
+std::atomic<bool> signal_came = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 // Turns Ctrl-C into a stop, so that what came so far is left in good order.
 class StopOnSignal {
  public:
   StopOnSignal() {
-    for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { signal_came = 1; });
+    for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { signal_came = true; });
     waiter_ = std::jthread([this](const std::stop_token& ended) {
       while (models::pause(kLookEvery, ended)) {
-        if (signal_came != 0) stop_.request_stop();
+        if (signal_came) stop_.request_stop();
       }
     });
   }
