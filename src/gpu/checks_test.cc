@@ -376,7 +376,7 @@ std::vector<Fault> faults() {
          put_on_processor(facts);
          return facts;
        },
-       "gbgreg restart technical"},
+       "/api/fleet/technical/restart"},
   };
 }
 

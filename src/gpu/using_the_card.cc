@@ -15,6 +15,11 @@ std::string megabytes(std::uint64_t bytes) { return std::to_string(bytes / kMega
 
 std::string name_of(const WorkerFacts& worker) { return worker.role + " (" + worker.model + ")"; }
 
+// What has its models loaded anew; the port is the one that a gateway has unless it is told otherwise.
+std::string restart_of(const WorkerFacts& worker) {
+  return "curl -X POST http://127.0.0.1:3333/api/fleet/" + worker.role + "/restart";
+}
+
 const std::string* complaint_with(const WorkerFacts& worker, std::initializer_list<std::string_view> words) {
   const auto found = std::ranges::find_if(worker.complaints, [&](const std::string& line) {
     return std::ranges::any_of(words, [&](std::string_view word) { return line.contains(word); });
@@ -54,7 +59,7 @@ std::optional<Finding> client_disabled_gpu(const Facts&, const WorkerFacts& work
       .evidence = {"roles." + worker.role + ": gpu_layers: 0"},
       .fix =
           "Take gpu_layers out of the role in gbgreg.yaml, or write device: cpu if that is what you want; then "
-          "gbgreg reload."};
+          "curl -X POST http://127.0.0.1:3333/api/reload"};
 }
 
 // Kernels run on cards of their own generation that are not older: 860 on 8.6 and 8.9.
@@ -113,8 +118,7 @@ std::optional<Finding> vram_held_elsewhere(const Facts& facts, const WorkerFacts
       .code = "vram_held_elsewhere",
       .message = "Another program holds the card's memory that " + name_of(worker) + " needs.",
       .evidence = std::move(evidence),
-      .fix = "End that program (ps -p with its number says which it is), or wait for it; then gbgreg restart " +
-             worker.role + "."};
+      .fix = "End that program (ps -p with its number says which it is), or wait for it; then " + restart_of(worker)};
 }
 
 std::optional<Finding> context_too_large(const Facts&, const WorkerFacts& worker) {
@@ -150,8 +154,8 @@ std::optional<Finding> silent_cpu_fallback(const Facts&, const WorkerFacts& work
   return Finding{.code = "silent_cpu_fallback",
                  .message = name_of(worker) + " runs on the processor, though the card can be reached.",
                  .evidence = {layers_line(worker)},
-                 .fix = "gbgreg restart " + worker.role +
-                        "; if it stays so, gbgreg doctor --report writes a file with the engine's "
+                 .fix = "Load it anew: " + restart_of(worker) +
+                        " ; if it stays so, gbgreg doctor --report writes a file with the engine's "
                         "log to attach to a question."};
 }
 
