@@ -31,9 +31,10 @@ std::uint64_t mask(const std::array<Bytes, 4>& block, Find find) {
   return (bits(0) | bits(1)) | (bits(2) | bits(3));
 }
 
-ByteMasks mask_block(const char* bytes) {
+// Of 64 bytes.
+ByteMasks mask_block(std::string_view bytes) {
   std::array<Bytes, 4> block{};
-  for (std::size_t i = 0; i < 4; ++i) block[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + 16 * i));
+  for (std::size_t i = 0; i < 4; ++i) block[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&bytes[16 * i]));
   const auto all_of = [&](char c) { return mask(block, [c](Bytes piece) { return equals(piece, c); }); };
   ByteMasks masks{};
   masks.digit = mask(block, [](Bytes piece) { return within(piece, '0', 9); });
@@ -58,7 +59,8 @@ ByteMasks mask_block(const char* bytes) {
 
 #else
 
-ByteMasks mask_block(const char* block) {
+// Of 64 bytes.
+ByteMasks mask_block(std::string_view block) {
   ByteMasks masks{};
   for (unsigned at = 0; at < 64; ++at) {
     const char c = block[at];
@@ -87,10 +89,10 @@ ByteMasks mask_block(const char* block) {
 }  // namespace
 
 ByteMasks mask_bytes(std::string_view text) {
-  if (text.size() >= 64) return mask_block(text.data());
+  if (text.size() >= 64) return mask_block(text.substr(0, 64));
   std::array<char, 64> block{};
   std::ranges::copy(text, block.begin());
-  return mask_block(block.data());
+  return mask_block(std::string_view(block.data(), block.size()));
 }
 
 }  // namespace gbgreg::routing
