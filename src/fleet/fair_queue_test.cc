@@ -122,6 +122,7 @@ TEST(FairQueue, TellsWhoseTurnComesWhenWithoutTakingAnybodyOut) {
   push(2, 11);
   const auto ids = [](const std::vector<Waiter>& waiters) {
     std::vector<WaiterId> all;
+    all.reserve(waiters.size());
     for (const Waiter& waiter : waiters) all.push_back(waiter.id);
     return all;
   };

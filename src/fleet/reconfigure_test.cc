@@ -136,6 +136,7 @@ TEST_F(ReconfigureTest, TellsThosePictureFirstWhoHaveToChooseAgain) {
   auto held = lease(kTechnical);
   ASSERT_TRUE(held);
   std::vector<std::unique_ptr<Ask>> waiting;
+  waiting.reserve(8);
   for (int i = 0; i < 8; ++i) waiting.push_back(std::make_unique<Ask>(*fleet_, ios_[1], kTechnical));
   ASSERT_TRUE(until([&] { return view(1).queued == 8; }));
   options_.workers.pop_back();
