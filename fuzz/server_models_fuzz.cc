@@ -5,7 +5,8 @@
 
 #include "protocols/server_models.h"
 
-using namespace gbgreg::protocols;
+using gbgreg::protocols::ServerModel;
+using gbgreg::protocols::ServerModels;
 
 namespace {
 
@@ -24,7 +25,7 @@ void check(const ServerModels& told) {
     check(!model.name.empty() && model.name.size() <= ServerModels::kNameBytesMax);
     check(std::ranges::all_of(model.name, [](char c) { return c > ' ' && c < 0x7f; }));
     check(model.context_tokens);
-    (void)is_ollama_name(model.name, "llama3.1");
+    (void)gbgreg::protocols::is_ollama_name(model.name, "llama3.1");
   }
 }
 
@@ -32,9 +33,9 @@ void check(const ServerModels& told) {
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
   const std::string_view body(reinterpret_cast<const char*>(data), size);
-  check(read_openai_list(body));
-  check(read_ollama_list(body));
-  check(read_ollama_context(body));
-  check(read_llama_context(body));
+  check(gbgreg::protocols::read_openai_list(body));
+  check(gbgreg::protocols::read_ollama_list(body));
+  check(gbgreg::protocols::read_ollama_context(body));
+  check(gbgreg::protocols::read_llama_context(body));
   return 0;
 }

@@ -415,7 +415,8 @@ TEST_F(ReconfigureTest, ALargerBudgetLetsInWhomASmallerOneRefused) {
 }
 
 TEST_F(ReconfigureTest, LosesNoRequestThoughItIsAskedForAgainAndAgain) {
-  add_worker("technical", "ready", 3);
+  constexpr int kAskedAtOnce = 4;  // By two threads, who hold the first while they wait for the second.
+  add_worker("technical", "ready", kAskedAtOnce);
   add_worker("documentation", "ready", 2);
   start_fleet();
   ASSERT_TRUE(until_all_ready());
@@ -423,18 +424,18 @@ TEST_F(ReconfigureTest, LosesNoRequestThoughItIsAskedForAgainAndAgain) {
   std::atomic<bool> is_over = false;
   std::thread reconfiguring([&] {
     for (int round = 0; !is_over; ++round) {
-      options_.workers[0].slots = 1 + round % 3;
+      options_.workers[0].slots = kAskedAtOnce + round % 5;
       options_.workers[0].objective_ms = 1000 + round;
       auto done = fleet_->reconfigure(options_);
       if (!done) break;
       // Sometimes it has followed, and sometimes the next one comes before.
-      if (round % 3 == 0) until([&] { return view().slots_total == 1 + round % 3; });
+      if (round % 3 == 0) until([&] { return view().slots_total == kAskedAtOnce + round % 5; });
     }
   });
   std::mutex mutex;
   std::vector<std::string> failures;
   const auto ask_for_slots = [&](std::size_t lane) {
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 2000; ++i) {
       Ask one(*fleet_, ios_[lane], i % 4 == 0 ? "documentation/model" : kTechnical);
       Ask other(*fleet_, ios_[1 - lane], kTechnical, Priority::batch);
       auto first = one.answer();

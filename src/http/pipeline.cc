@@ -198,6 +198,7 @@ void Pipeline::record(const Call& call, const Route* route, const Result<void>& 
 // One line a request, so it is put together by a format that was read when this was compiled.
 void Pipeline::log_access(const Call& call, int status, double seconds, const Result<void>& outcome) {
   if (!spdlog::should_log(spdlog::level::info)) return;
+  // A request that could not be read has no method and no path.
   const auto or_dash = [](std::string_view text) { return text.empty() ? std::string_view("-") : text; };
   const net::Exchange& exchange = call.exchange;
   const auto tenths = std::llround(seconds * 1e4);  // Of a millisecond.
@@ -207,7 +208,7 @@ void Pipeline::log_access(const Call& call, int status, double seconds, const Re
       std::back_inserter(line),
       FMT_COMPILE(
           "access id={} peer={} method={} path={} status={} in={} out={} ms={}.{} role={} model={} error={} detail={}"),
-      call.request_id, exchange.peer(), exchange.head().method, exchange.head().path, status,
+      call.request_id, or_dash(exchange.peer()), or_dash(exchange.head().method), or_dash(exchange.head().path), status,
       exchange.body_bytes_read(), exchange.body_bytes_written(), tenths / 10, tenths % 10, or_dash(call.role),
       or_dash(call.model), outcome ? std::string_view("-") : std::string_view(outcome.error().code),
       outcome ? std::string_view("-") : or_dash(outcome.error().detail));
