@@ -34,20 +34,24 @@ export function commandLine(pid) {
   }
 }
 
+// But for the database's: a connection of its pool opens the files that it lacks when it is first used, which is no
+// request's doing and may be at any time.
 export function openFiles(pid) {
-  return fs.readdirSync(`/proc/${pid}/fd`).length;
+  return openedBy(pid).filter((target) => !target.includes('.sqlite')).length;
 }
 
 export function openSockets(pid) {
-  let sockets = 0;
-  for (const fd of fs.readdirSync(`/proc/${pid}/fd`)) {
+  return openedBy(pid).filter((target) => target.startsWith('socket:')).length;
+}
+
+function openedBy(pid) {
+  return fs.readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
     try {
-      if (fs.readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')) ++sockets;
+      return [fs.readlinkSync(`/proc/${pid}/fd/${fd}`)];
     } catch {
-      // It was closed while we looked.
+      return []; // It was closed while we looked.
     }
-  }
-  return sockets;
+  });
 }
 
 // { VmRSS, VmHWM } in bytes.
