@@ -23,6 +23,8 @@ namespace {
 constexpr std::string_view kHex = "0123456789abcdef";
 constexpr std::string_view kTemporaryFolder = "tmp";
 constexpr std::string_view kLostFolder = "lost";
+// Files or folders that are synced one by one; of more, the file system is synced as a whole.
+constexpr std::size_t kSyncsMax = 32;
 
 std::string hex(const unsigned char* bytes, std::size_t size) {
   std::string text;
@@ -116,9 +118,19 @@ Result<void> BlobWriter::write(std::string_view bytes) {
 Result<std::string> BlobWriter::seal() {
   if (auto opened = open(); !opened) return std::unexpected(opened.error());  // An empty file is a file too.
   if (disk_.sync(file_.get()) != 0) return disk_failure("sync a temporary file");
+  return finish_digest();
+}
+
+Result<std::string> BlobWriter::close() {
+  if (auto opened = open(); !opened) return std::unexpected(opened.error());
+  return finish_digest();
+}
+
+std::string BlobWriter::finish_digest() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
   EVP_DigestFinal_ex(digest_.get(), digest.data(), &size);
+  digest_.reset();
   sha256_ = hex(digest.data(), size);
   file_ = OwnedFile();
   return sha256_;
@@ -149,16 +161,58 @@ std::unique_ptr<BlobWriter> BlobStore::writer(std::string_view id) {
 }
 
 Result<void> BlobStore::keep(BlobWriter& writer) {
-  assert(!writer.sha256_.empty() && "a writer is sealed before it is kept");
+  const auto folder = rename_into_place(writer);
+  if (!folder) return std::unexpected(folder.error());
+  if (disk_.sync_folder(*folder) != 0) return disk_failure("sync the folder of a blob");
+  if (disk_.sync_folder((root_ / kTemporaryFolder).string()) != 0) return disk_failure("sync the temporary folder");
+  return {};
+}
+
+Result<std::string> BlobStore::rename_into_place(BlobWriter& writer) {
+  assert(!writer.sha256_.empty() && "a writer is sealed or closed before it is kept");
   const auto path = path_of(writer.sha256_);
   if (!path) return std::unexpected(path.error());
   const std::filesystem::path folder = root_ / writer.sha256_.substr(0, 2);
-  if (auto made = make_shard(folder); !made) return made;
+  if (auto made = make_shard(folder); !made) return std::unexpected(made.error());
   if (disk_.rename(writer.path_, *path) != 0) return disk_failure("rename a temporary file");
   writer.exists_ = false;
-  if (disk_.sync_folder(folder.string()) != 0) return disk_failure("sync the folder of a blob");
-  if (disk_.sync_folder((root_ / kTemporaryFolder).string()) != 0) return disk_failure("sync the temporary folder");
+  return folder.string();
+}
+
+Result<void> BlobStore::sync_all(const Writers& writers) {
+  if (writers.size() > kSyncsMax) {
+    if (disk_.sync_file_system(root_.string()) != 0) return disk_failure("sync the file system of the uploads");
+    return {};
+  }
+  for (const auto& writer : writers) {
+    auto file = read_unkept(*writer);
+    if (!file) return std::unexpected(std::move(file.error()));
+    if (disk_.sync(file->get()) != 0) return disk_failure("sync a temporary file");
+  }
   return {};
+}
+
+Result<void> BlobStore::keep_all(const Writers& writers) {
+  std::set<std::string> folders = {(root_ / kTemporaryFolder).string()};
+  for (const auto& writer : writers) {
+    auto folder = rename_into_place(*writer);
+    if (!folder) return std::unexpected(std::move(folder.error()));
+    folders.insert(std::move(*folder));
+  }
+  if (folders.size() > kSyncsMax) {
+    if (disk_.sync_file_system(root_.string()) != 0) return disk_failure("sync the file system of the uploads");
+    return {};
+  }
+  for (const std::string& folder : folders) {
+    if (disk_.sync_folder(folder) != 0) return disk_failure("sync the folder of a blob");
+  }
+  return {};
+}
+
+Result<OwnedFile> BlobStore::read_unkept(const BlobWriter& writer) {
+  OwnedFile file(::open(writer.path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.is_open()) return disk_failure("open a temporary file");
+  return file;
 }
 
 Result<void> BlobStore::make_shard(const std::filesystem::path& folder) {

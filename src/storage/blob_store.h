@@ -64,11 +64,15 @@ class BlobWriter {
   // All bytes are on the disk after this; their digest comes back. Called once, at the end.
   Result<std::string> seal();
 
+  // The same for one file of many, but for the sync: that is BlobStore::sync_all()'s.
+  Result<std::string> close();
+
   std::uint64_t size_bytes() const { return size_bytes_; }
 
  private:
   friend class BlobStore;
   Result<void> open();
+  std::string finish_digest();
 
   struct FreeDigest {
     void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
@@ -124,6 +128,16 @@ class BlobStore {
   // by the same bytes. Errors: unavailable; the blob may or may not be there then.
   Result<void> keep(BlobWriter& writer);
 
+  // The two halves of keeping many files: their bytes are on the disk after the first, their names after the second. It
+  // syncs the whole file system once where that is less than a sync for each. All of them are closed. Errors:
+  // unavailable; of the second: some of them may have their places then.
+  using Writers = std::vector<std::unique_ptr<BlobWriter>>;
+  Result<void> sync_all(const Writers& writers);
+  Result<void> keep_all(const Writers& writers);
+
+  // A closed or sealed file that is not kept yet, open for reading. Errors: unavailable.
+  Result<OwnedFile> read_unkept(const BlobWriter& writer);
+
   // Errors: not_found, unavailable.
   Result<Blob> read(std::string_view sha256);
 
@@ -152,6 +166,10 @@ class BlobStore {
 
   // The folder of a pair of leading digits, made by the first blob that needs it.
   Result<void> make_shard(const std::filesystem::path& folder);
+
+  // The half of keep() and keep_all() that is there for each file: its folder comes back, whose names are not synced
+  // yet.
+  Result<std::string> rename_into_place(BlobWriter& writer);
 
   // The parts of sweep().
   Result<void> remove_unfinished(SweepReport& report);

@@ -19,15 +19,23 @@ ssize_t Disk::write(int file, const void* bytes, std::size_t size) { return ::wr
 
 int Disk::sync(int file) { return ::fsync(file); }
 
-int Disk::sync_folder(const std::string& path) {
+namespace {
+
+int with_folder(const std::string& path, int (*call)(int)) {
   const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0) return -1;
-  const int outcome = ::fsync(folder);
+  const int outcome = call(folder);
   const int error_number = errno;
   ::close(folder);
   errno = error_number;
   return outcome;
 }
+
+}  // namespace
+
+int Disk::sync_folder(const std::string& path) { return with_folder(path, ::fsync); }
+
+int Disk::sync_file_system(const std::string& folder) { return with_folder(folder, ::syncfs); }
 
 int Disk::make_folder(const std::string& path) { return ::mkdir(path.c_str(), 0700); }
 

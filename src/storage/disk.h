@@ -20,6 +20,8 @@ class Disk {
   virtual ssize_t write(int file, const void* bytes, std::size_t size);
   virtual int sync(int file);
   virtual int sync_folder(const std::string& path);
+  // Everything that is dirty on the file system that this folder is on.
+  virtual int sync_file_system(const std::string& folder);
   virtual int make_folder(const std::string& path);
   virtual int rename(const std::string& from, const std::string& to);
   virtual int remove(const std::string& path);

@@ -31,6 +31,7 @@ class FailingDisk final : public Disk {
   }
   int sync(int file) override { return fails() ? -1 : Disk::sync(file); }
   int sync_folder(const std::string& path) override { return fails() ? -1 : Disk::sync_folder(path); }
+  int sync_file_system(const std::string& path) override { return fails() ? -1 : Disk::sync_file_system(path); }
   int make_folder(const std::string& path) override { return fails() ? -1 : Disk::make_folder(path); }
   int rename(const std::string& from, const std::string& to) override { return fails() ? -1 : Disk::rename(from, to); }
 

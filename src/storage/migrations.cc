@@ -30,9 +30,45 @@ constexpr std::string_view kPurposes[] = {
     "CREATE INDEX gbgreg_uploads_by_purpose ON gbgreg_uploads (purpose, id)",
 };
 
+// The files of a project have rows of their own and not those of uploads: there may be fifty thousand of them, and they
+// come and go with their project.
+constexpr std::string_view kProjects[] = {
+    "CREATE TABLE gbgreg_projects ("
+    " id text NOT NULL PRIMARY KEY,"
+    " name text NOT NULL,"
+    " description text,"
+    " status text NOT NULL,"
+    " file_count bigint NOT NULL,"
+    " size_bytes bigint NOT NULL,"
+    " languages text NOT NULL,"
+    " created_at text NOT NULL)",
+    "CREATE TABLE gbgreg_project_files ("
+    " project_id text NOT NULL,"
+    " path text NOT NULL,"
+    " kind text NOT NULL,"
+    " media_type text NOT NULL,"
+    " language text,"
+    " size_bytes bigint NOT NULL,"
+    " sha256 text NOT NULL,"
+    " PRIMARY KEY (project_id, path))",
+    "CREATE INDEX gbgreg_project_files_by_sha256 ON gbgreg_project_files (sha256)",
+    "CREATE TABLE gbgreg_extractions ("
+    " id text NOT NULL PRIMARY KEY,"
+    " project_id text NOT NULL,"
+    " archive_upload_id text NOT NULL,"
+    " entries_total bigint NOT NULL,"
+    " entries_extracted bigint NOT NULL,"
+    " entries_rejected bigint NOT NULL,"
+    " bytes_extracted bigint NOT NULL,"
+    " duration_ms bigint NOT NULL,"
+    " created_at text NOT NULL)",
+    "CREATE INDEX gbgreg_extractions_by_project ON gbgreg_extractions (project_id)",
+};
+
 constexpr Migration kMigrations[] = {
     {.version = 1, .name = "uploads", .statements = kUploads},
     {.version = 2, .name = "purposes of uploads", .statements = kPurposes},
+    {.version = 3, .name = "projects", .statements = kProjects},
 };
 
 int applied_version(soci::session& session) {

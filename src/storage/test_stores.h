@@ -16,13 +16,15 @@ struct TestStores {
         reserve(folder / "reserve", disk),
         database(std::move(open_database(options, clock, reserve).value())),
         blobs(std::move(BlobStore::open(options.uploads_folder, disk).value())),
-        uploads(*database, options.list_limit_max) {}
+        uploads(*database, options.list_limit_max),
+        projects(*database, options.list_limit_max) {}
 
   Options options;
   Reserve reserve;
   std::unique_ptr<Database> database;
   std::unique_ptr<BlobStore> blobs;
   UploadStore uploads;
+  ProjectStore projects;
 };
 
 }  // namespace gbgreg::storage

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "core/ids.h"
+#include "storage/columns.h"
+#include "storage/digests.h"
 
 namespace gbgreg::storage {
 namespace {
@@ -13,19 +14,6 @@ constexpr std::string_view kColumns =
 
 std::unexpected<Error> no_such_upload() {
   return fail(Kind::not_found, "upload_not_found", "No upload has this id. GET /api/uploads lists those that exist.");
-}
-
-// SOCI binds a value and an indicator beside it; this keeps the two together for a column that may be NULL.
-struct Nullable {
-  explicit Nullable(const std::optional<std::string>& text)
-      : value(text.value_or("")), indicator(text ? soci::i_ok : soci::i_null) {}
-  std::string value;
-  soci::indicator indicator;
-};
-
-std::optional<std::string> optional_text(const soci::row& row, const std::string& column) {
-  if (row.get_indicator(column) == soci::i_null) return std::nullopt;
-  return row.get<std::string>(column);
 }
 
 Upload from_row(const soci::row& row) {
@@ -70,55 +58,45 @@ void make_original(soci::session& session, const std::string& id, const std::str
   session << "UPDATE gbgreg_uploads SET duplicate_of = NULL WHERE id = :id", soci::use(id, "id");
 }
 
-// A page ends at an id, and the next one begins below it. Its form is nobody's business but ours.
-std::string cursor_after(std::string_view id) {
-  std::string cursor = "u1";
-  std::ranges::copy_if(id, std::back_inserter(cursor), [](char c) { return c != '-'; });
-  return cursor;
-}
-
-std::optional<std::string> id_in(std::string_view cursor) {
-  if (!cursor.starts_with("u1") || cursor.size() != 34) return std::nullopt;
-  std::string id;
-  for (const char digit : cursor.substr(2)) {
-    if (id.size() == 8 || id.size() == 13 || id.size() == 18 || id.size() == 23) id.push_back('-');
-    id.push_back(digit);
-  }
-  if (!is_uuid(id)) return std::nullopt;
-  return id;
-}
-
-// The pattern of LIKE that finds `text` itself anywhere, with '!' as its escape.
-std::string containing(std::string_view text) {
-  std::string pattern = "%";
-  for (const char c : text) {
-    if (c == '%' || c == '_' || c == '!') pattern.push_back('!');
-    pattern.push_back(c);
-  }
-  return pattern + "%";
-}
-
 }  // namespace
 
+Upload insert_upload(soci::session& session, Upload upload) {
+  upload.duplicate_of = original_of(session, upload.sha256);
+  Nullable language(upload.language), description(upload.description), duplicate_of(upload.duplicate_of),
+      text_preview(upload.text_preview);
+  const auto size_bytes = static_cast<long long>(upload.size_bytes);
+  session << "INSERT INTO gbgreg_uploads (" << kColumns
+          << ") VALUES (:id, :filename, :original_filename, :kind, :media_type, :language, :size_bytes, :sha256, "
+             ":description, :duplicate_of, :text_preview, :created_at, :purpose)",
+      soci::use(upload.id, "id"), soci::use(upload.filename, "filename"),
+      soci::use(upload.original_filename, "original_filename"), soci::use(upload.kind, "kind"),
+      soci::use(upload.media_type, "media_type"), soci::use(language.value, language.indicator, "language"),
+      soci::use(size_bytes, "size_bytes"), soci::use(upload.sha256, "sha256"),
+      soci::use(description.value, description.indicator, "description"),
+      soci::use(duplicate_of.value, duplicate_of.indicator, "duplicate_of"),
+      soci::use(text_preview.value, text_preview.indicator, "text_preview"), soci::use(upload.created_at, "created_at"),
+      soci::use(upload.purpose, "purpose");
+  return upload;
+}
+
+std::optional<RemovedUpload> remove_upload(soci::session& session, const std::string& id) {
+  RemovedUpload removed;
+  std::string duplicate_of;
+  soci::indicator is_duplicate = soci::i_null;
+  session << "SELECT sha256, duplicate_of FROM gbgreg_uploads WHERE id = :id", soci::into(removed.sha256),
+      soci::into(duplicate_of, is_duplicate), soci::use(id, "id");
+  if (!session.got_data()) return std::nullopt;
+  session << "DELETE FROM gbgreg_uploads WHERE id = :id", soci::use(id, "id");
+
+  const auto heir = first_with(session, removed.sha256);
+  if (heir && is_duplicate == soci::i_null) make_original(session, *heir, removed.sha256);
+  removed.bytes_still_used = is_digest_in_use(session, removed.sha256);
+  return removed;
+}
+
 Result<Upload> UploadStore::insert(Upload upload) {
-  return database_.in_transaction([&](soci::session& session) -> Result<Upload> {
-    upload.duplicate_of = original_of(session, upload.sha256);
-    Nullable language(upload.language), description(upload.description), duplicate_of(upload.duplicate_of),
-        text_preview(upload.text_preview);
-    const auto size_bytes = static_cast<long long>(upload.size_bytes);
-    session << "INSERT INTO gbgreg_uploads (" << kColumns
-            << ") VALUES (:id, :filename, :original_filename, :kind, :media_type, :language, :size_bytes, :sha256, "
-               ":description, :duplicate_of, :text_preview, :created_at, :purpose)",
-        soci::use(upload.id, "id"), soci::use(upload.filename, "filename"),
-        soci::use(upload.original_filename, "original_filename"), soci::use(upload.kind, "kind"),
-        soci::use(upload.media_type, "media_type"), soci::use(language.value, language.indicator, "language"),
-        soci::use(size_bytes, "size_bytes"), soci::use(upload.sha256, "sha256"),
-        soci::use(description.value, description.indicator, "description"),
-        soci::use(duplicate_of.value, duplicate_of.indicator, "duplicate_of"),
-        soci::use(text_preview.value, text_preview.indicator, "text_preview"),
-        soci::use(upload.created_at, "created_at"), soci::use(upload.purpose, "purpose");
-    return upload;
-  });
+  return database_.in_transaction(
+      [&](soci::session& session) -> Result<Upload> { return insert_upload(session, upload); });
 }
 
 Result<Upload> UploadStore::find(std::string_view id) {
@@ -184,36 +162,22 @@ Result<UploadPage> UploadStore::list(const UploadQuery& query) {
 Result<RemovedUpload> UploadStore::remove(std::string_view id) {
   const std::string wanted(id);
   return database_.in_transaction([&](soci::session& session) -> Result<RemovedUpload> {
-    RemovedUpload removed;
-    std::string duplicate_of;
-    soci::indicator is_duplicate = soci::i_null;
-    session << "SELECT sha256, duplicate_of FROM gbgreg_uploads WHERE id = :id", soci::into(removed.sha256),
-        soci::into(duplicate_of, is_duplicate), soci::use(wanted, "id");
-    if (!session.got_data()) return no_such_upload();
-    session << "DELETE FROM gbgreg_uploads WHERE id = :id", soci::use(wanted, "id");
-
-    const auto heir = first_with(session, removed.sha256);
-    removed.bytes_still_used = heir.has_value();
-    if (heir && is_duplicate == soci::i_null) make_original(session, *heir, removed.sha256);
-    return removed;
+    auto removed = remove_upload(session, wanted);
+    if (!removed) return no_such_upload();
+    return std::move(*removed);
   });
 }
 
 Result<bool> UploadStore::uses(std::string_view sha256) {
   const std::string wanted(sha256);
   return database_.with_connection(
-      [&](soci::session& session) -> Result<bool> { return first_with(session, wanted).has_value(); });
+      [&](soci::session& session) -> Result<bool> { return is_digest_in_use(session, wanted); });
 }
 
 Result<std::set<std::string>> UploadStore::digests(std::string_view first_two_digits) {
-  const std::string from(first_two_digits);
-  const std::string below = from + "g";  // Sorts behind every digest that begins so.
-  return database_.with_connection([&](soci::session& session) -> Result<std::set<std::string>> {
-    const soci::rowset<std::string> rows =
-        (session.prepare << "SELECT DISTINCT sha256 FROM gbgreg_uploads WHERE sha256 >= :from AND sha256 < :below",
-         soci::use(from, "from"), soci::use(below, "below"));
-    return std::set<std::string>(rows.begin(), rows.end());
-  });
+  const std::string wanted(first_two_digits);
+  return database_.with_connection(
+      [&](soci::session& session) -> Result<std::set<std::string>> { return digests_in_use(session, wanted); });
 }
 
 }  // namespace gbgreg::storage

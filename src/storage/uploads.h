@@ -53,7 +53,7 @@ struct UploadPage {
 
 struct RemovedUpload {
   std::string sha256;
-  bool bytes_still_used = false;  // Another row has the same bytes.
+  bool bytes_still_used = false;  // Another row, of whatever table, has the same bytes.
 };
 
 class UploadStore {
@@ -75,7 +75,7 @@ class UploadStore {
   // Forgets the row. When it was the first of its bytes, the next one takes its place. Errors: not_found.
   Result<RemovedUpload> remove(std::string_view id);
 
-  // Whether any row has these bytes.
+  // Whether any row of any table has these bytes (digests.h).
   Result<bool> uses(std::string_view sha256);
 
   // The digests in use that begin with these two hexadecimal digits.
@@ -85,5 +85,9 @@ class UploadStore {
   Database& database_;
   int list_limit_max_;
 };
+
+// The same as a part of somebody's transaction. Nothing comes back when there is no such upload.
+Upload insert_upload(soci::session& session, Upload upload);
+std::optional<RemovedUpload> remove_upload(soci::session& session, const std::string& id);
 
 }  // namespace gbgreg::storage
