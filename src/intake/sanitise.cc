@@ -23,10 +23,6 @@ constexpr Range kInvisible[] = {
     {0xfeff, 0xfeff}, {0xfff0, 0xfffb}, {0xfffe, 0xffff}, {0xe0000, 0xe0fff},
 };
 
-bool is_invisible(char32_t value) {
-  return std::ranges::any_of(kInvisible, [value](Range r) { return value >= r.first && value <= r.last; });
-}
-
 bool is_reserved(char32_t value) {
   return value < 0x80 && std::string_view("<>:\"|?*").contains(static_cast<char>(value));
 }
@@ -76,6 +72,10 @@ std::string shortened(std::string_view name) {
 std::string fitted(std::string_view name) { return std::string(trimmed(shortened(trimmed(name)))); }
 
 }  // namespace
+
+bool is_invisible(char32_t value) {
+  return std::ranges::any_of(kInvisible, [value](Range r) { return value >= r.first && value <= r.last; });
+}
 
 std::string safe_filename(std::string_view name) {
   std::string safe = fitted(without_what_misleads(last_component(name)));

@@ -22,6 +22,9 @@ std::string safe_filename(std::string_view name);
 // The name as data: valid UTF-8 without NUL, at most 1024 bytes, else as it came.
 std::string original_filename(std::string_view name);
 
+// A character that nobody sees: controls, direction overrides, invisible formatting and the like.
+bool is_invisible(char32_t value);
+
 // A to Z become a to z; everything else stays.
 std::string lower(std::string_view text);
 
