@@ -34,12 +34,14 @@
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
+#include "http/handlers/projects.h"
 #include "http/handlers/reload.h"
 #include "http/handlers/responses.h"
 #include "http/handlers/stored_models.h"
 #include "http/handlers/uploads.h"
 #include "http/pipeline.h"
 #include "http/routes.h"
+#include "intake/jail.h"
 #include "metrics/metrics.h"
 #include "models/library.h"
 #include "net/server.h"
@@ -51,12 +53,14 @@
 #include "services/health.h"
 #include "services/intake.h"
 #include "services/models.h"
+#include "services/projects.h"
 #include "services/stores_watch.h"
 #include "storage/storage.h"
 
 namespace gbgreg::app {
 namespace {
 
+constexpr int kUnpackThreads = 2;
 constexpr int kStorageThreads = 4;  // Two slow syncs must not hold up a listing.
 // Past it a shutdown that hangs is ended by SIGALRM; the workers die with their parent.
 constexpr unsigned kShutdownSecondsMax = 30;
@@ -276,6 +280,11 @@ int serve(const config::Config& config, const config::Source& source, const std:
   asio::thread_pool storage_pool(kStorageThreads);
   services::StoresWatch stores(storage_pool, **database, **blobs, clock);
   services::Intake intake(storage_pool, uploads, **blobs, reserve, clock);
+  storage::ProjectStore project_store(**database, storage_options.list_limit_max);
+  asio::thread_pool unpack_pool(kUnpackThreads);
+  services::Projects projects(storage_pool, unpack_pool,
+                              {.projects = project_store, .blobs = **blobs, .reserve = reserve}, intake, clock,
+                              config.archives, intake::folder_of_own_program() + "/gbgreg-jail-unpack");
   const auto swept = intake.sweep();
   if (!swept) return refuse_to_start(swept.error());
 
@@ -314,10 +323,11 @@ int serve(const config::Config& config, const config::Source& source, const std:
   http::StoredModelHandlers stored_model_handlers(stored_models, json_reading);
   http::UploadHandlers upload_handlers(intake, config.http);
   http::FileHandlers file_handlers(intake, upload_handlers);
+  http::ProjectHandlers project_handlers(projects, intake, upload_handlers);
   http::Pipeline pipeline(
       http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers, file_handlers,
-                         fleet_handlers, health_handlers, model_handlers, openai_handlers, reload_handlers,
-                         response_handlers, stored_model_handlers, upload_handlers}),
+                         fleet_handlers, health_handlers, model_handlers, openai_handlers, project_handlers,
+                         reload_handlers, response_handlers, stored_model_handlers, upload_handlers}),
       config.http, registry, clock);
   reload.begin({.fleet = fleet,
                 .doctor = doctor,
@@ -352,10 +362,12 @@ int serve(const config::Config& config, const config::Source& source, const std:
   std::signal(SIGINT, SIG_DFL);  // A second Ctrl-C means it.
   alarm(kShutdownSecondsMax);
   stored_models.give_up();
+  projects.stop();
   server.stop();
   stored_models.stop();
   fleet.stop();
   doctor_pool.join();
+  unpack_pool.join();
   storage_pool.join();
   spdlog::info("stopped");
   return 0;

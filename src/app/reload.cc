@@ -50,6 +50,7 @@ std::vector<std::string> needs_restart(const config::Config& running, const conf
   if (running.fleet.engine != fresh.fleet.engine) keys.emplace_back("engine");
   if (running.net.threads != fresh.net.threads) keys.emplace_back("threads");
   if (running.net.connections_max != fresh.net.connections_max) keys.emplace_back("limits.connections_max");
+  if (running.archives != fresh.archives) keys.emplace_back("limits.archive_…_max");
   return keys;
 }
 
@@ -86,6 +87,7 @@ config::Config as_it_can_be(const config::Config& running, config::Config fresh)
   fresh.fleet.engine = running.fleet.engine;
   fresh.net.threads = running.net.threads;
   fresh.net.connections_max = running.net.connections_max;
+  fresh.archives = running.archives;
   return fresh;
 }
 

@@ -564,12 +564,18 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
   if (const YAML::Node limits = root["limits"]) {
     check_keys(limits, "`limits`",
                {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max", "queue_wait_ms_max",
-                "pull_stall_seconds"});
+                "pull_stall_seconds", "archive_entries_max", "archive_bytes_max", "archive_ratio_max",
+                "archive_depth_max", "archive_seconds_max"});
     read_number(limits, "upload_bytes_max", 1, std::int64_t{1} << 40, config.http.upload_bytes_max);
     read_number(limits, "json_bytes_max", 1024, std::int64_t{1} << 30, config.http.json_bytes_max);
     read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
     read_number(limits, "queue_max", 0, 100'000, config.fleet.queue_max);
     read_bound(limits, "queue_wait_ms_max", config.fleet.queue_wait_max);
+    read_number(limits, "archive_entries_max", 1, 1'000'000, config.archives.entries_max);
+    read_number(limits, "archive_bytes_max", 1, std::int64_t{1} << 40, config.archives.bytes_max);
+    read_number(limits, "archive_ratio_max", 1, 1'000'000, config.archives.ratio_max);
+    read_number(limits, "archive_depth_max", 1, 256, config.archives.depth_max);
+    read_number(limits, "archive_seconds_max", 1, 3600, config.archives.seconds_max);
     std::int64_t stall_seconds = config.stores.fetch.stall_timeout.count();
     read_number(limits, "pull_stall_seconds", 1, 3600, stall_seconds);
     config.stores.fetch.stall_timeout = std::chrono::seconds{stall_seconds};

@@ -1,7 +1,7 @@
 // Where the gateway's settings come from: a YAML file, then the environment, then flags, each over the one before.
 //
-// It is read again by POST /api/reload and SIGHUP; listen, tls, data, engine, threads and limits.connections_max are
-// taken only at a start.
+// It is read again by POST /api/reload and SIGHUP; listen, tls, data, engine, threads, limits.connections_max and
+// limits.archive_… are taken only at a start.
 //
 // Every key is documented here, beside what it sets. Without any of them the gateway runs with the demo models.
 // Reading has no side effects: folders are made by app/.
@@ -29,6 +29,11 @@
 //     queue_max: 64                 # requests waiting for one worker
 //     queue_wait_ms_max: 2000       # refused at once who would probably wait longer, or off; unless set, so long that
 //                                   # the answer is still there within the role's objective
+//     archive_entries_max: 50000    # files and folders of one project
+//     archive_bytes_max: 1073741824 # of its files together, unpacked
+//     archive_ratio_max: 200        # of that to the archive's own size, once it is more than 1 MB
+//     archive_depth_max: 32         # components of a path
+//     archive_seconds_max: 120      # for unpacking it
 //     pull_stall_seconds: 30        # a server that sends next to nothing for so long is asked again
 //   memory:                         # of all models together; one that is asked for takes the place of an idle one
 //     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
@@ -87,6 +92,7 @@
 #include "core/core.h"
 #include "fleet/options.h"
 #include "http/options.h"
+#include "intake/options.h"
 #include "models/options.h"
 #include "net/options.h"
 
@@ -108,6 +114,7 @@ struct Config {
   bool insecure = false;  // May listen where others can reach it.
   net::Options net = {};
   http::Options http = {};
+  intake::ArchiveLimits archives = {};
   fleet::Options fleet = {};
   std::vector<std::string> warnings = {};  // Sentences for the log, about what is taken but should be otherwise.
 };

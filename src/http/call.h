@@ -21,6 +21,7 @@ struct Call {
   std::string request_id;
   SteadyTime arrived;
   std::string parameter = {};         // What stood for {id} in the path, decoded; empty when the route has none.
+  std::string rest = {};              // What stood for {path...} at its end, likewise.
   Dialect dialect = Dialect::native;  // In which errors are said; the route's, unless a handler knows better.
   ExchangeCaller caller{exchange};
   // For the access log, set by handlers that ask a model.

@@ -26,7 +26,7 @@ struct Nobody {
 std::vector<Route> all_routes() {
   const Nobody nobody;
   return make_routes(
-      {nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody});
+      {nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody});
 }
 
 TEST(OpenApi, DescribesEveryRouteAndNoOther) {

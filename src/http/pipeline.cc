@@ -137,6 +137,7 @@ Result<const Route*> Pipeline::find(Call& call) {
   }
   call.dialect = match->route->dialect;
   call.parameter = std::move(match->parameter);
+  call.rest = std::move(match->rest);
   return match->route;
 }
 

@@ -9,6 +9,7 @@
 #include "http/handlers/health.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
+#include "http/handlers/projects.h"
 #include "http/handlers/reload.h"
 #include "http/handlers/responses.h"
 #include "http/handlers/stored_models.h"
@@ -27,6 +28,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
   HealthHandlers& health = handlers.health;
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
+  ProjectHandlers& projects = handlers.projects;
   ReloadHandlers& reload = handlers.reload;
   ResponseHandlers& responses = handlers.responses;
   StoredModelHandlers& stored = handlers.stored_models;
@@ -74,6 +76,17 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/v1/files/{id}", [&files](Call& call) { return files.find(call); }, Dialect::openai},
       {"DELETE", "/v1/files/{id}", [&files](Call& call) { return files.remove(call); }, Dialect::openai},
       {"GET", "/v1/files/{id}/content", [&files](Call& call) { return files.content(call); }, Dialect::openai},
+      // Projects.
+      {"POST", "/api/upload/project", [&projects](Call& call) { return projects.upload_project(call.exchange); }},
+      {"POST", "/api/upload/zip", [&projects](Call& call) { return projects.upload_archive(call.exchange); }},
+      {"GET", "/api/projects", [&projects](Call& call) { return projects.list(call.exchange); }},
+      {"GET", "/api/projects/{id}", [&projects](Call& call) { return projects.find(call.exchange, call.parameter); }},
+      {"DELETE", "/api/projects/{id}",
+       [&projects](Call& call) { return projects.remove(call.exchange, call.parameter); }},
+      {"GET", "/api/projects/{id}/files",
+       [&projects](Call& call) { return projects.files(call.exchange, call.parameter); }},
+      {"GET", "/api/projects/{id}/files/{path...}",
+       [&projects](Call& call) { return projects.file(call.exchange, call.parameter, call.rest); }},
       // Running it.
       {"POST", "/api/reload", [&reload](Call& call) { return reload.reload(call); }},
       {"GET", "/api/fleet", [&fleet](Call& call) { return fleet.show(call); }},
@@ -101,17 +114,23 @@ std::string_view take_segment(std::string_view& path) {
   return segment;
 }
 
-// Does the path have the pattern's form? `parameter` becomes the raw segment that stands for {…}.
-bool matches(std::string_view pattern, std::string_view path, std::string_view& parameter) {
+// What stands for {id} and {path...} in a path, still encoded.
+struct Parameters {
+  std::string_view one = {};
+  std::string_view rest = {};
+};
+
+// Does the path have the pattern's form?
+bool matches(std::string_view pattern, std::string_view path, Parameters& parameters) {
   while (!pattern.empty() && !path.empty()) {
-    if (pattern.starts_with("/{") && pattern.ends_with("...}") && path.size() > 1) {
-      parameter = path.substr(1);
+    const std::string_view wanted = take_segment(pattern);
+    if (wanted.starts_with("/{") && wanted.ends_with("...}") && path.size() > 1) {
+      parameters.rest = path.substr(1);
       return true;
     }
-    const std::string_view wanted = take_segment(pattern);
     const std::string_view segment = take_segment(path);
     if (wanted.starts_with("/{") && segment.size() > 1) {
-      parameter = segment.substr(1);
+      parameters.one = segment.substr(1);
     } else if (wanted != segment) {
       return false;
     }
@@ -142,13 +161,14 @@ const Route* PlainRoutes::find(std::string_view method, std::string_view path) c
 Result<Match> find_route(std::span<const Route> routes, std::string_view method, std::string_view path) {
   bool path_known = false;
   for (const Route& route : routes) {
-    std::string_view parameter;
-    if (!matches(route.pattern, path, parameter)) continue;
+    Parameters parameters;
+    if (!matches(route.pattern, path, parameters)) continue;
     path_known = true;
     if (!serves(route, method)) continue;
-    auto decoded = net::percent_decode(parameter, false);
-    if (!decoded) return fail(Kind::malformed, "malformed_path", "The path is not valid percent-encoded UTF-8.");
-    return Match{.route = &route, .parameter = std::move(*decoded)};
+    auto one = net::percent_decode(parameters.one, false);
+    auto rest = net::percent_decode(parameters.rest, false);
+    if (!one || !rest) return fail(Kind::malformed, "malformed_path", "The path is not valid percent-encoded UTF-8.");
+    return Match{.route = &route, .parameter = std::move(*one), .rest = std::move(*rest)};
   }
   if (!path_known) {
     return fail(Kind::not_found, "unknown_path", "There is nothing at this path. GET /health shows what is running.");
@@ -159,8 +179,8 @@ Result<Match> find_route(std::span<const Route> routes, std::string_view method,
 
 Dialect dialect_at(std::span<const Route> routes, std::string_view path) {
   for (const Route& route : routes) {
-    std::string_view parameter;
-    if (matches(route.pattern, path, parameter)) return route.dialect;
+    Parameters parameters;
+    if (matches(route.pattern, path, parameters)) return route.dialect;
   }
   return dialect_of(path);
 }
@@ -168,8 +188,8 @@ Dialect dialect_at(std::span<const Route> routes, std::string_view path) {
 std::string allowed_methods(std::span<const Route> routes, std::string_view path) {
   std::string allowed;
   for (const Route& route : routes) {
-    std::string_view parameter;
-    if (!matches(route.pattern, path, parameter)) continue;
+    Parameters parameters;
+    if (!matches(route.pattern, path, parameters)) continue;
     if (!allowed.empty()) allowed.append(", ");
     allowed.append(route.method);
     if (route.method == "GET") allowed.append(", HEAD");

@@ -19,6 +19,7 @@ class FleetHandlers;
 class HealthHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
+class ProjectHandlers;
 class ReloadHandlers;
 class ResponseHandlers;
 class StoredModelHandlers;
@@ -26,7 +27,8 @@ class UploadHandlers;
 
 struct Route {
   std::string_view method;
-  // "/api/uploads/{id}/content": at most one {…}, which takes one segment; {id...} at the end takes all that is left.
+  // "/api/projects/{id}/files/{path...}": at most one {…}, which takes one segment, and {…...} at the end, which takes
+  // all that is left.
   std::string_view pattern;
   Handle handle;
   Dialect dialect = Dialect::native;
@@ -43,6 +45,7 @@ struct Handlers {
   HealthHandlers& health;
   ModelHandlers& models;
   OpenAiHandlers& openai;
+  ProjectHandlers& projects;
   ReloadHandlers& reload;
   ResponseHandlers& responses;
   StoredModelHandlers& stored_models;
@@ -53,7 +56,8 @@ std::vector<Route> make_routes(const Handlers& handlers);
 
 struct Match {
   const Route* route = nullptr;
-  std::string parameter;
+  std::string parameter;  // What stood for {id}, decoded.
+  std::string rest;       // What stood for {path...}, likewise.
 };
 
 // The routes without a parameter, by their paths, since nearly every request is for one of them.

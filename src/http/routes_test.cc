@@ -11,6 +11,8 @@ const std::vector<Route> kRoutes{
     {"GET", "/api/uploads/{id}", {}},
     {"DELETE", "/api/uploads/{id}", {}},
     {"GET", "/api/uploads/{id}/content", {}},
+    {"GET", "/api/projects/{id}/files", {}},
+    {"GET", "/api/projects/{id}/files/{path...}", {}},
     {"POST", "/api/chat", {}, Dialect::ollama},
     {"POST", "/v1/messages", {}, Dialect::anthropic},
 };
@@ -21,6 +23,7 @@ TEST(FindRoute, TakesTheRouteOfTheMethodAndDecodesItsParameter) {
     const char* path;
     const char* pattern;
     const char* parameter;
+    const char* rest = "";
   };
   const Case cases[] = {
       {"POST", "/api/generate", "/api/generate", ""},
@@ -28,6 +31,8 @@ TEST(FindRoute, TakesTheRouteOfTheMethodAndDecodesItsParameter) {
       {"GET", "/api/uploads/abc", "/api/uploads/{id}", "abc"},
       {"DELETE", "/api/uploads/a%20b", "/api/uploads/{id}", "a b"},
       {"GET", "/api/uploads/%2e%2e%2f/content", "/api/uploads/{id}/content", "../"},
+      {"GET", "/api/projects/a/files", "/api/projects/{id}/files", "a"},
+      {"GET", "/api/projects/a%20b/files/c%2Fd/e", "/api/projects/{id}/files/{path...}", "a b", "c/d/e"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.path);
@@ -35,6 +40,7 @@ TEST(FindRoute, TakesTheRouteOfTheMethodAndDecodesItsParameter) {
     ASSERT_TRUE(match);
     EXPECT_EQ(match->route->pattern, c.pattern);
     EXPECT_EQ(match->parameter, c.parameter);
+    EXPECT_EQ(match->rest, c.rest);
   }
 }
 

@@ -1,146 +1,36 @@
 #include "http/upload_form.h"
 
-#include <algorithm>
-
-#include "core/utf8.h"
-
 namespace gbgreg::http {
-namespace {
 
-std::unexpected<Error> body_too_large(std::uint64_t upload_bytes_max) {
-  Error error{
-      .kind = Kind::too_large,
-      .code = "body_too_large",
-      .message = "An upload may have a file of at most " + std::to_string(upload_bytes_max) +
-                 " bytes (limits.upload_bytes_max) and 1 MB around it. Send a smaller file, or raise the limit.",
-      .details_json = R"({"limit":"limits.upload_bytes_max","limit_bytes":)" + std::to_string(upload_bytes_max) + "}"};
-  return std::unexpected(std::move(error));
-}
-
-// `field` is one of our own names.
-std::unexpected<Error> bad_part(Kind kind, std::string_view field, std::string code, std::string message) {
-  return std::unexpected(Error{.kind = kind,
-                               .code = std::move(code),
-                               .message = std::move(message),
-                               .details_json = R"({"field":")" + std::string(field) + R"("})"});
-}
-
-// "expires_after" of "expires_after[anchor]": for codes.
-std::string word_of(std::string_view name) { return std::string(name.substr(0, name.find('['))); }
-
-std::unexpected<Error> no_text(std::string_view name) {
-  return bad_part(Kind::malformed, name, word_of(name) + "_not_utf8",
-                  "\"" + std::string(name) + "\" must be valid UTF-8 without NUL.");
-}
-
-}  // namespace
-
-UploadForm::UploadForm(net::Exchange& exchange, services::Intake& intake, std::uint64_t file_bytes_max,
-                       std::span<const Field> fields)
-    : exchange_(exchange), intake_(intake), file_bytes_max_(file_bytes_max), fields_(fields) {}
-
-Task<Result<void>> UploadForm::read() {
-  const net::RequestHead& head = exchange_.head();
-  const auto boundary = multipart_boundary(head.field("content-type").value_or(""));
-  if (!boundary) co_return std::unexpected(boundary.error());
-  const bool is_declared = head.framing == net::Framing::length;
-  if (is_declared && head.content_length > file_bytes_max_ + kFormBytesMax) co_return body_too_large(file_bytes_max_);
-
-  MultipartParser parser(*boundary);
-  std::uint64_t body_bytes = 0;
-  while (true) {
-    auto piece = co_await exchange_.read_body();
-    if (!piece) co_return std::unexpected(std::move(piece.error()));
-    if (piece->empty()) break;
-    body_bytes += piece->size();
-    if (body_bytes > file_bytes_max_ + kFormBytesMax) co_return body_too_large(file_bytes_max_);
-
-    parser.feed(*piece);
-    while (true) {
-      auto event = parser.next();
-      if (!event) co_return std::unexpected(std::move(event.error()));
-      if (*event == MultipartParser::Event::need_more) break;
-      auto taken = co_await take(*event, parser);
-      if (!taken) co_return taken;
-    }
+Task<Result<void>> UploadForm::OneFile::begin(std::string_view name) {
+  if (file) {
+    co_return bad_part(Kind::malformed, "file", "two_files",
+                       "This route takes one file. Send each in a request of its own.");
   }
-  auto finished = parser.finish();
-  co_return finished ? check_texts() : std::move(finished);
-}
-
-Task<Result<void>> UploadForm::take(MultipartParser::Event event, const MultipartParser& parser) {
-  if (event == MultipartParser::Event::part_begin) co_return begin(parser.part());
-  if (event != MultipartParser::Event::data) co_return Result<void>{};
-  if (in_file_) co_return co_await file_->write(parser.data());
-  if (in_text_) co_return add_text(parser.data());
+  auto begun = intake_.begin(bytes_max_);
+  if (!begun) co_return std::unexpected(std::move(begun.error()));
+  file = std::move(*begun);
+  client_filename = name;
   co_return Result<void>{};
 }
 
-Result<void> UploadForm::begin(const PartHead& head) {
-  in_file_ = in_text_ = false;
-  if (head.name == "file") return begin_file(head);
-  const auto field = std::ranges::find(fields_, head.name, &Field::name);
-  if (field == fields_.end()) return {};
-  if (this->field(field->name)) {
-    return bad_part(Kind::malformed, field->name, "two_" + word_of(field->name) + "s",
-                    "The form may have one part named " + std::string(field->name) + ".");
-  }
-  in_text_ = true;
-  texts_.push_back({.field = &*field, .text = {}});
-  return {};
-}
+Task<Result<void>> UploadForm::OneFile::write(std::string_view piece) { return file->write(piece); }
 
-Result<void> UploadForm::begin_file(const PartHead& head) {
-  if (file_) {
-    return bad_part(Kind::malformed, "file", "two_files",
-                    "This route takes one file. Send each in a request of its own.");
-  }
-  if (!head.filename || head.filename->empty()) {
-    return bad_part(Kind::malformed, "file", "file_without_name",
-                    "The part named file must be a file with a filename. With curl: -F file=@the-file.");
-  }
-  auto file = intake_.begin(file_bytes_max_);
-  if (!file) return std::unexpected(std::move(file.error()));
-  // Not before: the places of the intake bound this memory too.
-  exchange_.want_large_pieces();
-  in_file_ = true;
-  file_ = std::move(*file);
-  client_filename_ = *head.filename;
-  return {};
-}
+Task<Result<void>> UploadForm::OneFile::end() { co_return Result<void>{}; }
 
-Result<void> UploadForm::add_text(std::string_view piece) {
-  Text& last = texts_.back();
-  const Field& field = *last.field;
-  if (last.text.size() + piece.size() > field.bytes_max) {
-    return bad_part(
-        Kind::too_large, field.name, word_of(field.name) + "_too_large",
-        "\"" + std::string(field.name) + "\" may have at most " + std::to_string(field.bytes_max) + " bytes.");
+Result<UploadForm::Taken> UploadForm::take() {
+  if (!file_.file) {
+    return bad_part(Kind::malformed, "file", "file_missing",
+                    "The form must have a part named file. With curl: -F file=@the-file.");
   }
-  if (piece.contains('\0')) return no_text(field.name);
-  last.text.append(piece);
-  return {};
-}
-
-Result<void> UploadForm::check_texts() const {
-  for (const Text& each : texts_) {
-    if (!is_valid_utf8(each.text)) return no_text(each.field->name);
-  }
-  return {};
-}
-
-std::optional<std::string> UploadForm::field(std::string_view name) const {
-  const auto found = std::ranges::find_if(texts_, [&](const Text& each) { return each.field->name == name; });
-  return found == texts_.end() ? std::nullopt : std::optional(found->text);
+  return Taken{.file = std::move(file_.file), .client_filename = std::move(file_.client_filename)};
 }
 
 Task<Result<storage::Upload>> UploadForm::store(services::FileFacts facts) {
-  if (!file_) {
-    co_return bad_part(Kind::malformed, "file", "file_missing",
-                       "The form must have a part named file. With curl: -F file=@the-file.");
-  }
-  facts.client_filename = std::move(client_filename_);
-  co_return co_await intake_.finish(std::move(file_), std::move(facts));
+  auto taken = take();
+  if (!taken) co_return std::unexpected(std::move(taken.error()));
+  facts.client_filename = std::move(taken->client_filename);
+  co_return co_await intake_.finish(std::move(taken->file), std::move(facts));
 }
 
 }  // namespace gbgreg::http

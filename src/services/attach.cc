@@ -22,7 +22,7 @@ Task<Result<std::string>> read_all(Outgoing& file) {
   while (bytes.size() < file.size_bytes()) {
     auto piece = co_await file.read(bytes.size(), file.size_bytes() - bytes.size());
     if (!piece) co_return std::unexpected(std::move(piece.error()));
-    if (piece->empty()) co_return fail(Kind::internal, "bytes_missing", "The file ended early.", file.upload().sha256);
+    if (piece->empty()) co_return fail(Kind::internal, "bytes_missing", "The file ended early.", file.file().sha256);
     bytes.append(*piece);
   }
   co_return bytes;
@@ -68,7 +68,7 @@ Task<Result<void>> attach(Intake& intake, std::vector<Attachment> attachments, s
       co_return wrong(attachment, "file_not_text",
                       "must name a file of text: put what matters into the input as text.");
     }
-    request.messages.at(attachment.message).text.insert(attachment.offset, fenced((*file)->upload().filename, *text));
+    request.messages.at(attachment.message).text.insert(attachment.offset, fenced((*file)->file().filename, *text));
   }
   co_return Result<void>{};
 }

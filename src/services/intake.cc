@@ -24,29 +24,6 @@ std::unexpected<Error> too_many(std::string code, std::string message) {
   return std::unexpected(std::move(error));
 }
 
-// Everything about the upload that its bytes and its name say.
-storage::Upload describe(std::string id, WallTime now, std::string_view sample, std::uint64_t size_bytes,
-                         const FileFacts& facts) {
-  storage::Upload upload;
-  upload.id = std::move(id);
-  upload.filename = intake::safe_filename(facts.client_filename);
-  upload.original_filename = intake::original_filename(facts.client_filename);
-  upload.description = facts.description;
-  if (facts.purpose) upload.purpose = *facts.purpose;
-  upload.size_bytes = size_bytes;
-  upload.created_at = rfc3339(now);
-
-  intake::FileKind kind = intake::file_kind(sample, upload.filename);
-  upload.kind = intake::content_name(kind.content);
-  upload.media_type = std::move(kind.media_type);
-  if (!kind.language.empty()) upload.language = std::move(kind.language);
-  if (kind.content == intake::Content::text || kind.content == intake::Content::code) {
-    std::string preview = intake::text_preview(sample);
-    if (!preview.empty()) upload.text_preview = std::move(preview);
-  }
-  return upload;
-}
-
 // What the owner should know about the bytes that the sweep found to belong to no upload, or to be missing.
 void say_swept(const storage::SweepReport& report, const std::string& lost_folder) {
   if (report.unfinished_removed > 0) spdlog::info("removed {} unfinished uploads", report.unfinished_removed);
@@ -113,9 +90,9 @@ Task<Result<void>> Incoming::flush() {
   co_return std::move(written.outcome);
 }
 
-Outgoing::Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob, Place place)
+Outgoing::Outgoing(asio::thread_pool& pool, StoredFile file, storage::Blob blob, Place place)
     : pool_(pool),
-      upload_(std::move(upload)),
+      file_(std::move(file)),
       place_(std::move(place)),
       blob_(std::make_shared<const storage::Blob>(std::move(blob))) {}
 
@@ -138,7 +115,7 @@ Task<Result<std::string_view>> Outgoing::read(std::uint64_t offset, std::uint64_
 
 Intake::Intake(asio::thread_pool& pool, storage::UploadStore& uploads, storage::BlobStore& blobs,
                storage::Reserve& reserve, const Clock& clock)
-    : pool_(pool), uploads_(uploads), blobs_(blobs), reserve_(reserve), clock_(clock) {}
+    : pool_(pool), uploads_(uploads), blobs_(blobs), reserve_(reserve), clock_(clock), bytes_(uploads, blobs) {}
 
 Result<storage::SweepReport> Intake::sweep() {
   if (!intake::has_magic_database()) spdlog::warn("libmagic's database is missing: binary files will be of kind data");
@@ -164,7 +141,7 @@ Task<Result<storage::Upload>> Intake::finish(std::unique_ptr<Incoming> incoming,
                facts = std::move(facts)]() -> Result<storage::Upload> {
     auto written = writer->write(rest);
     if (!written) return std::unexpected(std::move(written.error()));
-    return store(*writer, describe(id, now, sample, size_bytes, facts));
+    return store(*writer, describe_upload(id, now, sample, size_bytes, facts));
   };
   co_return co_await offload(pool_, std::move(work));
 }
@@ -174,10 +151,10 @@ Result<storage::Upload> Intake::store(storage::BlobWriter& writer, storage::Uplo
   if (!sha256) return std::unexpected(std::move(sha256.error()));
   upload.sha256 = std::move(*sha256);
 
-  const std::scoped_lock lock(bytes_mutex(upload.sha256));
+  const StoredBytes::Lock lock = bytes_.lock(upload.sha256);
   const std::string digest = upload.sha256;
   auto stored = keep_and_insert(writer, std::move(upload));
-  if (!stored) remove_unused_bytes(digest);
+  if (!stored) bytes_.remove_if_unused(digest);
   return stored;
 }
 
@@ -185,12 +162,6 @@ Result<storage::Upload> Intake::keep_and_insert(storage::BlobWriter& writer, sto
   auto kept = blobs_.keep(writer);
   if (!kept) return std::unexpected(std::move(kept.error()));
   return uploads_.insert(std::move(upload));
-}
-
-// After a failure, so it has nothing to report: what it cannot remove, the next start sets aside.
-void Intake::remove_unused_bytes(const std::string& sha256) {
-  const auto used = uploads_.uses(sha256);
-  if (used && !*used) remove_bytes(sha256);
 }
 
 Task<Result<storage::UploadPage>> Intake::list(storage::UploadQuery query) {
@@ -204,13 +175,28 @@ Task<Result<storage::Upload>> Intake::find(std::string id) {
 }
 
 Task<Result<std::unique_ptr<Outgoing>>> Intake::open(std::string id) {
+  FindFile find = [this, id = std::move(id)]() -> Result<StoredFile> {
+    auto upload = uploads_.find(id);
+    if (!upload) return std::unexpected(std::move(upload.error()));
+    return StoredFile{.filename = std::move(upload->filename),
+                      .kind = std::move(upload->kind),
+                      .media_type = std::move(upload->media_type),
+                      .size_bytes = upload->size_bytes,
+                      .sha256 = std::move(upload->sha256)};
+  };
+  co_return co_await open_found(std::move(find));
+}
+
+Task<Result<std::unique_ptr<Outgoing>>> Intake::open_found(FindFile find) {
   // Taken before the file is opened, so that no more are ever open.
   const int others = outgoing_++;
   Place place(&outgoing_);
   if (others >= kOutgoingMax) {
     co_return too_many("too_many_downloads", "Too many files are being downloaded at once. Ask again in a moment.");
   }
-  auto work = [this, id = std::move(id), place = std::move(place)]() mutable { return open_now(id, std::move(place)); };
+  auto work = [this, find = std::move(find), place = std::move(place)]() mutable {
+    return open_now(find, std::move(place));
+  };
   co_return co_await offload(pool_, std::move(work));
 }
 
@@ -222,20 +208,20 @@ std::unexpected<Error> bytes_missing(const std::string& sha256) {
 
 }  // namespace
 
-Result<std::unique_ptr<Outgoing>> Intake::open_now(const std::string& id, Place place) {
-  auto upload = uploads_.find(id);
-  if (!upload) return std::unexpected(std::move(upload.error()));
-  auto blob = blobs_.read(upload->sha256);
+Result<std::unique_ptr<Outgoing>> Intake::open_now(const FindFile& find, Place place) {
+  auto file = find();
+  if (!file) return std::unexpected(std::move(file.error()));
+  auto blob = blobs_.read(file->sha256);
   if (!blob && blob.error().kind == Kind::not_found) {
     // Removed between the two lines above, or gone from the disk without our doing.
-    auto still_there = uploads_.find(id);
+    auto still_there = find();
     if (!still_there) return std::unexpected(std::move(still_there.error()));
-    return bytes_missing(upload->sha256);
+    return bytes_missing(file->sha256);
   }
   if (!blob) return std::unexpected(std::move(blob.error()));
   // Cut or grown on the disk: these are not the bytes that the digest stands for.
-  if (blob->size_bytes() != upload->size_bytes) return bytes_missing(upload->sha256);
-  return std::make_unique<Outgoing>(pool_, std::move(*upload), std::move(*blob), std::move(place));
+  if (blob->size_bytes() != file->size_bytes) return bytes_missing(file->sha256);
+  return std::make_unique<Outgoing>(pool_, std::move(*file), std::move(*blob), std::move(place));
 }
 
 Task<Result<void>> Intake::remove(std::string id) {
@@ -248,7 +234,7 @@ Result<void> Intake::remove_now(const std::string& id) {
   if (!upload) return std::unexpected(upload.error());
 
   const storage::ReserveKeeper keeper(reserve_);
-  const std::scoped_lock lock(bytes_mutex(upload->sha256));
+  const StoredBytes::Lock lock = bytes_.lock(upload->sha256);
   auto removed = uploads_.remove(id);
   if (!removed && storage::may_lack_room(removed.error())) {
     reserve_.release();
@@ -256,19 +242,8 @@ Result<void> Intake::remove_now(const std::string& id) {
   }
   if (!removed) return std::unexpected(removed.error());
   // The upload is gone once its row is. Bytes that resist are set aside at the next start.
-  if (!removed->bytes_still_used) remove_bytes(removed->sha256);
+  if (!removed->bytes_still_used) bytes_.remove(removed->sha256);
   return {};
-}
-
-void Intake::remove_bytes(const std::string& sha256) {
-  const auto removed = blobs_.remove(sha256);
-  if (!removed) spdlog::warn("unused bytes stay until the next start: {}", removed.error().detail);
-}
-
-std::mutex& Intake::bytes_mutex(std::string_view sha256) {
-  const char digit = sha256.front();
-  const int index = digit <= '9' ? digit - '0' : digit - 'a' + 10;
-  return bytes_mutexes_[static_cast<std::size_t>(index)];
 }
 
 }  // namespace gbgreg::services

@@ -9,15 +9,16 @@
 // Memory: one buffer of kBufferBytes for each file on its way, whatever its size.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "core/core.h"
+#include "services/describe_upload.h"
+#include "services/stored_bytes.h"
 #include "storage/storage.h"
 
 namespace gbgreg::services {
@@ -29,13 +30,6 @@ inline constexpr int kIncomingMax = 256;
 // Files on their way out at once, over all connections: each holds a descriptor and a buffer for as long as its reader
 // takes.
 inline constexpr int kOutgoingMax = 256;
-
-// What is said about a file besides its bytes.
-struct FileFacts {
-  std::string client_filename;  // As it came: any bytes.
-  std::optional<std::string> description = {};
-  std::optional<std::string> purpose = {};  // What an OpenAI client says that it is for.
-};
 
 class Intake;
 
@@ -52,6 +46,7 @@ class Incoming {
 
  private:
   friend class Intake;
+  friend class Projects;  // To which an archive goes.
   Incoming(Intake& intake, std::string id, std::uint64_t bytes_max);
   Task<Result<void>> flush();
 
@@ -71,12 +66,24 @@ struct GiveBack {
 };
 using Place = std::unique_ptr<std::atomic<int>, GiveBack>;
 
-// A stored file, open for reading. It stays readable when the upload is removed meanwhile.
+// A file that is stored, as whoever reads its bytes needs to know it.
+struct StoredFile {
+  std::string filename;  // Safe to show and to use.
+  std::string kind;
+  std::string media_type;
+  std::uint64_t size_bytes = 0;
+  std::string sha256;
+};
+
+// Looks a file up, on the storage pool.
+using FindFile = std::function<Result<StoredFile>()>;
+
+// A stored file, open for reading. It stays readable when the file is removed meanwhile.
 class Outgoing {
  public:
-  Outgoing(asio::thread_pool& pool, storage::Upload upload, storage::Blob blob, Place place);
+  Outgoing(asio::thread_pool& pool, StoredFile file, storage::Blob blob, Place place);
 
-  const storage::Upload& upload() const { return upload_; }
+  const StoredFile& file() const { return file_; }
   std::uint64_t size_bytes() const { return blob_->size_bytes(); }
 
   // Up to kBufferBytes and `size_max` from `offset` on, empty at the end. The view holds until the next call.
@@ -85,7 +92,7 @@ class Outgoing {
 
  private:
   asio::thread_pool& pool_;
-  storage::Upload upload_;
+  StoredFile file_;
   Place place_;
   std::shared_ptr<const storage::Blob> blob_;  // Shared with the job on the pool, as above.
   std::string buffer_;
@@ -115,6 +122,10 @@ class Intake {
   // Errors: not_found; internal (bytes_missing: somebody took the file away); unavailable; busy (too many files on
   // their way).
   Task<Result<std::unique_ptr<Outgoing>>> open(std::string id);
+  // The same for a file that another finds: its errors, too.
+  Task<Result<std::unique_ptr<Outgoing>>> open_found(FindFile find);
+
+  StoredBytes& bytes() { return bytes_; }
 
   // Works on a full disk too, as long as the reserve does. Errors: not_found, unavailable.
   Task<Result<void>> remove(std::string id);
@@ -125,11 +136,8 @@ class Intake {
   // The blocking halves, for the pool.
   Result<storage::Upload> store(storage::BlobWriter& writer, storage::Upload upload);
   Result<storage::Upload> keep_and_insert(storage::BlobWriter& writer, storage::Upload upload);
-  Result<std::unique_ptr<Outgoing>> open_now(const std::string& id, Place place);
+  Result<std::unique_ptr<Outgoing>> open_now(const FindFile& find, Place place);
   Result<void> remove_now(const std::string& id);
-  void remove_unused_bytes(const std::string& sha256);
-  void remove_bytes(const std::string& sha256);
-  std::mutex& bytes_mutex(std::string_view sha256);
 
   asio::thread_pool& pool_;
   storage::UploadStore& uploads_;
@@ -138,9 +146,7 @@ class Intake {
   const Clock& clock_;
   std::atomic<int> incoming_ = 0;
   std::atomic<int> outgoing_ = 0;
-  // A digest's bytes and rows change together under one of these, so that an upload never commits a row for bytes that
-  // a removal is just unlinking. Several, so that unrelated files do not wait for each other's syncs.
-  std::array<std::mutex, 16> bytes_mutexes_;
+  StoredBytes bytes_;
 };
 
 }  // namespace gbgreg::services

@@ -37,8 +37,8 @@ Task<Result<void>> ModelHandlers::openai_list(Call& call) {
 Task<Result<void>> ModelHandlers::openai_one(Call& call) {
   const auto backends = fleet_.snapshot();
   const auto models = names(*backends);
-  const auto model = std::ranges::find(models, call.parameter, &openai::Model::id);
-  if (model == models.end()) co_return routing::model_not_found(call.parameter, *backends);
+  const auto model = std::ranges::find(models, call.rest, &openai::Model::id);
+  if (model == models.end()) co_return routing::model_not_found(call.rest, *backends);
   co_return co_await call.exchange.respond(200, kJson, openai::write_model(*model, started_));
 }
 
