@@ -20,14 +20,18 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <clocale>
 #include <cstdint>
 #include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -103,15 +107,45 @@ struct CloseArchive {
 };
 using Archive = std::unique_ptr<archive, CloseArchive>;
 
-Archive open_archive() {
+// A gzip stream, for libarchive: zlib's reader compares checksum and length, which libarchive's own does not.
+class GzipInput {
+ public:
+  GzipInput() : file_(::gzdopen(STDIN_FILENO, "r")) {}
+  ~GzipInput() {
+    if (file_ != nullptr) ::gzclose_r(file_);
+  }
+  GzipInput(const GzipInput&) = delete;
+  GzipInput& operator=(const GzipInput&) = delete;
+
+  bool open(archive* a) {
+    return file_ != nullptr && ::archive_read_open(a, this, nullptr, &GzipInput::read, nullptr) == ARCHIVE_OK;
+  }
+
+ private:
+  static la_ssize_t read(archive* a, void* self, const void** bytes) {
+    auto* const input = static_cast<GzipInput*>(self);
+    *bytes = input->buffer_.data();
+    const int got = ::gzread(input->file_, input->buffer_.data(), static_cast<unsigned>(input->buffer_.size()));
+    int error = Z_OK;
+    ::gzerror(input->file_, &error);
+    if (got >= 0 && error == Z_OK) return got;
+    ::archive_set_error(a, EILSEQ, "damaged gzip stream");
+    return ARCHIVE_FATAL;
+  }
+
+  gzFile file_;
+  std::string buffer_ = std::string(kReadBytes, '\0');
+};
+
+Archive open_archive(GzipInput* gzip) {
   Archive opened(::archive_read_new());
   if (!opened) return nullptr;
   archive* const a = opened.get();
+  ::archive_read_support_format_tar(a);
+  if (gzip != nullptr) return gzip->open(a) ? std::move(opened) : nullptr;
   // Only by its directory: the reader that goes from local header to local header sees other files where there are any.
   ::archive_read_support_format_zip_seekable(a);
-  ::archive_read_support_format_tar(a);
   ::archive_read_support_format_7zip(a);
-  ::archive_read_support_filter_gzip(a);
   ::archive_read_support_filter_zstd(a);
   ::archive_read_support_filter_xz(a);
   ::archive_read_support_filter_bzip2(a);
@@ -161,8 +195,9 @@ std::string_view say_content(archive* a, std::uint64_t declared) {
   while (true) {
     const la_ssize_t got = ::archive_read_data(a, buffer.data(), buffer.size());
     if (got == 0) break;
-    if (got == ARCHIVE_FATAL) return "archive_damaged";
-    if (got < 0) {  // A bad checksum, a method that nobody knows: of this entry only.
+    if (got == ARCHIVE_FATAL || got == ARCHIVE_RETRY) return "archive_damaged";
+    if (got == ARCHIVE_WARN) return "archive_lies";  // Of another size than it says.
+    if (got < 0) {                                   // A bad checksum, a method that nobody knows: of this entry only.
       say('R', {});
       return {};
     }
@@ -175,6 +210,10 @@ std::string_view say_content(archive* a, std::uint64_t declared) {
   return {};
 }
 
+// A header that cannot be believed. libarchive would go on and look for the next one (RETRY), and so might find what is
+// the content of a file.
+bool is_broken(int status) { return status == ARCHIVE_RETRY || status < ARCHIVE_WARN; }
+
 // Says the next entry. False at the end; a code in `refusal` when the whole archive is to be refused.
 bool say_next(archive* a, std::uint64_t& entries, const Bounds& bounds, std::string_view& refusal) {
   archive_entry* entry = nullptr;
@@ -182,13 +221,13 @@ bool say_next(archive* a, std::uint64_t& entries, const Bounds& bounds, std::str
   if (status == ARCHIVE_EOF) return false;
   if (entries == 0) {
     const std::string_view format = format_of(a);
-    if (format.empty() || status < ARCHIVE_WARN) {
+    if (format.empty() || is_broken(status)) {
       refusal = ::archive_read_has_encrypted_entries(a) > 0 ? "archive_encrypted" : "archive_unreadable";
       return false;
     }
     say('A', format);
   }
-  if (status < ARCHIVE_WARN) {
+  if (is_broken(status)) {
     refusal = ::archive_read_has_encrypted_entries(a) > 0 ? "archive_encrypted" : "archive_damaged";
     return false;
   }
@@ -214,14 +253,21 @@ bool say_next(archive* a, std::uint64_t& entries, const Bounds& bounds, std::str
   return true;
 }
 
+bool begins_with(const MappedInput& input, std::initializer_list<unsigned char> front) {
+  const auto bytes = input.bytes();
+  return bytes.size() >= front.size() && std::equal(front.begin(), front.end(), bytes.begin());
+}
+
 void unpack(const Bounds& bounds, const MappedInput& input) {
-  if (input.bytes().size() >= 4 && input.bytes()[0] == 'P' && input.bytes()[1] == 'K') {
+  if (begins_with(input, {'P', 'K'}) && input.size() >= 4) {
     const ZipVerdict verdict = check_zip(input.bytes(), bounds.zip);
     if (verdict != ZipVerdict::good) return say('X', zip_verdict_code(verdict));
     // One without entries begins with its end, and is no archive to libarchive.
     if (input.bytes()[2] == 5) return say('Z', {});
   }
-  const Archive opened = open_archive();
+  std::unique_ptr<GzipInput> gzip;
+  if (begins_with(input, {0x1f, 0x8b})) gzip = std::make_unique<GzipInput>();
+  const Archive opened = open_archive(gzip.get());
   if (!opened) return say('X', "archive_unreadable");
   std::uint64_t entries = 0;
   std::string_view refusal;

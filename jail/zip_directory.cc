@@ -141,6 +141,8 @@ ZipVerdict read_central(Bytes directory, std::size_t& at, Entry& entry) {
            .offset = u32(*head, 42),
            .name = rest->subspan(0, name)};
   if (u16(*head, 34) != 0 && u16(*head, 34) != kIn64Short) return ZipVerdict::lies;
+  // A name that ends at its NUL for one reader and goes on for another.
+  if (std::ranges::find(entry.name, 0) != entry.name.end()) return ZipVerdict::lies;
   std::uint64_t* wide[] = {&entry.size, &entry.compressed, &entry.offset};
   at += kCentralBytes + name + extra + comment;
   return read_zip64(rest->subspan(name, extra), wide);

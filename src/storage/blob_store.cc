@@ -161,22 +161,16 @@ std::unique_ptr<BlobWriter> BlobStore::writer(std::string_view id) {
 }
 
 Result<void> BlobStore::keep(BlobWriter& writer) {
-  const auto folder = rename_into_place(writer);
-  if (!folder) return std::unexpected(folder.error());
-  if (disk_.sync_folder(*folder) != 0) return disk_failure("sync the folder of a blob");
-  if (disk_.sync_folder((root_ / kTemporaryFolder).string()) != 0) return disk_failure("sync the temporary folder");
-  return {};
-}
-
-Result<std::string> BlobStore::rename_into_place(BlobWriter& writer) {
-  assert(!writer.sha256_.empty() && "a writer is sealed or closed before it is kept");
+  assert(!writer.sha256_.empty() && "a writer is sealed before it is kept");
   const auto path = path_of(writer.sha256_);
   if (!path) return std::unexpected(path.error());
   const std::filesystem::path folder = root_ / writer.sha256_.substr(0, 2);
-  if (auto made = make_shard(folder); !made) return std::unexpected(made.error());
+  if (auto made = make_shard(folder); !made) return made;
   if (disk_.rename(writer.path_, *path) != 0) return disk_failure("rename a temporary file");
   writer.exists_ = false;
-  return folder.string();
+  if (disk_.sync_folder(folder.string()) != 0) return disk_failure("sync the folder of a blob");
+  if (disk_.sync_folder((root_ / kTemporaryFolder).string()) != 0) return disk_failure("sync the temporary folder");
+  return {};
 }
 
 Result<void> BlobStore::sync_all(const Writers& writers) {
@@ -193,19 +187,52 @@ Result<void> BlobStore::sync_all(const Writers& writers) {
 }
 
 Result<void> BlobStore::keep_all(const Writers& writers) {
-  std::set<std::string> folders = {(root_ / kTemporaryFolder).string()};
+  std::set<std::string> shards;
+  for (const auto& writer : writers) shards.insert(writer->sha256_.substr(0, 2));
+  if (auto made = make_shards(shards); !made) return made;
   for (const auto& writer : writers) {
-    auto folder = rename_into_place(*writer);
-    if (!folder) return std::unexpected(std::move(folder.error()));
-    folders.insert(std::move(*folder));
+    if (auto placed = place(*writer); !placed) return placed;
   }
-  if (folders.size() > kSyncsMax) {
+  if (shards.size() > kSyncsMax) {
     if (disk_.sync_file_system(root_.string()) != 0) return disk_failure("sync the file system of the uploads");
     return {};
   }
-  for (const std::string& folder : folders) {
-    if (disk_.sync_folder(folder) != 0) return disk_failure("sync the folder of a blob");
+  for (const std::string& shard : shards) {
+    if (disk_.sync_folder((root_ / shard).string()) != 0) return disk_failure("sync the folder of a blob");
   }
+  if (disk_.sync_folder((root_ / kTemporaryFolder).string()) != 0) return disk_failure("sync the temporary folder");
+  return {};
+}
+
+// One sync for all of their names.
+Result<void> BlobStore::make_shards(const std::set<std::string>& shards) {
+  std::vector<std::atomic<bool>*> made;
+  for (const std::string& shard : shards) {
+    std::atomic<bool>& is_made = shards_made_[std::stoul(shard, nullptr, 16)];
+    if (is_made) continue;
+    if (disk_.make_folder((root_ / shard).string()) != 0 && errno != EEXIST) {
+      return disk_failure("make a folder for uploads");
+    }
+    made.push_back(&is_made);
+  }
+  if (made.empty()) return {};
+  if (disk_.sync_folder(root_.string()) != 0) return disk_failure("sync the uploads folder");
+  for (std::atomic<bool>* is_made : made) *is_made = true;
+  return {};
+}
+
+// Of many files some are often there already. Putting the same bytes in their place costs a journal ten times what
+// leaving them does.
+Result<void> BlobStore::place(BlobWriter& writer) {
+  assert(!writer.sha256_.empty() && "a writer is closed before it is kept");
+  const auto path = path_of(writer.sha256_);
+  if (!path) return std::unexpected(path.error());
+  struct stat status{};
+  const bool is_there = ::lstat(path->c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+                        static_cast<std::uint64_t>(status.st_size) == writer.size_bytes_;
+  if (is_there) return {};  // The writer removes what it has.
+  if (disk_.rename(writer.path_, *path) != 0) return disk_failure("rename a temporary file");
+  writer.exists_ = false;
   return {};
 }
 

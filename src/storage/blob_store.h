@@ -129,8 +129,8 @@ class BlobStore {
   Result<void> keep(BlobWriter& writer);
 
   // The two halves of keeping many files: their bytes are on the disk after the first, their names after the second. It
-  // syncs the whole file system once where that is less than a sync for each. All of them are closed. Errors:
-  // unavailable; of the second: some of them may have their places then.
+  // syncs the whole file system once where that is less than a sync for each. All of them are closed. What is
+  // stored already stays as it is. Errors: unavailable; of the second: some of them may have their places then.
   using Writers = std::vector<std::unique_ptr<BlobWriter>>;
   Result<void> sync_all(const Writers& writers);
   Result<void> keep_all(const Writers& writers);
@@ -167,9 +167,9 @@ class BlobStore {
   // The folder of a pair of leading digits, made by the first blob that needs it.
   Result<void> make_shard(const std::filesystem::path& folder);
 
-  // The half of keep() and keep_all() that is there for each file: its folder comes back, whose names are not synced
-  // yet.
-  Result<std::string> rename_into_place(BlobWriter& writer);
+  // The parts of keep_all().
+  Result<void> make_shards(const std::set<std::string>& shards);
+  Result<void> place(BlobWriter& writer);
 
   // The parts of sweep().
   Result<void> remove_unfinished(SweepReport& report);

@@ -71,6 +71,64 @@ TEST_F(BlobStoreTest, HealsABlobThatWasDamagedWhenTheSameBytesComeAgain) {
   EXPECT_EQ(contents(kHelloDigest), "hello");
 }
 
+// Files of these contents, closed and not kept.
+BlobStore::Writers closed(BlobStore& store, const std::vector<std::string>& contents) {
+  BlobStore::Writers writers;
+  writers.reserve(contents.size());
+  for (const std::string& each : contents) {
+    writers.push_back(store.writer(new_uuid(SystemClock().wall())));
+    EXPECT_TRUE(writers.back()->write(each));
+    EXPECT_TRUE(writers.back()->close());
+  }
+  return writers;
+}
+
+std::vector<std::string> numbered(int count) {
+  std::vector<std::string> contents;
+  contents.reserve(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) contents.push_back("file " + std::to_string(i));
+  return contents;
+}
+
+TEST_F(BlobStoreTest, KeepsManyFilesTheSameContentsOnce) {
+  store("hello");
+  for (const int count : {1, 5, 200}) {
+    std::vector<std::string> contents = numbered(count);
+    contents.insert(contents.end(), {"hello", "twice", "twice", ""});
+    const auto writers = closed(*store_, contents);
+    ASSERT_TRUE(store_->sync_all(writers));
+    ASSERT_TRUE(store_->keep_all(writers));
+  }
+  EXPECT_EQ(contents(kHelloDigest), "hello");
+  EXPECT_EQ(blobs(), 200 + 3);
+}
+
+TEST_F(BlobStoreTest, ManyFilesThatAreNotKeptLeaveNothing) {
+  {
+    const auto writers = closed(*store_, numbered(20));
+  }
+  EXPECT_EQ(blobs(), 0);
+}
+
+TEST_F(BlobStoreTest, EveryFailingCallOfManyFilesIsAnErrorAndTheNextTrySucceeds) {
+  for (const int count : {3, 60}) {
+    for (int nth = 1; nth < 1'000; ++nth) {
+      const auto writers = closed(*store_, numbered(count));
+      disk_.fail_call(nth, ENOSPC);
+      auto done = store_->sync_all(writers);
+      if (done) done = store_->keep_all(writers);
+      const bool failed = disk_.has_failed();
+      disk_.heal();
+      if (!failed) break;
+      ASSERT_FALSE(done) << nth;
+      EXPECT_EQ(done.error().code, "storage_full");
+    }
+    const auto writers = closed(*store_, numbered(count));
+    EXPECT_TRUE(store_->sync_all(writers));
+    EXPECT_TRUE(store_->keep_all(writers));
+  }
+}
+
 TEST_F(BlobStoreTest, ReadsFromTheMiddle) {
   store("hello");
   const auto blob = store_->read(kHelloDigest);
