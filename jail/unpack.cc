@@ -188,22 +188,37 @@ std::uint64_t size_of(archive_entry* entry) {
   return static_cast<std::uint64_t>(::archive_entry_size(entry));
 }
 
+// Holes of sparse files are zeros.
+void say_zeros(std::uint64_t size) {
+  static const std::string zeros(intake::kJailMessageBytesMax, '\0');
+  for (; size > 0; size -= std::min<std::uint64_t>(size, zeros.size())) {
+    say('D', std::string_view(zeros).substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(size, zeros.size()))));
+  }
+}
+
 // Says the bytes of an entry. Gives back a code when the whole archive is to be refused.
 std::string_view say_content(archive* a, std::uint64_t declared) {
-  thread_local std::string buffer(intake::kJailMessageBytesMax, '\0');
   std::uint64_t bytes = 0;
   while (true) {
-    const la_ssize_t got = ::archive_read_data(a, buffer.data(), buffer.size());
-    if (got == 0) break;
-    if (got == ARCHIVE_FATAL || got == ARCHIVE_RETRY) return "archive_damaged";
-    if (got == ARCHIVE_WARN) return "archive_lies";  // Of another size than it says.
-    if (got < 0) {                                   // A bad checksum, a method that nobody knows: of this entry only.
-      say('R', {});
-      return {};
+    const void* block = nullptr;
+    std::size_t size = 0;
+    la_int64_t offset = static_cast<la_int64_t>(bytes);
+    const int status = ::archive_read_data_block(a, &block, &size, &offset);
+    if (status == ARCHIVE_FATAL || status == ARCHIVE_RETRY) return "archive_damaged";
+    if (offset < 0 || static_cast<std::uint64_t>(offset) < bytes) return "archive_lies";
+    const std::uint64_t hole = static_cast<std::uint64_t>(offset) - bytes;
+    if (hole > declared - std::min(declared, bytes) || size > declared - std::min(declared, bytes + hole)) {
+      return "archive_lies";
     }
-    bytes += static_cast<std::uint64_t>(got);
-    if (bytes > declared) return "archive_lies";
-    say('D', std::string_view(buffer).substr(0, static_cast<std::size_t>(got)));
+    say_zeros(hole);
+    if (size > 0) say_all('D', std::string_view(static_cast<const char*>(block), size));
+    bytes += hole + size;
+    if (status == ARCHIVE_EOF) break;
+    if (status == ARCHIVE_OK) continue;
+    // Of another size than it says, or else of this entry only: a bad checksum, a method that nobody knows.
+    if (status == ARCHIVE_WARN && declared != kUnknownSize && bytes != declared) return "archive_lies";
+    say('R', {});
+    return {};
   }
   if (declared != kUnknownSize && bytes != declared) return "archive_lies";
   say('F', {});
