@@ -4,7 +4,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 
+import { tar, zip } from '../support/archives.mjs';
 import { assertError, startScripted } from '../support/gateway.mjs';
+import { postArchive, postProject, projectFile, uploadArchive } from '../support/projects.mjs';
 import { canMount, kSmallDiskMegabytes, SmallDisk } from '../support/small_disk.mjs';
 import { content, fileBody, list, postUpload, sha256, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
@@ -42,6 +44,22 @@ describe('a disk that is full', { skip: !canMount && !process.env.CI && 'this ma
     await upload(gateway, 'there is space again', 'small.txt');
     // The largest upload that is allowed would not fit.
     assert.equal((await gateway.health()).storage.status, 'degraded');
+  });
+
+  test('a project that does not fit is refused as a whole, and fits when there is space', async () => {
+    const before = storedFiles(gateway).length;
+    const files = Array.from({ length: 2 * kSmallDiskMegabytes }, (_, i) => ({ name: `f${i}`, content: Buffer.alloc(kMegabyte, `text ${i} `), stored: i === 0 }));
+    for (const make of [zip, (entries) => tar(entries.map(({ name, content }) => ({ name, content })))]) {
+      const error = assertError(await postArchive(gateway, make(files)), 503, 'storage_full');
+      assert.match(error.message, /disk is full/);
+      await waitUntil('nothing half-done is left', () => temporaryFiles(gateway).length === 0);
+    }
+    assertError(await postProject(gateway, files.map(({ name, content: bytes }) => [name, bytes])), 503, 'storage_full');
+    await waitUntil('nothing half-done is left', () => temporaryFiles(gateway).length === 0);
+    assert.equal(storedFiles(gateway).length, before);
+    const { project } = await uploadArchive(gateway, zip(files.slice(0, 2)));
+    assert.equal((await projectFile(gateway, project.id, 'f1')).body.length, kMegabyte);
+    assert.equal((await gateway.request('DELETE', `/api/projects/${project.id}`)).status, 200);
   });
 
   test('to the last byte: nothing is stored, nothing is lost, and deleting makes space', async () => {
