@@ -15,6 +15,7 @@
 
 #include "app/models.h"
 #include "fleet/process.h"
+#include "intake/jail.h"
 #include "models/library.h"
 #include "net/client.h"
 #include "net/io_thread.h"
@@ -197,6 +198,7 @@ services::DoctorOptions doctor_options(const config::Config& config) {
           .data = config.data,
           .find_model = std::move(find_model),
           .workers = config.fleet.workers,
+          .jail = intake::folder_of_own_program(),
           .upload_bytes_max = config.http.upload_bytes_max};
 }
 

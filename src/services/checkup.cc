@@ -18,6 +18,7 @@
 #include "fleet/process.h"
 #include "gpu/host_files.h"
 #include "net/listening.h"
+#include "services/checkup_jail.h"
 #include "services/checkup_storage.h"
 #include "services/run_program.h"
 
@@ -216,6 +217,7 @@ std::vector<gpu::Finding> check_up(const DoctorOptions& asked) {
   check_memory(options, findings);
   check_data_folder(options, findings);
   check_database(options, findings);
+  check_jail(options, findings);
   check_addresses(options, findings);
   return findings;
 }

@@ -42,6 +42,28 @@ class CheckupTest : public ::testing::Test {
 
 TEST_F(CheckupTest, SaysNothingWhereAllIsWell) { EXPECT_THAT(codes(), IsEmpty()); }
 
+TEST_F(CheckupTest, SaysWhatTheProgramThatOpensArchivesLacks) {
+  struct Case {
+    const char* script;
+    std::vector<std::string> codes;
+  };
+  const Case cases[] = {
+      {R"(printf 'C\003\000\000\000111')", {}},
+      {R"(printf 'C\003\000\000\000101')", {"jail_without_landlock"}},
+      {R"(printf 'C\003\000\000\000010')", {"jail_without_namespaces", "jail_without_seccomp"}},
+      {R"(printf 'C\001\000\000\0001')", {"jail_broken"}},
+      {"exit 1", {"jail_broken"}},
+      {"kill -9 $$", {"jail_broken"}},
+  };
+  options_.jail = folder_;
+  EXPECT_THAT(codes(), ElementsAre("jail_missing"));
+  for (const Case& each : cases) {
+    const auto program = write("gbgreg-jail-unpack", std::string("#!/bin/sh\n") + each.script + "\n");
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+    EXPECT_EQ(codes(), each.codes) << each.script;
+  }
+}
+
 TEST_F(CheckupTest, AnEngineHasToBeAProgram) {
   options_.engine = folder_ / "model.gguf";
   EXPECT_THAT(codes(), ElementsAre("engine_missing"));

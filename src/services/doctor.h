@@ -34,6 +34,8 @@ struct DoctorOptions {
   // Where the models of workers are that are stored by their names; asked at each examination.
   std::function<Result<fleet::StoredFiles>(const std::string& model)> find_model = {};
   std::vector<fleet::WorkerOptions> workers = {};
+  std::filesystem::path jail =
+      {};  // The folder of the programs that open hostile files; none of them is looked at unless set.
   std::uint64_t upload_bytes_max = 0;
   std::vector<std::string> listen = {};  // Addresses that are to be free; none when a gateway listens on them.
   gpu::ProbeOptions probe = {};          // Its engine_folder and environment are filled in here.

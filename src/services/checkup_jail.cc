@@ -1,0 +1,82 @@
+#include "services/checkup_jail.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "intake/jail.h"
+#include "storage/blob_store.h"
+
+namespace gbgreg::services {
+namespace {
+
+using gpu::Finding;
+using gpu::Severity;
+
+constexpr std::chrono::milliseconds kTimeMax{2'000};
+constexpr std::uint64_t kAnswerBytesMax = 1'024;
+
+// In the order of the letters that a jail answers with.
+struct Bar {
+  std::string_view code;
+  std::string_view what;
+  std::string_view fix;
+};
+constexpr std::array<Bar, 3> kBars = {{
+    {"jail_without_namespaces", "Namespaces, which keep it from the network and from other processes",
+     "Allow user namespaces: sysctl user.max_user_namespaces=15000 (and kernel.unprivileged_userns_clone=1 on Debian, "
+     "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)."},
+    {"jail_without_landlock", "Landlock, which keeps it from all files",
+     "Run Linux 5.13 or newer with Landlock: lsm=landlock,… on the kernel's command line."},
+    {"jail_without_seccomp", "The list of system calls (seccomp)",
+     "Run a kernel with CONFIG_SECCOMP_FILTER, or a container that allows it."},
+}};
+
+}  // namespace
+
+void check_jail(const DoctorOptions& options, std::vector<Finding>& findings) {
+  if (options.jail.empty()) return;
+  const std::string program = (options.jail / "gbgreg-jail-unpack").string();
+  if (::access(program.c_str(), X_OK) != 0) {
+    findings.push_back({.code = "jail_missing",
+                        .message = "The program that opens archives is missing, so no archive can be uploaded.",
+                        .evidence = {program + " is not there, or is no program"},
+                        .fix = "Install gbgreg anew: gbgreg-jail-unpack lies beside gbgreg itself."});
+    return;
+  }
+  const storage::OwnedFile nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const std::atomic<bool> is_stopping = false;
+  std::string answer;
+  const auto ran = intake::run_jail({.program = program,
+                                     .arguments = {"check"},
+                                     .input = nothing.get(),
+                                     .time_max = kTimeMax,
+                                     .output_bytes_max = kAnswerBytesMax},
+                                    is_stopping, [&](const intake::JailMessage& message) {
+                                      if (message.type == 'C') answer = message.payload;
+                                      return Result<void>{};
+                                    });
+  if (!ran || answer.size() != kBars.size()) {
+    findings.push_back({.code = "jail_broken",
+                        .message = "The program that opens archives does not work, so no archive can be uploaded.",
+                        .evidence = {program + " check: " + (ran ? "no answer" : ran.error().detail)},
+                        .fix = "Run it by hand to see what its system says: " + program + " check | od -c"});
+    return;
+  }
+  for (std::size_t i = 0; i < kBars.size(); ++i) {
+    if (answer[i] == '1') continue;
+    findings.push_back({.code = std::string(kBars[i].code),
+                        .severity = Severity::warning,
+                        .message = std::string(kBars[i].what) + ", cannot be had here for the program that opens "
+                                                                "archives and images. Its other bars hold.",
+                        .evidence = {program + " check: " + answer},
+                        .fix = std::string(kBars[i].fix)});
+  }
+}
+
+}  // namespace gbgreg::services
