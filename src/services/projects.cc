@@ -1,6 +1,8 @@
 #include "services/projects.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <exception>
@@ -16,6 +18,9 @@ namespace {
 constexpr std::size_t kStepsMax = 1'024;
 // What the heads of messages and entries may take beside the bytes that they are about.
 constexpr std::uint64_t kHeadBytesMax = 8 * 1024;
+
+// Of the threads that unpack, so that who waits for an answer of a model comes first.
+constexpr int kNiceness = 10;
 
 std::unexpected<Error> too_many_projects() {
   return std::unexpected(
@@ -164,6 +169,7 @@ Task<Result<NewProject>> Projects::unpack(std::unique_ptr<Incoming> archive, Fil
 }
 
 Result<NewProject> Projects::unpack_now(ArchiveJob& job) {
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNiceness);
   const auto began = clock_.steady();
   if (auto written = job.writer->write(job.rest); !written) return std::unexpected(std::move(written.error()));
   auto sha256 = job.writer->seal();
