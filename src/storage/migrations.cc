@@ -65,10 +65,35 @@ constexpr std::string_view kProjects[] = {
     "CREATE INDEX gbgreg_extractions_by_project ON gbgreg_extractions (project_id)",
 };
 
+// What a model saw on an uploaded image. Rows that are queued or running are also the queue itself.
+constexpr std::string_view kScreenshots[] = {
+    "CREATE TABLE gbgreg_screenshot_analysis ("
+    " id text NOT NULL PRIMARY KEY,"
+    " upload_id text NOT NULL,"
+    " image_sha256 text NOT NULL,"
+    " status text NOT NULL,"
+    " prompt text NOT NULL,"
+    " model text,"
+    " role text,"
+    " description text,"
+    " extracted_text text,"
+    " width bigint NOT NULL,"
+    " height bigint NOT NULL,"
+    " duration_ms bigint NOT NULL,"
+    " error_code text,"
+    " error_message text,"
+    " created_at text NOT NULL,"
+    " finished_at text)",
+    "CREATE INDEX gbgreg_screenshot_analysis_by_upload ON gbgreg_screenshot_analysis (upload_id)",
+    "CREATE INDEX gbgreg_screenshot_analysis_by_image ON gbgreg_screenshot_analysis (image_sha256, id)",
+    "CREATE INDEX gbgreg_screenshot_analysis_by_status ON gbgreg_screenshot_analysis (status, id)",
+};
+
 constexpr Migration kMigrations[] = {
     {.version = 1, .name = "uploads", .statements = kUploads},
     {.version = 2, .name = "purposes of uploads", .statements = kPurposes},
     {.version = 3, .name = "projects", .statements = kProjects},
+    {.version = 4, .name = "screenshots", .statements = kScreenshots},
 };
 
 int applied_version(soci::session& session) {

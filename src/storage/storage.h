@@ -1,8 +1,8 @@
 // What outlives the process: rows in a database, bytes in a folder.
 //
-// For: the rows of uploads (uploads.h) and projects (projects.h) on SQLite through SOCI (database.h, migrations.h), and
-// their bytes stored once by SHA-256 (blob_store.h). Not for: deciding what a file is or when it may go; that is
-// intake/ and services/.
+// For: the rows of uploads (uploads.h), projects (projects.h) and of what was seen on images (screenshots.h) on SQLite
+// through SOCI (database.h, migrations.h), and their bytes stored once by SHA-256 (blob_store.h). Not for: deciding
+// what a file is or when it may go; that is intake/ and services/.
 //
 // Threads: everything here blocks and belongs on the storage pool, through offload(). Every class may be used from any
 // number of pool threads at once, but for BlobWriter, which one thread uses at a time.
@@ -20,4 +20,5 @@
 #include "storage/options.h"
 #include "storage/projects.h"
 #include "storage/reserve.h"
+#include "storage/screenshots.h"
 #include "storage/uploads.h"

@@ -17,7 +17,8 @@ struct TestStores {
         database(std::move(open_database(options, clock, reserve).value())),
         blobs(std::move(BlobStore::open(options.uploads_folder, disk).value())),
         uploads(*database, options.list_limit_max),
-        projects(*database, options.list_limit_max) {}
+        projects(*database, options.list_limit_max),
+        screenshots(*database) {}
 
   Options options;
   Reserve reserve;
@@ -25,6 +26,7 @@ struct TestStores {
   std::unique_ptr<BlobStore> blobs;
   UploadStore uploads;
   ProjectStore projects;
+  ScreenshotStore screenshots;
 };
 
 }  // namespace gbgreg::storage

@@ -87,6 +87,7 @@ std::optional<RemovedUpload> remove_upload(soci::session& session, const std::st
       soci::into(duplicate_of, is_duplicate), soci::use(id, "id");
   if (!session.got_data()) return std::nullopt;
   session << "DELETE FROM gbgreg_uploads WHERE id = :id", soci::use(id, "id");
+  session << "DELETE FROM gbgreg_screenshot_analysis WHERE upload_id = :id", soci::use(id, "id");
 
   const auto heir = first_with(session, removed.sha256);
   if (heir && is_duplicate == soci::i_null) make_original(session, *heir, removed.sha256);
