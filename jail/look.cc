@@ -36,7 +36,7 @@ namespace gbgreg::jail {
 namespace {
 
 // Beside the image itself, which is mapped: the libraries, the decoded pixels twice, and what a decoder holds of a
-// progressive JPEG, each for kPixelsMax.
+// progressive JPEG, each for intake::kImagePixelsMax.
 constexpr std::uint64_t kMemoryBytes = 1'024ULL * 1024 * 1024;
 
 // The file on standard input. Empty when it is no file or has no bytes.

@@ -1,4 +1,4 @@
-// What an image has become once it is decoded, and what it may be at most. Values; one thread.
+// What an image has become once it is decoded. Values; one thread.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +7,9 @@
 #include <string_view>
 #include <vector>
 
-namespace gbgreg::jail {
+#include "intake/image_kind.h"
 
-// Of the image as it comes, known from its header before a pixel is decoded.
-inline constexpr std::uint64_t kPixelsMax = 40'000'000;
-inline constexpr std::uint32_t kSideMax = 32'767;
+namespace gbgreg::jail {
 
 // Why an image is not taken: a word that the gateway turns into an error.
 struct Refusal {
@@ -40,7 +38,8 @@ struct Pixels {
 // Errors: damaged (a side of nothing), too large.
 inline Looked<void> check_size(std::uint64_t width, std::uint64_t height) {
   if (width == 0 || height == 0) return std::unexpected(kDamaged);
-  if (width > kSideMax || height > kSideMax || width * height > kPixelsMax) return std::unexpected(kTooLarge);
+  if (width > intake::kImageSideMax || height > intake::kImageSideMax) return std::unexpected(kTooLarge);
+  if (width * height > intake::kImagePixelsMax) return std::unexpected(kTooLarge);
   return {};
 }
 

@@ -13,7 +13,7 @@ namespace gbgreg::jail {
 
 // Reading ends then, with what has been read.
 inline constexpr std::chrono::milliseconds kReadTimeMax{20'000};
-inline constexpr std::size_t kTextBytesMax = 256 * 1024;
+inline constexpr std::size_t kTextBytesMax = 64 * 1024;
 
 class TextReader {
  public:

@@ -98,6 +98,9 @@ class Blob {
   // Errors: unavailable (storage_failed).
   Result<std::size_t> read_at(std::uint64_t offset, char* out, std::size_t size) const;
 
+  // For a child that is to read it; open as long as this is.
+  int descriptor() const { return file_.get(); }
+
  private:
   OwnedFile file_;
   std::uint64_t size_bytes_;

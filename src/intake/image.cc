@@ -1,0 +1,90 @@
+#include "intake/image.h"
+
+#include "core/utf8.h"
+#include "intake/image_kind.h"
+#include "intake/jail.h"
+
+namespace gbgreg::intake {
+namespace {
+
+std::unexpected<Error> garbled(std::string detail) {
+  return fail(Kind::refused, "jail_garbled", "The image could not be read safely, so it was not taken.",
+              std::move(detail));
+}
+
+std::unexpected<Error> refusal(std::string_view code) {
+  if (code == "image_type_unknown") {
+    return fail(Kind::unsupported_type, std::string(code),
+                "By its own bytes the file is no PNG, JPEG, WebP, GIF or BMP. Save the image as one of these.");
+  }
+  if (code == "image_damaged") {
+    return fail(
+        Kind::refused, std::string(code),
+        "The image is damaged or cut short: it could not be decoded to its end. Save it anew and send it again.");
+  }
+  if (code == "image_too_large") {
+    return std::unexpected(Error{.kind = Kind::refused,
+                                 .code = std::string(code),
+                                 .message = "An image may have at most " + std::to_string(kImagePixelsMax / 1'000'000) +
+                                            " megapixels, and no side of more than " + std::to_string(kImageSideMax) +
+                                            " pixels. Make it smaller.",
+                                 .details_json = R"({"limit_pixels":)" + std::to_string(kImagePixelsMax) +
+                                                 R"(,"limit_side_pixels":)" + std::to_string(kImageSideMax) + "}"});
+  }
+  return garbled("a refusal that it does not have");
+}
+
+bool is_side(std::uint32_t pixels) { return pixels > 0 && pixels <= kImageSideMax; }
+
+}  // namespace
+
+Result<void> ImageReport::take(const JailMessage& message) {
+  if (has_ended_) return garbled("a message behind the last");
+  if (message.type == 'X' && !has_head_) return refusal(message.payload);
+  if (message.type == 'I' && !has_head_) return take_head(message.payload);
+  if (!has_head_) return garbled("a message before the first");
+  if (message.type == 'P') return append(seen_.png, message.payload, kImagePngBytesMax);
+  if (message.type == 'T') return append(seen_.text, message.payload, kImageTextBytesMax);
+  if (message.type != 'Z') return garbled("a message of no type that it has");
+  has_ended_ = true;
+  return {};
+}
+
+Result<void> ImageReport::take_head(std::string_view payload) {
+  for (std::uint32_t* side : {&seen_.width, &seen_.height, &seen_.shown_width, &seen_.shown_height}) {
+    const auto pixels = take_u32(payload);
+    if (!pixels || !is_side(*pixels)) return garbled("an image without sides");
+    *side = *pixels;
+  }
+  if (!payload.empty()) return garbled("an image with too many sides");
+  has_head_ = true;
+  return {};
+}
+
+Result<void> ImageReport::append(std::string& to, std::string_view payload, std::uint64_t bytes_max) const {
+  if (to.size() + payload.size() > bytes_max) return garbled("more than its bound");
+  to.append(payload);
+  return {};
+}
+
+Result<SeenImage> ImageReport::end() {
+  using namespace std::string_view_literals;
+  if (!has_ended_) return garbled("no end");
+  if (!seen_.png.starts_with("\x89PNG\r\n\x1a\n"sv)) return garbled("no PNG");
+  seen_.text = to_valid_utf8(seen_.text);
+  return std::move(seen_);
+}
+
+Result<SeenImage> look_at_image(const std::string& program, int input, const std::atomic<bool>& is_stopping) {
+  const JailCommand command{.program = program,
+                            .arguments = {std::to_string(kImageTimeMax.count())},
+                            .input = input,
+                            .time_max = kImageTimeMax,
+                            .output_bytes_max = kImagePngBytesMax + kImageTextBytesMax + kJailMessageBytesMax};
+  ImageReport report;
+  auto run = run_jail(command, is_stopping, [&](const JailMessage& message) { return report.take(message); });
+  if (!run) return std::unexpected(std::move(run.error()));
+  return report.end();
+}
+
+}  // namespace gbgreg::intake
