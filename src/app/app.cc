@@ -37,6 +37,7 @@
 #include "http/handlers/projects.h"
 #include "http/handlers/reload.h"
 #include "http/handlers/responses.h"
+#include "http/handlers/screenshots.h"
 #include "http/handlers/stored_models.h"
 #include "http/handlers/uploads.h"
 #include "http/pipeline.h"
@@ -54,6 +55,7 @@
 #include "services/intake.h"
 #include "services/models.h"
 #include "services/projects.h"
+#include "services/screenshots.h"
 #include "services/stores_watch.h"
 #include "storage/storage.h"
 
@@ -297,6 +299,14 @@ int serve(const config::Config& config, const config::Source& source, const std:
   if (ground.has_gpu && config.fleet.memory.budget.card == fleet::Memory::kUnbounded) share_out_the_cards(fleet, root);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
+  storage::ScreenshotStore screenshot_store(**database);
+  services::Screenshots screenshots({.storage_pool = storage_pool,
+                                     .rows = screenshot_store,
+                                     .blobs = **blobs,
+                                     .intake = intake,
+                                     .generate = generate,
+                                     .clock = clock},
+                                    {.jail = intake::folder_of_own_program() + "/gbgreg-jail-look"});
   asio::thread_pool doctor_pool(1);
   services::DoctorOptions examined = doctor_options(config);
   examined.probe.root = root;
@@ -324,11 +334,12 @@ int serve(const config::Config& config, const config::Source& source, const std:
   http::UploadHandlers upload_handlers(intake, config.http);
   http::FileHandlers file_handlers(intake, upload_handlers);
   http::ProjectHandlers project_handlers(projects, intake, upload_handlers);
-  http::Pipeline pipeline(
-      http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers, file_handlers,
-                         fleet_handlers, health_handlers, model_handlers, openai_handlers, project_handlers,
-                         reload_handlers, response_handlers, stored_model_handlers, upload_handlers}),
-      config.http, registry, clock);
+  http::ScreenshotHandlers screenshot_handlers(screenshots, intake, upload_handlers);
+  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers,
+                                             file_handlers, fleet_handlers, health_handlers, model_handlers,
+                                             openai_handlers, project_handlers, reload_handlers, response_handlers,
+                                             screenshot_handlers, stored_model_handlers, upload_handlers}),
+                          config.http, registry, clock);
   reload.begin({.fleet = fleet,
                 .doctor = doctor,
                 .health = health,
@@ -347,6 +358,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   signals.async_wait([&](const boost::system::error_code&, int) { main_context.stop(); });
   const HangupWatch hangups(main_context, reload);
   fleet.start();
+  if (auto begun = screenshots.start(); !begun) return refuse_to_start(begun.error());
   server.start();
   const CertificateWatch certificate_watch(main_context, certificates.get());
   Greeting greeting(main_context, fleet, std::move(*addresses));
@@ -363,7 +375,9 @@ int serve(const config::Config& config, const config::Source& source, const std:
   alarm(kShutdownSecondsMax);
   stored_models.give_up();
   projects.stop();
+  screenshots.give_up();
   server.stop();
+  screenshots.stop();
   stored_models.stop();
   fleet.stop();
   doctor_pool.join();

@@ -25,8 +25,8 @@ struct Nobody {
 
 std::vector<Route> all_routes() {
   const Nobody nobody;
-  return make_routes(
-      {nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody});
+  return make_routes({nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody, nobody,
+                      nobody, nobody, nobody});
 }
 
 TEST(OpenApi, DescribesEveryRouteAndNoOther) {

@@ -12,6 +12,7 @@
 #include "http/handlers/projects.h"
 #include "http/handlers/reload.h"
 #include "http/handlers/responses.h"
+#include "http/handlers/screenshots.h"
 #include "http/handlers/stored_models.h"
 #include "http/handlers/uploads.h"
 #include "http/openapi.h"
@@ -31,6 +32,7 @@ std::vector<Route> make_routes(const Handlers& handlers) {
   ProjectHandlers& projects = handlers.projects;
   ReloadHandlers& reload = handlers.reload;
   ResponseHandlers& responses = handlers.responses;
+  ScreenshotHandlers& screenshots = handlers.screenshots;
   StoredModelHandlers& stored = handlers.stored_models;
   UploadHandlers& uploads = handlers.uploads;
   return {
@@ -87,6 +89,11 @@ std::vector<Route> make_routes(const Handlers& handlers) {
        [&projects](Call& call) { return projects.files(call.exchange, call.parameter); }},
       {"GET", "/api/projects/{id}/files/{path...}",
        [&projects](Call& call) { return projects.file(call.exchange, call.parameter, call.rest); }},
+      // Screenshots.
+      {"POST", "/api/upload/screenshot", [&screenshots](Call& call) { return screenshots.upload(call); }},
+      {"GET", "/api/screenshots", [&screenshots](Call& call) { return screenshots.list(call); }},
+      {"GET", "/api/screenshots/{id}", [&screenshots](Call& call) { return screenshots.find(call); }},
+      {"GET", "/api/screenshots/{id}/events", [&screenshots](Call& call) { return screenshots.events(call); }},
       // Running it.
       {"POST", "/api/reload", [&reload](Call& call) { return reload.reload(call); }},
       {"GET", "/api/fleet", [&fleet](Call& call) { return fleet.show(call); }},

@@ -22,6 +22,7 @@ class OpenAiHandlers;
 class ProjectHandlers;
 class ReloadHandlers;
 class ResponseHandlers;
+class ScreenshotHandlers;
 class StoredModelHandlers;
 class UploadHandlers;
 
@@ -48,6 +49,7 @@ struct Handlers {
   ProjectHandlers& projects;
   ReloadHandlers& reload;
   ResponseHandlers& responses;
+  ScreenshotHandlers& screenshots;
   StoredModelHandlers& stored_models;
   UploadHandlers& uploads;
 };

@@ -138,7 +138,7 @@ void Screenshots::run_queue() {
 }
 
 void Screenshots::stop() {
-  is_stopping_ = true;
+  give_up();
   if (thread_.joinable()) {
     asio::post(io_.context(), [this] { cancel_.emit(asio::cancellation_type::terminal); });
     guard_.reset();

@@ -53,7 +53,10 @@ class Screenshots {
 
   // Queues again what was under way when the last process ended, and begins to work. Once. Errors: unavailable.
   Result<void> start();
-  // Ends what is under way; it begins anew at the next start. Before the fleet stops.
+  // No image is looked at any more, and who watches need not wait. Before the server stops.
+  void give_up() { is_stopping_ = true; }
+  bool is_stopping() const { return is_stopping_; }
+  // Ends what is under way in the queue; it begins anew at the next start. Before the fleet stops.
   void stop();
 
   struct Asked {

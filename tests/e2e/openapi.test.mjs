@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { importClient } from '../support/clients.mjs';
 import { emptyModel, kEmbedding, startReal, startScripted } from '../support/gateway.mjs';
 import { exchange, openStream, request } from '../support/http.mjs';
+import { png } from '../support/images.mjs';
 import { ModelServer } from '../support/model_server.mjs';
 import { contentType, fileBody, multipart } from '../support/multipart.mjs';
 import { Contract } from '../support/openapi.mjs';
@@ -105,7 +106,7 @@ const kAskers = {
 // even when it is killed.
 const kNeverExercised = [
   / (500|408)$/, /^reload (429|503)$/, /^unloadRole 503$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
-  /^(pullModel|pullStoredModel|deleteModel) 503$/,
+  /^(pullModel|pullStoredModel|deleteModel) 503$/, /^uploadScreenshot (404|429|503)$/, /^(listScreenshots|getScreenshot|watchScreenshot) 503$/,
 ];
 
 let document;
@@ -365,6 +366,32 @@ test('uploads', async () => {
     await checked(method, one + suffix, { status: 403, headers: kStranger });
   }
   await checked('DELETE', one, { status: 200 });
+});
+
+test('screenshots', async () => {
+  const target = '/api/upload/screenshot';
+  const form = { headers: contentType() };
+  const field = (name, content) => [{ name, content }];
+  const done = (await post(target, fileBody(png(), 'a.png', field('prompt', 'What is red?')), 200, form)).json();
+  const failed = (await post(target, fileBody(png(), 'a.png', field('prompt', 'What is red? [[status=400]]')), 200, form)).json();
+  assert.deepEqual([done.analysis.status, failed.analysis.status], ['done', 'failed']);
+  const queued = (await post(target, fileBody(png(33, 33), 'a.png', field('wait', 'false')), 202, form)).json();
+  await post(target, fileBody(png(), 'a.png', field('wait', 'perhaps')), 400, form);
+  await post(target, fileBody('no image', 'a.png'), 415, form);
+  await post(target, fileBody(png().subarray(0, 50), 'a.png'), 422, form);
+  await post(target, fileBody(png()), 403, { headers: { ...contentType(), ...kStranger } });
+  await isTooLarge(target, `Content-Type: ${contentType()['content-type']}\r\n`);
+
+  assert.ok((await checked('GET', '/api/screenshots?limit=1&q=red', { status: 200 })).json().next_cursor);
+  await checked('GET', '/api/screenshots?limit=0', { status: 400 });
+  await checked('GET', '/api/screenshots', { status: 403, headers: kStranger });
+  await checked('GET', `/api/screenshots/${queued.analysis.id}/events`, { status: 200 });
+  for (const suffix of ['', '/events']) {
+    await checked('GET', `/api/screenshots/${done.analysis.id}${suffix}`, { status: 200 });
+    await checked('GET', `/api/screenshots/01890000-0000-7000-8000-000000000000${suffix}`, { status: 404 });
+    await checked('GET', `/api/screenshots/%zz${suffix}`, { status: 400 });
+    await checked('GET', `/api/screenshots/${done.analysis.id}${suffix}`, { status: 403, headers: kStranger });
+  }
 });
 
 test('embeddings', async () => {

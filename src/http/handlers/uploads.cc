@@ -7,6 +7,7 @@
 #include "http/call.h"
 #include "http/file_content.h"
 #include "http/upload_form.h"
+#include "http/upload_json.h"
 #include "intake/intake.h"
 #include "net/grammar.h"
 
@@ -17,26 +18,6 @@ namespace json = boost::json;
 
 constexpr UploadForm::Field kFormFields[] = {{.name = "description", .bytes_max = 16 * 1024}};
 constexpr std::size_t kSearchBytesMax = 200;
-
-void add_if_known(json::object& object, std::string_view name, const std::optional<std::string>& value) {
-  if (value) object[name] = *value;
-}
-
-json::object to_json(const storage::Upload& upload) {
-  json::object object{{"id", upload.id},
-                      {"filename", upload.filename},
-                      {"original_filename", upload.original_filename},
-                      {"kind", upload.kind},
-                      {"media_type", upload.media_type}};
-  add_if_known(object, "language", upload.language);
-  object["size_bytes"] = upload.size_bytes;
-  object["sha256"] = upload.sha256;
-  object["created_at"] = upload.created_at;
-  add_if_known(object, "description", upload.description);
-  add_if_known(object, "duplicate_of", upload.duplicate_of);
-  add_if_known(object, "text_preview", upload.text_preview);
-  return object;
-}
 
 Result<int> parse_limit(std::string_view text) {
   int limit = 0;
@@ -83,7 +64,7 @@ Task<Result<void>> UploadHandlers::upload_file(net::Exchange& exchange) {
   auto upload = co_await form.store({.client_filename = {}, .description = form.field("description")});
   if (!upload) co_return std::unexpected(std::move(upload.error()));
 
-  const std::string body = json::serialize(json::object{{"upload", to_json(*upload)}});
+  const std::string body = json::serialize(json::object{{"upload", upload_json(*upload)}});
   co_return co_await exchange.respond(200, kJson, body);
 }
 
@@ -94,7 +75,7 @@ Task<Result<void>> UploadHandlers::list(net::Exchange& exchange) {
   if (!page) co_return std::unexpected(page.error());
 
   json::array uploads;
-  for (const storage::Upload& upload : page->uploads) uploads.push_back(to_json(upload));
+  for (const storage::Upload& upload : page->uploads) uploads.push_back(upload_json(upload));
   json::value next_cursor;
   if (page->next_cursor) next_cursor = *page->next_cursor;
   const json::object answer{{"uploads", std::move(uploads)}, {"next_cursor", std::move(next_cursor)}};
@@ -105,7 +86,7 @@ Task<Result<void>> UploadHandlers::list(net::Exchange& exchange) {
 Task<Result<void>> UploadHandlers::find(net::Exchange& exchange, std::string id) {
   const auto upload = co_await intake_.find(std::move(id));
   if (!upload) co_return std::unexpected(upload.error());
-  const std::string body = json::serialize(json::object{{"upload", to_json(*upload)}});
+  const std::string body = json::serialize(json::object{{"upload", upload_json(*upload)}});
   co_return co_await exchange.respond(200, kJson, body);
 }
 
