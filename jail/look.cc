@@ -125,7 +125,11 @@ int run(const std::vector<std::string_view>& words) {
   Cage cage;
   if (!leave_the_world(options, cage) || !start_decoding()) return EXIT_FAILURE;
   TextReader reader;
-  if (!reader.is_ready() || !lock_the_cage(options, cage)) return EXIT_FAILURE;
+  if (!reader.is_ready()) {
+    refuse(kReaderMissing);
+    return EXIT_SUCCESS;
+  }
+  if (!lock_the_cage(options, cage)) return EXIT_FAILURE;
   if (is_check) {
     say_bars(cage);
     return EXIT_SUCCESS;

@@ -13,13 +13,14 @@ namespace gbgreg::jail {
 
 // Why an image is not taken: a word that the gateway turns into an error.
 struct Refusal {
-  std::string_view code;  // "image_type_unknown", "image_too_large", "image_damaged".
+  std::string_view code;
   bool operator==(const Refusal&) const = default;
 };
 
 inline constexpr Refusal kTypeUnknown{"image_type_unknown"};
 inline constexpr Refusal kTooLarge{"image_too_large"};
 inline constexpr Refusal kDamaged{"image_damaged"};
+inline constexpr Refusal kReaderMissing{"text_reader_missing"};  // No fault of the image's.
 
 template <class T>
 using Looked = std::expected<T, Refusal>;

@@ -31,6 +31,14 @@ std::unexpected<Error> refusal(std::string_view code) {
                                  .details_json = R"({"limit_pixels":)" + std::to_string(kImagePixelsMax) +
                                                  R"(,"limit_side_pixels":)" + std::to_string(kImageSideMax) + "}"});
   }
+  if (code == "text_reader_missing") {
+    return std::unexpected(Error{.kind = Kind::unavailable,
+                                 .code = std::string(code),
+                                 .message =
+                                     "Text cannot be read off images here. Ask whoever runs this gateway to install "
+                                     "Tesseract's English (tesseract-ocr-eng).",
+                                 .retry_after_seconds = 60});
+  }
   return garbled("a refusal that it does not have");
 }
 

@@ -29,8 +29,8 @@ struct SeenImage {
 // Puts together what the jail says, message by message. One thread.
 class ImageReport {
  public:
-  // Errors: unsupported_type (image_type_unknown), refused (image_damaged, image_too_large), refused (jail_garbled) for
-  // what it would never say.
+  // Errors: unsupported_type (image_type_unknown), refused (image_damaged, image_too_large), unavailable
+  // (text_reader_missing: the machine has no language to read), refused (jail_garbled) for what it would never say.
   Result<void> take(const JailMessage& message);
   // After the last message. Errors: refused (jail_garbled) when the end is missing.
   Result<SeenImage> end();

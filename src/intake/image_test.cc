@@ -52,7 +52,7 @@ TEST(ImageReport, SaysWhyAnImageIsNotTaken) {
     Kind want;
   };
   for (const Case& c : {Case{"image_type_unknown", Kind::unsupported_type}, Case{"image_damaged", Kind::refused},
-                        Case{"image_too_large", Kind::refused}}) {
+                        Case{"image_too_large", Kind::refused}, Case{"text_reader_missing", Kind::unavailable}}) {
     const auto seen = report_of({{'X', c.code}});
     ASSERT_FALSE(seen);
     EXPECT_EQ(seen.error().code, c.code);
