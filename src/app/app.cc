@@ -311,7 +311,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
-  http::AskHandlers ask_handlers(generate, fleet_admin, clock, json_reading);
+  http::AskHandlers ask_handlers(generate, fleet_admin, intake, clock, json_reading);
   http::DoctorHandlers doctor_handlers(doctor);
   http::EmbeddingHandlers embedding_handlers(embed, fleet_admin, json_reading);
   http::FleetHandlers fleet_handlers(fleet_admin, json_reading);
