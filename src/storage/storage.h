@@ -20,4 +20,5 @@
 #include "storage/options.h"
 #include "storage/projects.h"
 #include "storage/reserve.h"
+#include "storage/snapshot.h"
 #include "storage/uploads.h"
