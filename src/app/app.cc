@@ -285,6 +285,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   services::Projects projects(storage_pool, unpack_pool,
                               {.projects = project_store, .blobs = **blobs, .reserve = reserve}, intake, clock,
                               config.archives, intake::folder_of_own_program() + "/gbgreg-jail-unpack");
+  intake.allow_unknown_binaries(config.http.unknown_binaries_allowed);
   const auto swept = intake.sweep();
   if (!swept) return refuse_to_start(swept.error());
 
@@ -332,6 +333,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   reload.begin({.fleet = fleet,
                 .doctor = doctor,
                 .health = health,
+                .intake = intake,
                 .models = stored_models,
                 .json = json_reading,
                 .uploads = upload_handlers,

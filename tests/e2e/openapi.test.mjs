@@ -10,6 +10,7 @@ import { ModelServer } from '../support/model_server.mjs';
 import { contentType, fileBody, multipart } from '../support/multipart.mjs';
 import { Contract } from '../support/openapi.mjs';
 import { kCallsWeather, kPng, kWeatherSchema, kWeatherTool } from '../support/protocols.mjs';
+import { kUnknownBinaries } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 const kStranger = { origin: 'https://evil.example' };
@@ -113,7 +114,7 @@ let contract;
 let gateway;
 
 before(async () => {
-  gateway = await startScripted();
+  gateway = await startScripted({ more: kUnknownBinaries });
   document = (await gateway.get('/openapi.json')).json();
   contract = new Contract(document);
 });
