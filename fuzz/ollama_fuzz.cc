@@ -48,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const auto route = protocols::native::parse_route(body, limits);
   if (route) {
-    check_request(*route);
+    check_request(route->request);
   } else {
     check_error(route.error());
   }

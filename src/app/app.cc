@@ -287,6 +287,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   services::Projects projects(storage_pool, unpack_pool,
                               {.projects = project_store, .blobs = **blobs, .reserve = reserve}, intake, clock,
                               config.archives, intake::folder_of_own_program() + "/gbgreg-jail-unpack");
+  intake.allow_unknown_binaries(config.http.unknown_binaries_allowed);
   const auto swept = intake.sweep();
   if (!swept) return refuse_to_start(swept.error());
 
@@ -321,7 +322,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
 
   http::JsonReading json_reading(config.http);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
-  http::AskHandlers ask_handlers(generate, fleet_admin, clock, json_reading);
+  http::AskHandlers ask_handlers(generate, fleet_admin, intake, clock, json_reading);
   http::DoctorHandlers doctor_handlers(doctor);
   http::EmbeddingHandlers embedding_handlers(embed, fleet_admin, json_reading);
   http::FleetHandlers fleet_handlers(fleet_admin, json_reading);
@@ -343,6 +344,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   reload.begin({.fleet = fleet,
                 .doctor = doctor,
                 .health = health,
+                .intake = intake,
                 .models = stored_models,
                 .json = json_reading,
                 .uploads = upload_handlers,

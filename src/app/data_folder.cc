@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 // A Unix socket's path has 107 bytes at most; a worker's socket needs some of them for its name.
 constexpr std::size_t kRunFolderBytesMax = 80;
+constexpr const char* kLockName = "gbgreg.lock";
 constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
 constexpr mode_t kOthersMayWrite = S_IWGRP | S_IWOTH;
 
@@ -137,13 +138,21 @@ void DataFolder::make_database_private() const {
 }
 
 Result<void> DataFolder::lock() {
-  const std::string file = root_ / "gbgreg.lock";
+  const std::string file = root_ / kLockName;
   lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_ < 0) return cannot(root_);
   if (take_lock(lock_)) return {};
   return fail(Kind::conflict, "data_folder_in_use",
               "Another gbgreg is running on the data folder " + root_.string() +
                   ". Stop it, or give this one its own folder with --data.");
+}
+
+bool DataFolder::is_in_use(const fs::path& root) {
+  const int file = ::open((root / kLockName).c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const bool is_free = flock(file, LOCK_SH | LOCK_NB) == 0;
+  ::close(file);
+  return !is_free;
 }
 
 Result<void> DataFolder::make_run_folder() {

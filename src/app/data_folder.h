@@ -18,12 +18,18 @@ class DataFolder {
   // write), conflict (another gateway has it).
   static Result<DataFolder> open(const std::filesystem::path& root, storage::Disk& disk);
 
+  // Whether a gateway has the folder, without making anything in it.
+  static bool is_in_use(const std::filesystem::path& root);
+  static std::filesystem::path database_in(const std::filesystem::path& root) { return root / "gbgreg.sqlite"; }
+  static std::filesystem::path uploads_in(const std::filesystem::path& root) { return root / "uploads"; }
+
   DataFolder(DataFolder&& other) noexcept;
   DataFolder& operator=(DataFolder&&) = delete;
   ~DataFolder();
 
-  std::filesystem::path database() const { return root_ / "gbgreg.sqlite"; }
-  std::filesystem::path uploads() const { return root_ / "uploads"; }
+  const std::filesystem::path& root() const { return root_; }
+  std::filesystem::path database() const { return database_in(root_); }
+  std::filesystem::path uploads() const { return uploads_in(root_); }
   std::filesystem::path reserve() const { return root_ / "reserve"; }
   // For the workers' sockets: inside the data folder, or in /tmp when that path is too long for a Unix socket. The one
   // in /tmp has the same name at every start, so that a gateway that was killed leaves nothing for good.

@@ -5,6 +5,7 @@
 #include "app/doctor.h"
 #include "app/gpu_command.h"
 #include "app/models.h"
+#include "app/storage_command.h"
 #include "cli/cli.h"
 #include "config/config.h"
 #include "core/log.h"
@@ -46,6 +47,18 @@ int main(int argc, char** argv) {
       return gbgreg::app::examine(
           *config,
           {.as_json = doctor.as_json, .report = doctor.report, .root = doctor.root, .version = GBGREG_VERSION});
+    }
+    if (parsed.command == Command::storage) {
+      gbgreg::set_up_log("off");
+      using What = gbgreg::app::StorageCommand::What;
+      const auto& asked = parsed.storage;
+      return gbgreg::app::run_storage_command(*config, {.what = asked.what == "backup"    ? What::backup
+                                                                : asked.what == "restore" ? What::restore
+                                                                                          : What::verify,
+                                                        .file = asked.file,
+                                                        .as_json = asked.as_json,
+                                                        .replaces = asked.replaces,
+                                                        .version = GBGREG_VERSION});
     }
     if (parsed.command == Command::models) {
       gbgreg::set_up_log("off");

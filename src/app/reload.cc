@@ -69,6 +69,10 @@ std::vector<std::string> changes_in_place(const config::Config& running, const c
   number("limits.json_bytes_max", running.http.json_bytes_max, fresh.http.json_bytes_max);
   number("limits.pull_stall_seconds", running.stores.fetch.stall_timeout.count(),
          fresh.stores.fetch.stall_timeout.count());
+  if (running.http.unknown_binaries_allowed != fresh.http.unknown_binaries_allowed) {
+    changes.push_back(std::string("uploads.allow_unknown_binaries is now ") +
+                      (fresh.http.unknown_binaries_allowed ? "true." : "false."));
+  }
   list("hosts", running.http.hosts, fresh.http.hosts);
   list("origins", running.http.origins, fresh.http.origins);
   list("registries", running.stores.registries, fresh.stores.registries);
@@ -183,6 +187,7 @@ Result<ReloadReport> Reload::take(config::Config fresh) {
   rooms_->doctor.adopt(doctor_options(next));
   rooms_->health.set_upload_bytes_max(next.http.upload_bytes_max);
   rooms_->uploads.set_upload_bytes_max(next.http.upload_bytes_max);
+  rooms_->intake.allow_unknown_binaries(next.http.unknown_binaries_allowed);
   rooms_->json.set_bytes_max(next.http.json_bytes_max);
   rooms_->pipeline.guard_by(next.http);
   set_log_level(next.log_level);

@@ -23,6 +23,7 @@
 #include "http/pipeline.h"
 #include "services/doctor.h"
 #include "services/health.h"
+#include "services/intake.h"
 #include "services/models.h"
 #include "services/reloading.h"
 #include "storage/disk.h"
@@ -34,6 +35,7 @@ struct Reloadable {
   fleet::Fleet& fleet;
   services::Doctor& doctor;
   services::Health& health;
+  services::Intake& intake;
   services::Models& models;
   http::JsonReading& json;
   http::UploadHandlers& uploads;

@@ -43,6 +43,7 @@ TEST(Reload, SaysWhatChangesAtOnce) {
   running.http.hosts = {"old.example"};
   fresh.http.upload_bytes_max = 5;
   fresh.http.json_bytes_max = 2048;
+  fresh.http.unknown_binaries_allowed = true;
   fresh.stores.fetch.stall_timeout = std::chrono::seconds(7);
   fresh.http.origins = {"https://a.example", "https://b.example"};
   fresh.stores.registries = {"hub.example"};
@@ -52,8 +53,9 @@ TEST(Reload, SaysWhatChangesAtOnce) {
       changes_in_place(running, fresh),
       ElementsAre("limits.upload_bytes_max is 5 instead of 104857600.",
                   "limits.json_bytes_max is 2048 instead of 33554432.", "limits.pull_stall_seconds is 7 instead of 30.",
-                  "hosts is now none.", "origins is now https://a.example, https://b.example.",
-                  "registries is now hub.example.", "model_stores has changed.", "log_level is now debug."));
+                  "uploads.allow_unknown_binaries is now true.", "hosts is now none.",
+                  "origins is now https://a.example, https://b.example.", "registries is now hub.example.",
+                  "model_stores has changed.", "log_level is now debug."));
   EXPECT_THAT(needs_restart(running, fresh), IsEmpty());
   EXPECT_EQ(as_it_can_be(running, fresh).http.json_bytes_max, 2048U);
 }

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <sstream>
+#include <vector>
 
 namespace gbgreg::cli {
 namespace {
@@ -25,6 +26,33 @@ CLI::App* add_gpu(CLI::App& app, Parsed& parsed) {
         ->group("");
   }
   return gpu;
+}
+
+// What is kept: gbgreg storage verify, backup and restore.
+std::vector<CLI::App*> add_storage(CLI::App& app, Parsed& parsed) {
+  CLI::App* storage = app.add_subcommand("storage", "Look after what uploads have left on the disk.");
+  storage->require_subcommand(1);
+  CLI::App* verify =
+      storage->add_subcommand("verify", "Read every file of uploads again, and compare it with its digest.");
+  verify->footer(
+      "Only reads, beside a running gateway, too. Ends with 0 when every file is as it came, and with 1 when one is\n"
+      "missing or damaged. Files that no upload uses are named, and are no fault.");
+  verify->add_flag("--json", parsed.storage.as_json, "The report as one JSON object");
+  CLI::App* backup = app.add_subcommand("backup", "Write database and uploads into one tar, while the gateway runs.");
+  backup->add_option("FILE", parsed.storage.file, "The backup, FILE.tar; one that is there is replaced")->required();
+  backup->footer("Models and the configuration are not in it: they can be fetched, or written, again.");
+  CLI::App* restore = app.add_subcommand("restore", "Put a backup into an empty data folder.");
+  restore->add_option("FILE", parsed.storage.file, "What gbgreg backup wrote")->required();
+  restore->add_flag("--replace", parsed.storage.replaces, "Move what is in the data folder aside, into a folder in it");
+  restore->footer("All of it is checked before anything is put in its place. The gateway must not run.");
+  verify->callback([&parsed] { parsed.storage.what = "verify"; });
+  backup->callback([&parsed] { parsed.storage.what = "backup"; });
+  restore->callback([&parsed] { parsed.storage.what = "restore"; });
+  for (CLI::App* command : {verify, backup, restore}) {
+    command->add_option("--config", parsed.flags.config, "YAML file with settings, as for serve");
+    command->add_option("--data", parsed.flags.data, "Folder for database and uploads");
+  }
+  return {storage, backup, restore};
 }
 
 }  // namespace
@@ -72,6 +100,7 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
       ->group("");
 
   CLI::App* gpu = add_gpu(app, parsed);
+  const auto storage = add_storage(app, parsed);
   CLI::App* models = app.add_subcommand("models", "Fetch models by their names, list them, remove them.");
   models->require_subcommand(1);
   models->footer(
@@ -112,6 +141,9 @@ Parsed parse(int argc, const char* const* argv, const std::string& version) {
     if (gpu->parsed()) {
       parsed.command = Command::gpu;
       parsed.gpu.verb = gpu->get_subcommands().front()->get_name();
+    }
+    for (const CLI::App* command : storage) {
+      if (command->parsed()) parsed.command = Command::storage;
     }
     if (models->parsed()) parsed.command = Command::models;
     if (probe->parsed()) parsed.command = Command::probe_driver;

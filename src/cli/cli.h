@@ -14,6 +14,7 @@ enum class Command : std::uint8_t {
   serve,         // Run the gateway with `flags`.
   doctor,        // Say what is wrong, with `flags` and `doctor`.
   gpu,           // Install, remove or list the engine's modules for GPUs, with `flags` and `gpu`.
+  storage,       // Verify what is kept, back it up or restore it, with `flags` and `storage`.
   models,        // Fetch, list and remove models, with `flags` and `models`.
   probe_driver,  // Ask the GPU's driver for another process of ours: gpu/driver_probe.h.
 };
@@ -36,6 +37,12 @@ struct Parsed {
     std::string name = {};
     std::string projector = {};
   } models = {};
+  struct {
+    std::string what = {};  // "verify", "backup" or "restore".
+    std::filesystem::path file = {};
+    bool as_json = false;
+    bool replaces = false;
+  } storage = {};
   std::filesystem::path engine_folder = {};  // Of probe_driver.
   bool memory_only = false;                  // Likewise.
   int exit_status = 0;                       // When there is nothing to run: after --help, --version or a mistake, …

@@ -32,6 +32,23 @@ TEST(Parse, ReadsWhatIsToBeDoneAboutAGpu) {
   EXPECT_EQ(parse_words({"gpu"}).exit_status, 2);
 }
 
+TEST(Parse, ReadsWhatIsToBeDoneAboutWhatIsKept) {
+  const Parsed verify = parse_words({"storage", "verify", "--json", "--data", "/d"});
+  EXPECT_EQ(verify.command, Command::storage);
+  EXPECT_EQ(verify.storage.what, "verify");
+  EXPECT_TRUE(verify.storage.as_json);
+  EXPECT_EQ(verify.flags.data, "/d");
+  const Parsed backup = parse_words({"backup", "/b.tar"});
+  EXPECT_EQ(backup.command, Command::storage);
+  EXPECT_EQ(backup.storage.what, "backup");
+  EXPECT_EQ(backup.storage.file, "/b.tar");
+  const Parsed restore = parse_words({"restore", "/b.tar", "--replace"});
+  EXPECT_EQ(restore.storage.what, "restore");
+  EXPECT_TRUE(restore.storage.replaces);
+  EXPECT_EQ(parse_words({"backup"}).exit_status, 2);
+  EXPECT_EQ(parse_words({"storage"}).exit_status, 2);
+}
+
 TEST(Parse, HelpAndVersionAreNotMistakes) {
   const Parsed version = parse_words({"--version"});
   EXPECT_EQ(version.exit_status, 0);

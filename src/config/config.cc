@@ -539,7 +539,7 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
              {"listen", "tls", "hosts", "origins", "data", "engine", "models", "model_stores", "registries",
-              "log_level", "threads", "limits", "memory", "roles", "servers"});
+              "log_level", "threads", "limits", "uploads", "memory", "roles", "servers"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
@@ -579,6 +579,10 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     std::int64_t stall_seconds = config.stores.fetch.stall_timeout.count();
     read_number(limits, "pull_stall_seconds", 1, 3600, stall_seconds);
     config.stores.fetch.stall_timeout = std::chrono::seconds{stall_seconds};
+  }
+  if (const YAML::Node uploads = root["uploads"]) {
+    check_keys(uploads, "`uploads`", {"allow_unknown_binaries"});
+    read_boolean(uploads, "allow_unknown_binaries", config.http.unknown_binaries_allowed);
   }
   if (const YAML::Node memory = root["memory"]) {
     check_keys(memory, "`memory`", {"ram_bytes_max", "vram_bytes_max"});

@@ -35,6 +35,9 @@
 //     archive_depth_max: 32         # components of a path
 //     archive_seconds_max: 120      # for unpacking it
 //     pull_stall_seconds: 30        # a server that sends next to nothing for so long is asked again
+//   uploads:
+//     allow_unknown_binaries: false # files of no known type, and programs (ELF, PE, Mach-O), which are refused with
+//     415
 //   memory:                         # of all models together; one that is asked for takes the place of an idle one
 //     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
 //     vram_bytes_max: 15000000000   # of the cards together; what NVIDIA's driver says is there, unless set

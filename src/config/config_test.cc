@@ -66,12 +66,14 @@ models: /m
 hosts: [AI.example.org]
 origins: [https://app.example.org, "http://192.168.1.7:8080"]
 limits: { upload_bytes_max: 1000, queue_max: 3 }
+uploads: { allow_unknown_binaries: true }
 roles:
   technical: { model: coder, file: coder.gguf, context: 8192, slots: 2, threads: 3, objective_ms: 900, device: require_gpu, allow_cpu: true }
   vision: { model: seer, file: /abs/seer.gguf, mmproj: eye.gguf }
 )");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->http.upload_bytes_max, 1000U);
+  EXPECT_TRUE(config->http.unknown_binaries_allowed);
   EXPECT_EQ(config->fleet.queue_max, 3);
   EXPECT_FALSE(config->fleet.queue_wait_max);
   EXPECT_EQ(config->http.hosts, std::vector<std::string>{"ai.example.org"});

@@ -113,9 +113,9 @@ class StreamSink final : public services::AnswerSink {
 };
 
 Task<Result<void>> answer_whole(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
-                                protocols::AnswerWriter& writer) {
+                                protocols::AnswerWriter& writer, services::Attached* attached) {
   WholeSink sink(call);
-  auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink);
+  auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink, attached);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
   std::string body;
   writer.whole(body, sink.kept(), *answer, clock.wall());
@@ -123,9 +123,9 @@ Task<Result<void>> answer_whole(Call& call, services::Generate& generate, const 
 }
 
 Task<Result<void>> answer_stream(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
-                                 protocols::AnswerWriter& writer) {
+                                 protocols::AnswerWriter& writer, services::Attached* attached) {
   StreamSink sink(call, clock, writer);
-  auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink);
+  auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink, attached);
   if (answer) co_return co_await sink.end(*answer);
   const Error& error = answer.error();
   if (error.kind == Kind::cancelled || !call.exchange.begun()) co_return std::unexpected(error);
@@ -165,11 +165,11 @@ std::unexpected<Error> answer_too_long() {
 }
 
 Task<Result<void>> answer(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
-                          protocols::AnswerWriter& writer, Delivery delivery) {
+                          protocols::AnswerWriter& writer, Delivery delivery, services::Attached* attached) {
   if (delivery == Delivery::stream) {
-    co_return co_await answer_stream(call, generate, clock, std::move(request), writer);
+    co_return co_await answer_stream(call, generate, clock, std::move(request), writer, attached);
   }
-  co_return co_await answer_whole(call, generate, clock, std::move(request), writer);
+  co_return co_await answer_whole(call, generate, clock, std::move(request), writer, attached);
 }
 
 }  // namespace gbgreg::http

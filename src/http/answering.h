@@ -20,9 +20,10 @@ namespace gbgreg::http {
 enum class Delivery : std::uint8_t { whole, stream };
 
 // Asks `request` and answers the call by `writer`. The body of the call has been read, and a client that leaves cancels
-// this task. Errors: as services::Generate::answer; when the answer had begun the client has been told already.
+// this task. `attached` as services::Generate::answer takes it. Errors: likewise; when the answer had begun the client
+// has been told already.
 Task<Result<void>> answer(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
-                          protocols::AnswerWriter& writer, Delivery delivery);
+                          protocols::AnswerWriter& writer, Delivery delivery, services::Attached* attached = nullptr);
 
 // The routing decision, for clients that look at headers only.
 net::HeaderFields decision_fields(const llm::AnswerNotes& notes);

@@ -189,6 +189,15 @@ FileKind file_kind(std::string_view sample, std::string_view filename) {
   return is_plain_text(sample) ? kind_of_text(sample, filename) : kind_of_binary(sample, filename);
 }
 
+bool is_unknown_binary(Content content, std::string_view media_type) {
+  return content == Content::data &&
+         is_one_of(media_type,
+                   {"application/octet-stream", "application/x-executable", "application/x-pie-executable",
+                    "application/x-sharedlib", "application/x-object", "application/x-coredump",
+                    "application/x-mach-binary", "application/vnd.microsoft.portable-executable",
+                    "application/x-dosexec", "application/x-msdownload", "application/x-ms-dos-executable"});
+}
+
 std::string text_preview(std::string_view sample) {
   if (sample.starts_with(kByteOrderMark)) sample.remove_prefix(kByteOrderMark.size());
   if (!begins_valid_utf8(sample)) return {};

@@ -34,6 +34,10 @@ struct FileKind {
 // `sample` is the front of the file, at most kSampleBytes. What nobody knows is data, application/octet-stream.
 FileKind file_kind(std::string_view sample, std::string_view filename);
 
+// A binary that nobody can make use of here, or that is a program for some machine: data of no known type, and what
+// Linux, Windows and macOS run. Of other data the media type says what it is good for. Pure.
+bool is_unknown_binary(Content content, std::string_view media_type);
+
 // The first 500 characters of a text, valid UTF-8 without NUL. Empty when the sample is not UTF-8.
 std::string text_preview(std::string_view sample);
 

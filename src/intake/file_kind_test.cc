@@ -110,6 +110,46 @@ TEST(FileKindOf, AnswersOnManyThreadsAtOnce) {
   }
 }
 
+TEST(IsUnknownBinary, IsWhatNobodyKnowsAndProgramsOfAnyMachine) {
+  // A program of Windows: at 0x3c stands where its own head begins.
+  std::string windows("MZ\x90\0\3\0\0\0\4\0\0\0\xFF\xFF\0\0"s);
+  windows.resize(0x3c);
+  windows +=
+      "\x40\0\0\0"s + "PE\0\0\x64\x86\1\0"s + std::string(12, '\0') + "\xF0\0\x22\0\x0B\2"s + std::string(238, '\0');
+  struct Case {
+    const char* name;
+    std::string sample;
+    bool want;
+  };
+  const Case cases[] = {
+      {"noise", "\1\2\3\xFF\xFE\0\0\x80\x81\x82"s, true},
+      {"ELF",
+       "\x7f"
+       "ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0>\0\1\0\0\0"s,
+       true},
+      {"ELF library",
+       "\x7f"
+       "ELF\2\1\1\0\0\0\0\0\0\0\0\0\3\0>\0\1\0\0\0"s,
+       true},
+      {"PE", windows, true},
+      {"DOS", "MZ\x90\0\3\0\0\0\4\0\0\0\xFF\xFF\0\0"s + std::string(64, '\0'), true},
+      {"Mach-O", "\xCF\xFA\xED\xFE\7\0\0\1\3\0\0\0\2\0\0\0\x10\0\0\0"s + std::string(64, '\0'), true},
+      {"text", "hello\n", false},
+      {"nothing", "", false},
+      {"a script", "#!/bin/sh\necho hello\n", false},
+      {"PNG", kPng, false},
+      {"zip", kZip, false},
+      {"SQLite", "SQLite format 3\0\x10\0\1\1\0\x40\x20\x20"s, false},
+      {"sound", "RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0"s, false},
+  };
+  ASSERT_TRUE(has_magic_database());
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const FileKind kind = file_kind(c.sample, "a.bin");
+    EXPECT_EQ(is_unknown_binary(kind.content, kind.media_type), c.want) << kind.media_type;
+  }
+}
+
 TEST(ContentNamed, KnowsTheNamesOfEveryContentAndNoOther) {
   for (int i = 0; i <= static_cast<int>(Content::data); ++i) {
     EXPECT_EQ(content_named(content_name(static_cast<Content>(i))), static_cast<Content>(i));

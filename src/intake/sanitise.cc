@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/utf8.h"
+#include "intake/unicode_form.h"
 
 namespace gbgreg::intake {
 namespace {
@@ -78,7 +79,8 @@ bool is_invisible(char32_t value) {
 }
 
 std::string safe_filename(std::string_view name) {
-  std::string safe = fitted(without_what_misleads(last_component(name)));
+  // Composed before it is cut: what stays may be a little longer, or shorter.
+  std::string safe = fitted(composed(without_what_misleads(last_component(name))));
   // After the cut, which may have made a device of "con" and three hundred blanks and a letter.
   if (is_device_name(safe)) safe = fitted("_" + safe);
   return safe.empty() ? std::string(kNameless) : safe;

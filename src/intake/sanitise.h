@@ -13,10 +13,9 @@ inline constexpr std::size_t kOriginalNameBytesMax = 1024;
 // What follows the last dot is kept when a name is cut, up to this length.
 inline constexpr std::size_t kExtensionBytesMax = 32;
 
-// The last component of the name as valid UTF-8 of 1 to 255 bytes: without control, formatting and direction
-// characters, separators, and what Windows does not take in a name (its reserved characters, device names, trailing
-// dots). Never
-// ".", ".." or empty: such a name becomes "upload".
+// The last component of the name as valid UTF-8 of 1 to 255 bytes, in Unicode's composed form (NFC): without control,
+// formatting and direction characters, separators, and what Windows does not take in a name (its reserved characters,
+// device names, trailing dots). Never ".", ".." or empty: such a name becomes "upload".
 std::string safe_filename(std::string_view name);
 
 // The name as data: valid UTF-8 without NUL, at most 1024 bytes, else as it came.

@@ -16,6 +16,13 @@ TEST(SafeFilename, KeepsHonestNamesAndDefusesTheOthers) {
   const Case cases[] = {
       {"plain", "report.pdf", "report.pdf"},
       {"other scripts", "\u65E5\u672C\u8A9E \u00E9t\u00E9.txt", "\u65E5\u672C\u8A9E \u00E9t\u00E9.txt"},
+      {"decomposed, as macOS writes it", "e\u0301te\u0301 Ko\u0308ln.txt", "\u00E9t\u00E9 K\u00F6ln.txt"},
+      {"decomposed Hangul", "\u1112\u1161\u11AB.txt", "\uD55C.txt"},
+      {"composed once what hid between is gone", "e\u200B\u0301.txt", "\u00E9.txt"},
+      {"a sign that composes to a reserved one", "a\u037E.txt", "a;.txt"},
+      {"what has no composed form", "q\u0301.txt", "q\u0301.txt"},
+      {"what is only written decomposed", "\u0958.txt", "\u0915\u093C.txt"},
+      {"a sign that looks reserved", "a<\u0338b", "a_\u0338b"},
       {"hidden file", ".gitignore", ".gitignore"},
       {"path", "../../etc/passwd", "passwd"},
       {"absolute path", "/etc/shadow", "shadow"},

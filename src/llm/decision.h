@@ -48,6 +48,15 @@ struct Decision {
   std::string reason;  // One sentence.
 };
 
+// What of the owner's files a model was given: of an upload, or of a project.
+struct Source {
+  std::string upload_id = {};
+  std::string project_id = {};
+  std::string path;
+  int first_line = 0;  // From 1 on; none of an image.
+  int last_line = 0;   // It was given as well.
+};
+
 // The `gbgreg` block of an answer.
 struct AnswerNotes {
   std::string request_id;
@@ -62,6 +71,7 @@ struct AnswerNotes {
   double total_ms = 0;
   int kept_tokens = 0;     // Prompt tokens that reached the model …
   int dropped_tokens = 0;  // … and those that did not fit.
+  std::vector<Source> sources = {};
   // Those of the request, and what the backend is not sent because it would not understand it.
   std::vector<std::string> ignored_options = {};
 };

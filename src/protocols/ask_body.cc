@@ -1,5 +1,7 @@
 #include "protocols/ask_body.h"
 
+#include <algorithm>
+
 #include "protocols/json_reader.h"
 #include "protocols/keep_alive.h"
 #include "protocols/request_fields.h"
@@ -42,6 +44,25 @@ Result<void> read_think(JsonValue& value, std::optional<bool>& think) {
   return {};
 }
 
+Result<void> read_upload_ids(JsonValue& value, const Limits& limits, std::vector<std::string>& ids) {
+  ids.clear();
+  if (value.type() == JsonType::null) return value.skip();
+  std::size_t named = 0;
+  return value.each_element([&](JsonValue& element) -> Result<void> {
+    if (named++ == limits.uploads_max) {
+      return value.must_be("at most " + std::to_string(limits.uploads_max) + " ids of uploads");
+    }
+    std::string_view text;
+    if (element.type() != JsonType::text) return element.must_be("the id of an upload");
+    if (auto read = element.read_text(text); !read) return read;
+    if (!is_uuid(text)) return element.must_be("the id of an upload, as POST /api/upload/file answers it");
+    std::string id(text);
+    std::ranges::transform(id, id.begin(), [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c; });
+    if (std::ranges::find(ids, id) == ids.end()) ids.push_back(std::move(id));
+    return {};
+  });
+}
+
 }  // namespace
 
 Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm form) {
@@ -64,7 +85,8 @@ Result<AskBody> parse_ask(std::string_view body, const Limits& limits, AskForm f
     if (name == "priority") return read_priority(value, request.priority);
     if (name == "deadline_ms") return value.read_integer(request.deadline_ms, 1, limits.deadline_ms_max);
     if (name == "session_id") return value.read_text(ask.session_id, limits.session_bytes_max);
-    if (name == "upload_ids" || name == "project_id") return read_not_yet(value);
+    if (name == "upload_ids") return read_upload_ids(value, limits, ask.upload_ids);
+    if (name == "project_id") return read_not_yet(value);
     if (name == "raw" || name == "suffix" || name == "template") return read_unsupported(name, value);
     if (name == "think") return read_think(value, request.think);
     if (name == "tools") return read_tools(value, limits, request.tools);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/core.h"
 #include "llm/llm.h"
@@ -23,6 +24,7 @@ struct AskBody {
   std::optional<bool> stream = {};
   std::optional<std::chrono::milliseconds> keep_alive = {};
   std::string session_id = {};
+  std::vector<std::string> upload_ids = {};  // In lower case, each once, in the order in which they were named.
 };
 
 // Errors: see ollama::parse_generate.

@@ -14,6 +14,20 @@ void write_complexity(JsonWriter& json, const llm::Complexity& complexity) {
   json.close_object();
 }
 
+void write_source(JsonWriter& json, const llm::Source& source) {
+  json.open_object();
+  if (!source.upload_id.empty()) json.key("upload_id").text(source.upload_id);
+  if (!source.project_id.empty()) json.key("project_id").text(source.project_id);
+  json.key("path").text(source.path);
+  if (source.first_line > 0) {
+    json.key("lines").open_array();
+    json.number(source.first_line);
+    json.number(source.last_line);
+    json.close_array();
+  }
+  json.close_object();
+}
+
 std::string_view health_state_name(llm::BackendState state) {
   return llm::state_name(state == llm::BackendState::draining ? llm::BackendState::stopped : state);
 }
@@ -134,6 +148,7 @@ void write_notes(JsonWriter& json, const llm::AnswerNotes& notes) {
   json.key("dropped_tokens").number(notes.dropped_tokens);
   json.close_object();
   json.key("sources").open_array();
+  for (const llm::Source& source : notes.sources) write_source(json, source);
   json.close_array();
   if (!notes.ignored_options.empty()) {
     json.key("ignored_options").open_array();
@@ -143,10 +158,10 @@ void write_notes(JsonWriter& json, const llm::AnswerNotes& notes) {
   json.close_object();
 }
 
-Result<llm::Request> parse_route(std::string_view body, const Limits& limits) {
+Result<RouteAsked> parse_route(std::string_view body, const Limits& limits) {
   auto ask = parse_ask(body, limits, AskForm::prompt_or_messages);
   if (!ask) return std::unexpected(std::move(ask.error()));
-  return std::move(ask->request);
+  return RouteAsked{.request = std::move(ask->request), .upload_ids = std::move(ask->upload_ids)};
 }
 
 std::string write_decision(const llm::Decision& decision) {

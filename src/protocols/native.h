@@ -24,9 +24,14 @@ std::string write_error(const Error& error, std::string_view request_id);
 // The `gbgreg` block as the next value of a JSON text that is being written.
 void write_notes(JsonWriter& json, const llm::AnswerNotes& notes);
 
+struct RouteAsked {
+  llm::Request request;
+  std::vector<std::string> upload_ids = {};  // As ollama::Asked's.
+};
+
 // The body of POST /api/route: what /api/generate takes, or {"messages":[{role,content,images?}],…}.
 // Errors: as ollama::parse_generate.
-Result<llm::Request> parse_route(std::string_view body, const Limits& limits);
+Result<RouteAsked> parse_route(std::string_view body, const Limits& limits);
 std::string write_decision(const llm::Decision& decision);
 
 // A process that holds memory on a card; without a role when it is none of our workers.

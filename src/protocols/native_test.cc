@@ -38,8 +38,8 @@ TEST(WriteError, IsValidUtf8WhateverTheClientSaid) {
 TEST(ParseRoute, TakesWhatGenerateTakes) {
   const auto got = parse_route(R"({"prompt":"Hi","system":"S","model":"technical","options":{"seed":1}})", {});
   ASSERT_TRUE(got) << got.error().message;
-  EXPECT_EQ(got->model, "technical");
-  EXPECT_EQ(got->messages.size(), 2U);
+  EXPECT_EQ(got->request.model, "technical");
+  EXPECT_EQ(got->request.messages.size(), 2U);
 }
 
 TEST(ParseRoute, TakesMessages) {
@@ -48,11 +48,11 @@ TEST(ParseRoute, TakesMessages) {
        "images":["R0lGODlhAQABAAAAACw="],"name":"x"}]})",
                                {});
   ASSERT_TRUE(got) << got.error().message;
-  ASSERT_EQ(got->messages.size(), 4U);
-  EXPECT_EQ(got->messages[0].speaker, llm::Speaker::system);
-  EXPECT_EQ(got->messages[2].speaker, llm::Speaker::assistant);
-  EXPECT_EQ(got->messages[3].text, "bc");
-  EXPECT_TRUE(got->has_image());
+  ASSERT_EQ(got->request.messages.size(), 4U);
+  EXPECT_EQ(got->request.messages[0].speaker, llm::Speaker::system);
+  EXPECT_EQ(got->request.messages[2].speaker, llm::Speaker::assistant);
+  EXPECT_EQ(got->request.messages[3].text, "bc");
+  EXPECT_TRUE(got->request.has_image());
 }
 
 TEST(ParseRoute, MistakesInMessagesAreNamed) {

@@ -11,7 +11,8 @@ Asked take(AskBody ask, bool stream_by_default) {
           .model_named = ask.model_named,
           .stream = ask.stream.value_or(stream_by_default),
           .keep_alive = ask.keep_alive,
-          .session_id = std::move(ask.session_id)};
+          .session_id = std::move(ask.session_id),
+          .upload_ids = std::move(ask.upload_ids)};
 }
 
 }  // namespace
@@ -22,7 +23,7 @@ Result<Asked> parse_generate(std::string_view body, const Limits& limits) {
   const bool stream_by_default = ask->model_named;
   Asked asked = take(std::move(*ask), stream_by_default);
   const auto& messages = asked.request.messages;
-  asked.load_only = messages.back().text.empty() && messages.back().images.empty();
+  asked.load_only = messages.back().text.empty() && messages.back().images.empty() && asked.upload_ids.empty();
   // Without a name nothing is asked at all.
   if (asked.load_only && !asked.model_named) {
     return fail(Kind::malformed, "prompt_missing", "Put what you ask into \"prompt\".");
@@ -34,7 +35,7 @@ Result<Asked> parse_chat(std::string_view body, const Limits& limits) {
   auto ask = parse_ask(body, limits, AskForm::messages);
   if (!ask) return std::unexpected(std::move(ask.error()));
   Asked asked = take(std::move(*ask), true);
-  asked.load_only = asked.request.messages.empty();
+  asked.load_only = asked.request.messages.empty() && asked.upload_ids.empty();
   if (asked.load_only && !asked.model_named) {
     return fail(Kind::malformed, "messages_missing", "Put the conversation into \"messages\".");
   }

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/core.h"
 #include "llm/decision.h"
@@ -28,6 +29,7 @@ struct Asked {
   // owner's own word counts.
   std::optional<std::chrono::milliseconds> keep_alive = {};
   std::string session_id = {};
+  std::vector<std::string> upload_ids = {};  // As AskBody's: to be put into the request before it is asked.
 
   bool leaves_at_once() const { return keep_alive == std::chrono::milliseconds{0}; }
 };
@@ -35,7 +37,7 @@ struct Asked {
 // Errors, each naming the field at fault:
 //   malformed  invalid_json, invalid_field, prompt_missing
 //   too_large  body_too_large, text_too_large, image_too_large, too_many_images
-//   refused    image_not_understood, not_available_yet (upload_ids, project_id), field_not_supported (raw, suffix,
+//   refused    image_not_understood, not_available_yet (project_id), field_not_supported (raw, suffix,
 //              template)
 // Left alone: unknown fields and options, and `context`, Ollama's deprecated list of tokens, which means nothing to
 // another model than the one that made it. A field given twice counts as it was given last; null is as absent.

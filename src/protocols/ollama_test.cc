@@ -136,7 +136,6 @@ TEST(ParseGenerate, WhatItCannotHonourIsRefusedAndNotLeftOutSilently) {
     const char* code;
   };
   const Case cases[] = {
-      {R"({"prompt":"x","upload_ids":["0193e2a4-7c1b-7d3e-9f00-1a2b3c4d5e6f"]})", "not_available_yet"},
       {R"({"prompt":"x","project_id":"0193e2a4-7c1b-7d3e-9f00-1a2b3c4d5e6f"})", "not_available_yet"},
       {R"({"prompt":"x","raw":true})", "field_not_supported"},
       {R"({"prompt":"x","suffix":"}"})", "field_not_supported"},
@@ -310,6 +309,43 @@ TEST(ParseGenerate, ThinkIsAWordOrAYes) {
   EXPECT_EQ(parse(R"({"prompt":"x","think":"deep"})").error().code, "invalid_field");
 }
 
+TEST(ParseGenerate, TakesTheIdsOfUploadsEachOnce) {
+  const auto got = parse(R"({"prompt":"x","upload_ids":["0193E2A4-7c1b-7d3e-9f00-1a2b3c4d5e6f",
+      "0193e2a4-7c1b-7d3e-9f00-000000000000","0193e2a4-7c1b-7d3e-9f00-1a2b3c4d5e6f"]})");
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_THAT(got->upload_ids,
+              ElementsAre("0193e2a4-7c1b-7d3e-9f00-1a2b3c4d5e6f", "0193e2a4-7c1b-7d3e-9f00-000000000000"));
+  // An upload is something to ask about, without a word as well.
+  EXPECT_FALSE(parse(R"({"model":"m","upload_ids":["0193e2a4-7c1b-7d3e-9f00-000000000000"]})")->load_only);
+  EXPECT_TRUE(parse(R"({"upload_ids":["0193e2a4-7c1b-7d3e-9f00-000000000000"]})"));
+  EXPECT_EQ(parse(R"({"upload_ids":[]})").error().code, "prompt_missing");
+  EXPECT_TRUE(parse_chat(R"({"model":"m","upload_ids":null})", {})->load_only);
+  EXPECT_FALSE(parse_chat(R"({"upload_ids":["0193e2a4-7c1b-7d3e-9f00-000000000000"]})", {})->load_only);
+}
+
+TEST(ParseGenerate, MistakesInTheIdsOfUploadsAreNamed) {
+  Limits limits;
+  limits.uploads_max = 1;
+  struct Case {
+    const char* ids;
+    const char* message;
+  };
+  const Case cases[] = {
+      {R"(["file-1"])", "\"upload_ids[0]\" must be the id of an upload"},
+      {R"([7])", "\"upload_ids[0]\" must be the id of an upload"},
+      {R"("0193e2a4-7c1b-7d3e-9f00-000000000000")", "\"upload_ids\" must be an array"},
+      {R"(["0193e2a4-7c1b-7d3e-9f00-000000000000","0193e2a4-7c1b-7d3e-9f00-000000000000"])", "at most 1 ids"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.ids);
+    const auto got = parse(std::string(R"({"prompt":"x","upload_ids":)") + c.ids + "}", limits);
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().kind, Kind::malformed);
+    EXPECT_EQ(got.error().code, "invalid_field");
+    EXPECT_THAT(got.error().message, HasSubstr(c.message));
+  }
+}
+
 TEST(ParseChat, ReadsAConversationWithToolsAndStreamsByDefault) {
   const auto got = parse_chat(R"({"model":"m","messages":[{"role":"system","content":"S"},{"role":"user","content":"U"},
     {"role":"assistant","content":"","thinking":"T","tool_calls":[{"function":{"name":"look","arguments":{"a":[1]}}}]},
@@ -362,6 +398,8 @@ llm::Answer answer_of(llm::StopReason reason) {
                   .ttft_ms = 20.25,
                   .total_ms = 5,
                   .kept_tokens = 11,
+                  .sources = {{.upload_id = "u", .path = "a.txt", .first_line = 1, .last_line = 9},
+                              {.upload_id = "v", .path = "b.png"}},
                   .ignored_options = {"num_ctx"}};
   answer.load = 1us;
   return answer;
@@ -371,7 +409,7 @@ constexpr std::string_view kEnding =
     R"("load_duration":1000,"prompt_eval_count":11,"prompt_eval_duration":933000,"eval_count":6,)"
     R"("eval_duration":1842000,"gbgreg":{"request_id":"r","role":"technical","model":"m","backend":"technical/m",)"
     R"("device":"CPU","complexity":{"level":2,"score":0.25},"reason":"Because.","queue_ms":1.5,"ttft_ms":20.25,)"
-    R"("total_ms":5,"truncated":{"kept_tokens":11,"dropped_tokens":0},"sources":[],)"
+    R"("total_ms":5,"truncated":{"kept_tokens":11,"dropped_tokens":0},"sources":[{"upload_id":"u","path":"a.txt","lines":[1,9]},{"upload_id":"v","path":"b.png"}],)"
     R"("ignored_options":["num_ctx"]}})"
     "\n";
 

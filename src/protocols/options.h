@@ -20,6 +20,7 @@ struct Limits {
   std::size_t tools_max = 128;
   std::size_t tool_name_bytes_max = 256;
   std::size_t tool_calls_max = 128;  // Of one message.
+  std::size_t uploads_max = 32;      // That a question may name.
   // Of OpenAI's responses.
   std::size_t files_max = 16;  // Uploaded files that a conversation names.
   std::size_t file_id_bytes_max = 64;

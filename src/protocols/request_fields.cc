@@ -291,7 +291,7 @@ Result<void> read_not_yet(JsonValue& value) {
   }
   if (is_empty) return {};
   return fail(Kind::refused, "not_available_yet",
-              "This version cannot answer over uploads or projects yet: leave \"" + value.path() +
+              "This version cannot answer over projects yet: leave \"" + value.path() +
                   "\" out and put what matters into the prompt.");
 }
 

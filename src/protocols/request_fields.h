@@ -37,8 +37,7 @@ Result<void> read_effort(JsonValue& value, std::optional<std::string>& effort);
 // "interactive" or "batch".
 Result<void> read_priority(JsonValue& value, llm::Priority& priority);
 
-// upload_ids and project_id, which a later version honours: anything but empty is refused rather than left out
-// silently.
+// project_id, which a later version honours: anything but empty is refused rather than left out silently.
 Result<void> read_not_yet(JsonValue& value);
 
 // Errors: too_large text_too_large when the messages together exceed limits.text_bytes_max.

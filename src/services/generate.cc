@@ -43,19 +43,32 @@ class Generate::Speaker {
 
 class Generate::Speaking final : public Speaker, private llm::Sink {
  public:
-  Speaking(AnswerSink& sink, const Clock& clock) : sink_(sink), clock_(clock) {}
+  Speaking(AnswerSink& sink, const Clock& clock, Attached* attached)
+      : sink_(sink), clock_(clock), attached_(attached) {}
   void chosen(const llm::AnswerNotes& notes) { sink_.chosen(notes); }
   bool start_over() { return sink_.start_over(); }
   static Coming coming() { return Coming::in_pieces; }
   static constexpr std::string_view kThinkName = "think";
-  Task<Result<void>> speak(net::IoThread& io, const llm::Request& request, backends::Backend& backend) {
+  Task<Result<void>> speak(net::IoThread& io, llm::Request& request, backends::Backend& backend, int context_tokens) {
+    if (attached_ != nullptr) co_await fit(io, request, *attached_, backend, context_tokens);
     completion_ = co_await backend.generate(io, request, *this);
+    for (int refusals = 1; attached_ != nullptr && is_too_long() && refusals <= kRefusalsMax; ++refusals) {
+      if (!keep_less(*attached_, request)) break;
+      completion_ = co_await backend.generate(io, request, *this);
+    }
     if (!completion_) co_return std::unexpected(completion_.error());
     co_return Result<void>{};
   }
   Result<llm::Completion> end() { return std::move(completion_); }
+  void tell(const llm::Request& request, llm::AnswerNotes& notes) const {
+    if (attached_ != nullptr) services::tell(*attached_, request, notes);
+  }
 
  private:
+  // Where its context is smaller than we were told, or its tokens are more than could be estimated.
+  static constexpr int kRefusalsMax = 6;
+  bool is_too_long() const { return !completion_ && completion_.error().code == "prompt_too_long"; }
+
   Task<Result<void>> delta(const llm::Delta& piece) override {
     something_came(clock_);
     return sink_.delta(piece);
@@ -63,6 +76,7 @@ class Generate::Speaking final : public Speaker, private llm::Sink {
 
   AnswerSink& sink_;
   const Clock& clock_;
+  Attached* attached_;
   Result<llm::Completion> completion_;
 };
 
@@ -73,7 +87,8 @@ class Generate::Relaying final : public Speaker, private backends::ByteSink {
   bool start_over() { return sink_.start_over(); }
   Coming coming() const { return sink_.comes_whole() ? Coming::whole : Coming::in_pieces; }
   static constexpr std::string_view kThinkName = "reasoning_effort";
-  Task<Result<void>> speak(net::IoThread& io, const llm::Request& request, backends::Backend& backend) {
+  void tell(const llm::Request&, llm::AnswerNotes&) const {}
+  Task<Result<void>> speak(net::IoThread& io, llm::Request& request, backends::Backend& backend, int) {
     post_ = sink_.post(backend.takes());
     post_.first_byte_by = request.first_byte_by;
     post_.deadline = request.deadline;
@@ -97,6 +112,7 @@ struct Generate::Chosen {
   llm::AnswerNotes notes;
   bool was_ready = false;
   bool is_outside = false;
+  int context_tokens = 0;
 };
 
 struct Generate::Leased {
@@ -152,6 +168,7 @@ Generate::Chosen Generate::chosen(const llm::Request& request, llm::Decision dec
     chosen.notes.device = view->placement.device;
     chosen.was_ready = view->state == llm::BackendState::ready;
     chosen.is_outside = !view->server.empty();
+    chosen.context_tokens = view->context_tokens;
   }
   return chosen;
 }
@@ -202,8 +219,9 @@ std::chrono::milliseconds Generate::allowed_for(const llm::Request& request) con
   return request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout;
 }
 
-Task<Result<llm::Answer>> Generate::answer(net::IoThread& io, llm::Request request, AnswerSink& sink) {
-  co_return co_await run(io, request, Speaking(sink, clock_));
+Task<Result<llm::Answer>> Generate::answer(net::IoThread& io, llm::Request request, AnswerSink& sink,
+                                           Attached* attached) {
+  co_return co_await run(io, request, Speaking(sink, clock_, attached));
 }
 
 Task<Result<llm::Answer>> Generate::relay(net::IoThread& io, llm::Request& request, RelaySink& sink) {
@@ -250,6 +268,7 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
       lease.emplace(std::move(*waited));
     }
     const bool is_outside = chosen->is_outside;
+    const int context_tokens = chosen->context_tokens;
     Placed placed = place(std::move(*chosen), std::move(*lease), asked, clock_.steady());
 
     request.first_byte_by = SteadyTime::max();
@@ -262,9 +281,12 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
     }
     speaker.begin_attempt();
     speaker.chosen(placed.answer.notes);
-    auto spoken = co_await speaker.speak(io, request, placed.lease.backend());
+    auto spoken = co_await speaker.speak(io, request, placed.lease.backend(), context_tokens);
     auto completion = spoken ? speaker.end() : std::unexpected(std::move(spoken.error()));
-    if (completion) co_return told(io, placed, arrived, speaker, *completion);
+    if (completion) {
+      speaker.tell(request, placed.answer.notes);
+      co_return told(io, placed, arrived, speaker, *completion);
+    }
 
     Error& error = completion.error();
     error.detail = placed.lease.backend().without_secrets(std::move(error.detail));

@@ -13,6 +13,7 @@
 #include "llm/decision.h"
 #include "llm/llm.h"
 #include "metrics/metrics.h"
+#include "services/attached.h"
 #include "services/attempts.h"
 #include "services/failovers.h"
 #include "services/first_byte.h"
@@ -55,7 +56,10 @@ class Generate {
   // Answers `request`, whose deadline is set here, into `sink`. Cancelling the calling task gives the slot back and
   // stops the model. Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say; of these
   // only the backend's are tried again.
-  Task<Result<llm::Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink);
+  // `attached`, if any, are files that were put into the request: of them no more is sent than the chosen model takes.
+  // It must outlive the call.
+  Task<Result<llm::Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink,
+                                   Attached* attached = nullptr);
 
   // The same in the backend's own dialect: of `request`, which must outlive the call, only what routing looks at, its
   // priority and its deadline count.

@@ -70,20 +70,21 @@ class GenerateTest : public FleetTest {
   ~GenerateTest() override { fleet_.reset(); }  // Its backends use the script.
 
  protected:
-  Result<llm::Answer> answer(std::optional<int> deadline_ms = {}) {
+  Result<llm::Answer> answer(std::optional<int> deadline_ms = {}, Attached* attached = nullptr) {
     fleet::Fleet& fleet = start_fleet();
     if (!generate_) generate_ = std::make_unique<Generate>(fleet, registry_, jumping_clock_);
     llm::Request request;
     request.model = "technical";
     request.deadline_ms = deadline_ms;
     request.messages.push_back({.text = "Hello"});
+    if (attached != nullptr) attached->texts = {{.upload_id = "u", .path = "a.txt", .bytes = 5, .size_bytes = 5}};
     std::optional<Result<llm::Answer>> result;
-    auto story = [](Generate& generate, net::IoThread& io, llm::Request asked,
+    auto story = [](Generate& generate, net::IoThread& io, llm::Request asked, Attached* with,
                     std::optional<Result<llm::Answer>>& out) -> Task<void> {
       ForgetfulSink sink;
-      out.emplace(co_await generate.answer(io, std::move(asked), sink));
+      out.emplace(co_await generate.answer(io, std::move(asked), sink, with));
     };
-    spawn(io_.executor(), "test", story(*generate_, io_, std::move(request), result));
+    spawn(io_.executor(), "test", story(*generate_, io_, std::move(request), attached, result));
     return wait_for(result);
   }
 
@@ -130,6 +131,7 @@ class GenerateTest : public FleetTest {
     return {.kind = Kind::unavailable, .code = "backend_unreachable", .message = "Nobody."};
   }
   static Error silent() { return {.kind = Kind::timed_out, .code = "backend_silent", .message = "It hangs."}; }
+  static Error too_long() { return {.kind = Kind::malformed, .code = "prompt_too_long", .message = "Shorten it."}; }
   static Error late() { return {.kind = Kind::timed_out, .code = "deadline_passed", .message = "Too late."}; }
 
   Script script_{.clock = jumping_clock_};
@@ -172,6 +174,25 @@ TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
   EXPECT_THAT(refused.error().message, HasSubstr("not tried again"));
   EXPECT_EQ(script_.asked.size(), 2U);
   EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 1");
+}
+
+TEST_F(GenerateTest, SendsLessOfTheFilesToAModelThatRefusesThem) {
+  Attached attached;
+  script_.failures = {too_long()};
+  const auto answered = answer({}, &attached);
+  ASSERT_TRUE(answered) << answered.error().message;
+  EXPECT_EQ(script_.asked.size(), 2U);
+  EXPECT_EQ(attached.text_bytes(), 0U);
+  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 0");
+  // There is nothing left of them to cut; and without files it is the client's business at once.
+  for (Attached* with : {&attached, static_cast<Attached*>(nullptr)}) {
+    script_.asked.clear();
+    script_.failures = {too_long(), too_long(), too_long()};
+    const auto refused = answer({}, with);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, "prompt_too_long");
+    EXPECT_EQ(script_.asked.size(), with == nullptr ? 1U : 2U);
+  }
 }
 
 TEST_F(GenerateTest, TriesAgainHoweverFullTheQueueIs) {

@@ -42,6 +42,22 @@ void say_swept(const storage::SweepReport& report, const std::string& lost_folde
   if (report.blobs_missing > 0) spdlog::error("the bytes of {} uploads are missing", report.blobs_missing);
 }
 
+// Without libmagic's database nobody can tell, and then nothing is refused.
+bool is_unknown_binary(const storage::Upload& upload) {
+  const auto content = intake::content_named(upload.kind);
+  return content && intake::is_unknown_binary(*content, upload.media_type) && intake::has_magic_database();
+}
+
+std::unexpected<Error> not_accepted(const storage::Upload& upload) {
+  return std::unexpected(Error{
+      .kind = Kind::unsupported_type,
+      .code = "file_type_not_accepted",
+      .message = "This is neither text, code, an image, a document, an archive nor data of a known type, but " +
+                 upload.media_type +
+                 ": send it as one of these, or have uploads.allow_unknown_binaries set in the configuration.",
+      .details_json = R"({"media_type":")" + upload.media_type + R"(","setting":"uploads.allow_unknown_binaries"})"});
+}
+
 }  // namespace
 
 Incoming::Incoming(Intake& intake, std::string id, std::uint64_t bytes_max)
@@ -139,9 +155,11 @@ Task<Result<storage::Upload>> Intake::finish(std::unique_ptr<Incoming> incoming,
   auto work = [this, now, id = new_uuid(now), writer = incoming->writer_, rest = std::move(incoming->buffer_),
                sample = std::move(incoming->sample_), size_bytes = incoming->size_bytes_,
                facts = std::move(facts)]() -> Result<storage::Upload> {
+    storage::Upload upload = describe_upload(id, now, sample, size_bytes, facts);
+    if (!unknown_binaries_allowed_ && is_unknown_binary(upload)) return not_accepted(upload);
     auto written = writer->write(rest);
     if (!written) return std::unexpected(std::move(written.error()));
-    return store(*writer, describe_upload(id, now, sample, size_bytes, facts));
+    return store(*writer, std::move(upload));
   };
   co_return co_await offload(pool_, std::move(work));
 }

@@ -107,10 +107,13 @@ class Intake {
   // apart. Blocking: once, before the first request.
   Result<storage::SweepReport> sweep();
 
+  // Whether finish() takes binaries that nobody knows (intake/file_kind.h). Any thread.
+  void allow_unknown_binaries(bool allowed) { unknown_binaries_allowed_ = allowed; }
+
   // `bytes_max` is what the file may have at most. Errors: busy (too many files on their way).
   Result<std::unique_ptr<Incoming>> begin(std::uint64_t bytes_max);
 
-  // When this succeeds, the file is durable and listed. Errors: unavailable.
+  // When this succeeds, the file is durable and listed. Errors: unsupported_type (file_type_not_accepted); unavailable.
   Task<Result<storage::Upload>> finish(std::unique_ptr<Incoming> incoming, FileFacts facts);
 
   // The most uploads that a page may have.
@@ -144,6 +147,7 @@ class Intake {
   storage::BlobStore& blobs_;
   storage::Reserve& reserve_;
   const Clock& clock_;
+  std::atomic<bool> unknown_binaries_allowed_ = true;
   std::atomic<int> incoming_ = 0;
   std::atomic<int> outgoing_ = 0;
   StoredBytes bytes_;

@@ -360,5 +360,23 @@ TEST_F(IntakeTest, TooManyDownloadsAtOnceAreAskedToComeBack) {
   EXPECT_TRUE(wait_for(intake_->open(id)));
 }
 
+TEST_F(IntakeTest, BinariesThatNobodyKnowsAreRefusedWhenTheyAreToBe) {
+  constexpr std::string_view kNoise("\1\2\3\xFF\xFE\0\0\x80\x81\x82", 10);
+  EXPECT_TRUE(upload(kNoise, "a.bin"));
+  intake_->allow_unknown_binaries(false);
+  const int files = storage::files_below(folder_.path() / "uploads");
+  const auto refused = upload(kNoise, "a.txt");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Kind::unsupported_type);
+  EXPECT_EQ(refused.error().code, "file_type_not_accepted");
+  EXPECT_EQ(refused.error().details_json,
+            R"({"media_type":"application/octet-stream","setting":"uploads.allow_unknown_binaries"})");
+  // It is dropped on the pool, in its time: another upload there comes after it.
+  EXPECT_TRUE(upload("text", "a.bin"));
+  pool_->join();
+  EXPECT_EQ(storage::files_below(folder_.path() / "uploads"), files + 1);
+  intake_->allow_unknown_binaries(true);
+}
+
 }  // namespace
 }  // namespace gbgreg::services

@@ -21,4 +21,5 @@
 #include "storage/projects.h"
 #include "storage/reserve.h"
 #include "storage/screenshots.h"
+#include "storage/snapshot.h"
 #include "storage/uploads.h"

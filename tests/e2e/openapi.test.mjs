@@ -11,6 +11,7 @@ import { ModelServer } from '../support/model_server.mjs';
 import { contentType, fileBody, multipart } from '../support/multipart.mjs';
 import { Contract } from '../support/openapi.mjs';
 import { kCallsWeather, kPng, kWeatherSchema, kWeatherTool } from '../support/protocols.mjs';
+import { kUnknownBinaries } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 const kStranger = { origin: 'https://evil.example' };
@@ -29,7 +30,7 @@ const kAskers = {
         options: { temperature: 0, seed: -1, num_predict: 4, num_ctx: 512, stop: ['x'], top_k: null } },
       { prompt: 'Hello [[thinking=hm text=well]]', model: 'coordinator', think: true }, { prompt: '', model: 'coordinator', stream: false },
     ],
-    bad: [{ prompt: 5 }, { prompt: 'x', options: { temperature: 9 } }, { prompt: 'x', priority: 'soon' }, { prompt: 'x', raw: true }, { prompt: 'x', model: 'coordinator', format: 'xml' }],
+    bad: [{ prompt: 5 }, { prompt: 'x', options: { temperature: 9 } }, { prompt: 'x', priority: 'soon' }, { prompt: 'x', raw: true }, { prompt: 'x', upload_ids: ['x'] }, { prompt: 'x', model: 'coordinator', format: 'xml' }],
   },
   '/api/chat': {
     ask: (content, more = {}) => ({ messages: [{ role: 'user', content }], ...more }),
@@ -41,7 +42,7 @@ const kAskers = {
       { messages: [{ role: 'user', content: 'Hello [[thinking=hm text=well]]' }], think: 'high', stream: false },
       { messages: [{ role: 'assistant', content: '', tool_calls: [{ function: { name: 'get_weather', arguments: { city: 'Oslo' } } }] }, { role: 'tool', content: 'cold', tool_name: 'get_weather' }] },
     ],
-    bad: [{ messages: [{ content: 'x' }] }, { messages: 'x' }, { messages: [{ role: 'robot', content: 'x' }] }, { messages: [{ role: 'user', content: 'x' }], think: 'harder' }],
+    bad: [{ messages: [{ content: 'x' }] }, { messages: 'x' }, { messages: [{ role: 'robot', content: 'x' }] }, { messages: [{ role: 'user', content: 'x' }], think: 'harder' }, { messages: [{ role: 'user', content: 'x' }], upload_ids: 'x' }],
   },
   '/v1/chat/completions': {
     ask: (content, more = {}) => ({ model: 'auto', messages: [{ role: 'user', content }], ...more }),
@@ -114,7 +115,7 @@ let contract;
 let gateway;
 
 before(async () => {
-  gateway = await startScripted();
+  gateway = await startScripted({ more: kUnknownBinaries });
   document = (await gateway.get('/openapi.json')).json();
   contract = new Contract(document);
 });
@@ -342,6 +343,11 @@ test('uploads', async () => {
   const again = (await post('/api/upload/file', fileBody('int main() {}\n', 'again.cc'), 200, form)).json().upload;
   assert.equal(again.duplicate_of, code.id);
   const binary = (await post('/api/upload/file', fileBody(Buffer.from([0, 1, 2, 255]), 'x.bin'), 200, form)).json().upload;
+  for (const [target, body] of [['/api/generate', { prompt: 'What is it?', upload_ids: [code.id] }], ['/api/chat', { messages: [{ role: 'user', content: 'What is it?' }], upload_ids: [code.id], stream: false }]]) {
+    const { sources } = (await post(target, body, 200)).json().gbgreg;
+    assert.deepEqual(sources, [{ upload_id: code.id, path: 'hello.cc', lines: [1, 1] }]);
+    await post(target, { ...body, upload_ids: [binary.id] }, 422);
+  }
   await post('/api/upload/file', multipart([{ name: 'other', content: 'x' }]), 400, form);
   await post('/api/upload/file', '{}', 415, { headers: { 'content-type': 'application/json' } });
   await post('/api/upload/file', fileBody('x'), 403, { headers: { ...contentType(), ...kStranger } });

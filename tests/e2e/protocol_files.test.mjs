@@ -4,13 +4,13 @@ import { after, before, describe, test } from 'node:test';
 
 import { startScripted } from '../support/gateway.mjs';
 import { assertOpenAiError } from '../support/protocols.mjs';
-import { contentType, largeUpload, list as listUploads, multipart, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
+import { contentType, kUnknownBinaries, largeUpload, list as listUploads, multipart, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
 
 const kLimit = 4 * 1024 * 1024;
 
 let gateway;
 before(async () => {
-  gateway = await startScripted({ limits: { upload_bytes_max: kLimit } });
+  gateway = await startScripted({ limits: { upload_bytes_max: kLimit }, more: kUnknownBinaries });
 });
 after(() => gateway?.dispose());
 

@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { Authority } from '../support/certificates.mjs';
 import { assertError, kGateway, portOf, startScripted, temporaryFolder } from '../support/gateway.mjs';
 import { exchange, openStream, RawConnection, request } from '../support/http.mjs';
-import { contentType, largeUpload, sha256 } from '../support/uploads.mjs';
+import { contentType, kUnknownBinaries, largeUpload, sha256 } from '../support/uploads.mjs';
 import { kPatience, waitUntil, within } from '../support/wait.mjs';
 
 const kMegabyte = 1024 * 1024;
@@ -28,6 +28,7 @@ async function startSecure(options) {
     listen: ['127.0.0.1:0', 'https://127.0.0.1:0'],
     flags: ['--tls-certificate', pair.certificate, '--tls-key', pair.key],
     limits: { queue_max: 1000, queue_wait_ms_max: 'off' },
+    more: kUnknownBinaries,
     ...options,
   });
   port = portOf(gateway.addresses[1]);

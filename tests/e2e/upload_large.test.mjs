@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 
 import { assertError, startScripted } from '../support/gateway.mjs';
 import { memoryOf, resetPeakMemory } from '../support/processes.mjs';
-import { content, contentType, largeUpload, list, postUpload, sha256, temporaryFiles, upload } from '../support/uploads.mjs';
+import { content, contentType, kUnknownBinaries, largeUpload, list, postUpload, sha256, temporaryFiles, upload } from '../support/uploads.mjs';
 import { kSanitized, waitUntil } from '../support/wait.mjs';
 
 const kMegabyte = 1024 * 1024;
@@ -13,7 +13,7 @@ const kGrowthMax = 16 * kMegabyte;
 
 let gateway;
 before(async () => {
-  gateway = await startScripted();
+  gateway = await startScripted({ more: kUnknownBinaries });
 });
 after(() => gateway?.dispose());
 

@@ -7,14 +7,15 @@ import { after, before, describe, test } from 'node:test';
 import { assertError, startScripted } from '../support/gateway.mjs';
 import { exchange, RawConnection } from '../support/http.mjs';
 import { png } from '../support/images.mjs';
-import { content, contentType, fileBody, kBoundary, kUploadId, list, multipart, postUpload, sha256, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
+import { assertOpenAiError } from '../support/protocols.mjs';
+import { content, contentType, fileBody, kBoundary, kUnknownBinaries, kUploadId, list, multipart, postUpload, sha256, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 const kLimit = 2 * 1024 * 1024;
 
 let gateway;
 before(async () => {
-  gateway = await startScripted({ limits: { upload_bytes_max: kLimit } });
+  gateway = await startScripted({ limits: { upload_bytes_max: kLimit }, more: kUnknownBinaries });
 });
 after(() => gateway?.dispose());
 
@@ -299,6 +300,31 @@ test('another content type is 415', async () => {
     assertError(await postUpload(gateway, fileBody('x'), { headers: { 'content-type': type } }), 415);
   }
   assertError(await postUpload(gateway, fileBody('x'), { headers: {} }), 415);
+});
+
+test('a binary that nobody knows is 415 unless the configuration allows it', async () => {
+  const strict = await startScripted({ roles: { technical: null, documentation: null, vision: null }, ready: false });
+  try {
+    const noise = Buffer.from([0, 1, 2, 3, 255, 254, 0, 9]);
+    const program = Buffer.concat([Buffer.from('\x7fELF\x02\x01\x01', 'latin1'), Buffer.alloc(9), Buffer.from([2, 0, 0x3e, 0, 1, 0, 0, 0]), Buffer.alloc(40)]);
+    for (const [bytes, name, type] of [[noise, 'blob.bin', 'application/octet-stream'], [program, 'tool.txt', 'application/x-executable'], [Buffer.concat([noise, Buffer.alloc(1_000_000, 255)]), 'large.bin', 'application/octet-stream']]) {
+      const error = assertError(await postUpload(strict, fileBody(bytes, name)), 415, 'file_type_not_accepted');
+      assert.deepEqual(error.details, { media_type: type, setting: 'uploads.allow_unknown_binaries' });
+      const file = multipart([{ name: 'file', filename: name, content: bytes }, { name: 'purpose', content: 'user_data' }]);
+      assertOpenAiError(await strict.request('POST', '/v1/files', { body: file, headers: contentType() }), 415, { code: 'file_type_not_accepted' });
+    }
+    await waitUntil('nothing is left', () => temporaryFiles(strict).length === 0);
+    assert.deepEqual(storedFiles(strict), []);
+    assert.deepEqual((await list(strict)).uploads, []);
+    // What is of use to somebody is not.
+    for (const [bytes, name] of [['text\n', 'a.bin'], [png(), 'a.png'], [Buffer.from('SQLite format 3\0\x10\0\x01\x01\0\x40\x20\x20', 'latin1'), 'a.db'], ['', 'empty']]) await upload(strict, bytes, name);
+
+    strict.configure((config) => ({ ...config, ...kUnknownBinaries }));
+    assert.deepEqual((await strict.reload()).json().changed, ['uploads.allow_unknown_binaries is now true.']);
+    assert.equal((await upload(strict, noise, 'blob.bin')).kind, 'data');
+  } finally {
+    await strict.dispose();
+  }
 });
 
 test('a client that leaves in the middle leaves nothing behind', async () => {

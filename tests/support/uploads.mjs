@@ -6,6 +6,9 @@ import path from 'node:path';
 
 import { contentType, kBoundary, fileBody, multipart, partHead } from './multipart.mjs';
 
+// For `more` of a gateway that is to take bytes of no known type.
+export const kUnknownBinaries = { uploads: { allow_unknown_binaries: true } };
+
 export const kUploadId = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 export const sha256 = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex');

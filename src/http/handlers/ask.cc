@@ -2,14 +2,15 @@
 
 #include "http/answering.h"
 #include "protocols/native.h"
+#include "services/attach.h"
 
 namespace gbgreg::http {
 
 namespace ollama = protocols::ollama;
 
-AskHandlers::AskHandlers(services::Generate& generate, services::FleetAdmin& admin, const Clock& clock,
-                         JsonReading& json)
-    : generate_(generate), admin_(admin), clock_(clock), json_(json) {}
+AskHandlers::AskHandlers(services::Generate& generate, services::FleetAdmin& admin, services::Intake& intake,
+                         const Clock& clock, JsonReading& json)
+    : generate_(generate), admin_(admin), intake_(intake), clock_(clock), json_(json) {}
 
 Task<Result<void>> AskHandlers::generate(Call& call) {
   auto body = co_await json_.read(call.exchange);
@@ -28,7 +29,7 @@ Task<Result<void>> AskHandlers::generate(Call& call) {
   call.exchange.cancel_when_client_leaves();
   if (asked->load_only) co_return co_await move(call, *asked, ollama::Form::generate);
   ollama::GenerateWriter writer(asked->model_named);
-  co_return co_await answer(call, std::move(*asked), writer);
+  co_return co_await answer(call, std::move(*asked), *body, writer);
 }
 
 Task<Result<void>> AskHandlers::chat(Call& call) {
@@ -43,15 +44,31 @@ Task<Result<void>> AskHandlers::chat(Call& call) {
   call.exchange.cancel_when_client_leaves();
   if (asked->load_only) co_return co_await move(call, *asked, ollama::Form::chat);
   ollama::ChatWriter writer;
-  co_return co_await answer(call, std::move(*asked), writer);
+  co_return co_await answer(call, std::move(*asked), *body, writer);
 }
 
-Task<Result<void>> AskHandlers::answer(Call& call, ollama::Asked asked, protocols::AnswerWriter& writer) {
+Task<Result<void>> AskHandlers::answer(Call& call, ollama::Asked asked, JsonBody& body,
+                                       protocols::AnswerWriter& writer) {
+  auto attached = co_await attach(std::move(asked.upload_ids), body, asked.request);
+  if (!attached) co_return std::unexpected(std::move(attached.error()));
   const Delivery delivery = asked.stream ? Delivery::stream : Delivery::whole;
   const bool leaves_at_once = asked.leaves_at_once();
-  auto answered = co_await http::answer(call, generate_, clock_, std::move(asked.request), writer, delivery);
+  const bool has_uploads = !attached->texts.empty() || !attached->images.empty();
+  auto answered = co_await http::answer(call, generate_, clock_, std::move(asked.request), writer, delivery,
+                                        has_uploads ? &*attached : nullptr);
   if (leaves_at_once) admin_.unload_when_idle(call.role, call.model);
   co_return answered;
+}
+
+Task<Result<services::Attached>> AskHandlers::attach(std::vector<std::string> upload_ids, JsonBody& body,
+                                                     llm::Request& request) {
+  if (upload_ids.empty()) co_return services::Attached{};
+  const protocols::Limits limits = json_.limits();
+  const services::UploadBounds bounds{.text_bytes_max = limits.text_bytes_max,
+                                      .images_max = limits.images_max,
+                                      .image_bytes_max = limits.image_bytes_max};
+  services::ReserveBytes reserve = [&body](std::uint64_t bytes) { return body.hold_more(bytes); };
+  co_return co_await services::attach_uploads(intake_, std::move(upload_ids), bounds, std::move(reserve), request);
 }
 
 Task<Result<void>> AskHandlers::move(Call& call, const ollama::Asked& asked, ollama::Form form) {
@@ -77,9 +94,11 @@ Task<Result<void>> AskHandlers::move(Call& call, const ollama::Asked& asked, oll
 Task<Result<void>> AskHandlers::route(Call& call) {
   auto body = co_await json_.read(call.exchange);
   if (!body) co_return std::unexpected(std::move(body.error()));
-  auto request = protocols::native::parse_route(body->text, json_.limits());
-  if (!request) co_return std::unexpected(std::move(request.error()));
-  auto decision = generate_.decide(*request);
+  auto asked = protocols::native::parse_route(body->text, json_.limits());
+  if (!asked) co_return std::unexpected(std::move(asked.error()));
+  auto attached = co_await attach(std::move(asked->upload_ids), *body, asked->request);
+  if (!attached) co_return std::unexpected(std::move(attached.error()));
+  auto decision = generate_.decide(asked->request);
   if (!decision) co_return std::unexpected(std::move(decision.error()));
   co_return co_await call.exchange.respond(200, kJson, protocols::native::write_decision(*decision));
 }
