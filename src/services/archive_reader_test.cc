@@ -26,7 +26,7 @@ class ArchiveReaderTest : public testing::Test {
 
   // What comes of these messages: "" or the code of the error, that of the end included.
   std::string read(const std::vector<Said>& messages, std::uint64_t archive_bytes = 1'000) {
-    builder_ = std::make_unique<ProjectBuilder>(*stores_.blobs, clock_, limits_);
+    builder_ = std::make_unique<ProjectBuilder>(*stores_.blobs, clock_, limits_, UnknownBinaries::are_rejected);
     ArchiveReader reader(*builder_, limits_, archive_bytes);
     for (const Said& said : messages) {
       const auto taken = reader.take({.type = said.type, .payload = said.payload});
@@ -80,6 +80,25 @@ TEST_F(ArchiveReaderTest, MakesAProjectOfWhatIsSaid) {
   EXPECT_EQ(storage::files_below(folder_.path() / "uploads"), 0);
 }
 
+TEST_F(ArchiveReaderTest, RejectsBinariesThatNobodyKnows) {
+  const std::string program(
+      "\x7F"
+      "ELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3E\0\x01\0\0\0",
+      24);
+  EXPECT_EQ(read({{'A', "tar"},
+                  {'E', head('f', "program")},
+                  {'D', program},
+                  {'F', ""},
+                  {'E', head('f', "text")},
+                  {'D', "hello"},
+                  {'F', ""},
+                  {'Z', ""}}),
+            "");
+  EXPECT_THAT(paths(), ElementsAre("text"));
+  ASSERT_EQ(builder_->rejected().size(), 1U);
+  EXPECT_EQ(builder_->rejected()[0].code, "file_type_not_accepted");
+}
+
 TEST_F(ArchiveReaderTest, RefusesWhatNoUnpackerOfOursSays) {
   const Said format{'A', "tar"}, file{'E', head('f', "a")}, end{'F', ""};
   const std::vector<std::vector<Said>> cases = {
@@ -130,7 +149,7 @@ TEST_F(ArchiveReaderTest, SaysWhyAnArchiveIsRefused) {
                            "archive_encrypted", "archive_too_many_entries", "archive_too_large", "archive_bomb"}) {
     EXPECT_EQ(read({{'X', code}}), code);
   }
-  builder_ = std::make_unique<ProjectBuilder>(*stores_.blobs, clock_, limits_);
+  builder_ = std::make_unique<ProjectBuilder>(*stores_.blobs, clock_, limits_, UnknownBinaries::are_rejected);
   ArchiveReader reader(*builder_, limits_, 10);
   const Error error = reader.take({.type = 'X', .payload = "archive_bomb"}).error();
   EXPECT_EQ(error.kind, Kind::refused);

@@ -107,8 +107,9 @@ class Intake {
   // apart. Blocking: once, before the first request.
   Result<storage::SweepReport> sweep();
 
-  // Whether finish() takes binaries that nobody knows (intake/file_kind.h). Any thread.
+  // Whether binaries that nobody knows (intake/file_kind.h) are taken: by finish(), and into projects. Any thread.
   void allow_unknown_binaries(bool allowed) { unknown_binaries_allowed_ = allowed; }
+  bool takes_unknown_binaries() const { return unknown_binaries_allowed_; }
 
   // `bytes_max` is what the file may have at most. Errors: busy (too many files on their way).
   Result<std::unique_ptr<Incoming>> begin(std::uint64_t bytes_max);

@@ -13,6 +13,9 @@ using intake::NameFault;
 constexpr NameFault kLink{"link_not_taken", "Links are not taken."};
 constexpr NameFault kSpecial{"special_not_taken", "Only files and folders are taken."};
 constexpr NameFault kNameless{"name_empty", "The file has no name."};
+constexpr NameFault kUnknownType{"file_type_not_accepted",
+                                 "This is neither text, code, an image, a document, an archive nor data of a known "
+                                 "type (uploads.allow_unknown_binaries)."};
 constexpr NameFault kDamaged{
     "entry_damaged", "The file could not be unpacked: it is damaged, or packed in a way that nobody here knows."};
 
@@ -56,9 +59,16 @@ Result<void> ProjectBuilder::write(std::string_view bytes) {
 
 Result<void> ProjectBuilder::end_file() {
   if (!writer_) return {};
+  intake::FileKind kind = intake::file_kind(sample_, path_);
+  // Without libmagic's database nobody can tell, and then nothing is refused.
+  const bool is_unknown = intake::is_unknown_binary(kind.content, kind.media_type) && intake::has_magic_database();
+  if (is_unknown && unknown_binaries_ == UnknownBinaries::are_rejected) {
+    writer_.reset();
+    reject(path_, kUnknownType);
+    return {};
+  }
   auto sha256 = writer_->close();
   if (!sha256) return std::unexpected(std::move(sha256.error()));
-  intake::FileKind kind = intake::file_kind(sample_, path_);
   storage::ProjectFile file{.path = std::move(path_),
                             .kind = std::string(intake::content_name(kind.content)),
                             .media_type = std::move(kind.media_type),

@@ -28,10 +28,14 @@ struct RejectedEntry {
   std::string_view message;
 };
 
+// What happens to binaries that nobody knows (intake/file_kind.h).
+enum class UnknownBinaries : std::uint8_t { are_rejected, are_taken };
+
 class ProjectBuilder {
  public:
-  ProjectBuilder(storage::BlobStore& blobs, const Clock& clock, const intake::ArchiveLimits& limits)
-      : blobs_(blobs), clock_(clock), limits_(limits) {}
+  ProjectBuilder(storage::BlobStore& blobs, const Clock& clock, const intake::ArchiveLimits& limits,
+                 UnknownBinaries unknown_binaries)
+      : blobs_(blobs), clock_(clock), limits_(limits), unknown_binaries_(unknown_binaries) {}
 
   // The order of a file: begin, any number of writes, end or damage. Errors: refused (archive_too_many_entries,
   // archive_too_large; they name the limit), unavailable (the disk).
@@ -64,6 +68,7 @@ class ProjectBuilder {
   storage::BlobStore& blobs_;
   const Clock& clock_;
   const intake::ArchiveLimits limits_;
+  const UnknownBinaries unknown_binaries_;
   intake::EntryNames names_;
   std::uint64_t entries_ = 0;
   std::uint64_t bytes_seen_ = 0;

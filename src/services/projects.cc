@@ -70,7 +70,8 @@ IncomingProject::IncomingProject(Projects& projects, std::uint64_t bytes_max, Pl
     : projects_(projects),
       bytes_max_(bytes_max),
       place_(std::move(place)),
-      builder_(std::make_shared<ProjectBuilder>(projects.stores_.blobs, projects.clock_, projects.limits_)) {}
+      builder_(std::make_shared<ProjectBuilder>(projects.stores_.blobs, projects.clock_, projects.limits_,
+                                                projects.unknown_binaries())) {}
 
 IncomingProject::~IncomingProject() {
   if (!builder_) return;
@@ -132,6 +133,10 @@ Projects::Projects(asio::thread_pool& storage_pool, asio::thread_pool& unpack_po
       limits_(limits),
       unpacker_(std::move(unpacker)) {}
 
+UnknownBinaries Projects::unknown_binaries() const {
+  return intake_.takes_unknown_binaries() ? UnknownBinaries::are_taken : UnknownBinaries::are_rejected;
+}
+
 std::optional<Place> Projects::take_place() {
   const int others = incoming_++;
   Place place(&incoming_);
@@ -175,7 +180,7 @@ Result<NewProject> Projects::unpack_now(ArchiveJob& job) {
   auto sha256 = job.writer->seal();
   if (!sha256) return std::unexpected(std::move(sha256.error()));
 
-  ProjectBuilder builder(stores_.blobs, clock_, limits_);
+  ProjectBuilder builder(stores_.blobs, clock_, limits_, unknown_binaries());
   if (auto read = read_archive(*job.writer, builder, job.size_bytes); !read) {
     return std::unexpected(std::move(read.error()));
   }

@@ -138,6 +138,7 @@ class Projects {
   Result<void> keep_and_insert(ProjectBuilder& builder, const storage::Project& project,
                                storage::StoredArchive* archive, storage::BlobWriter* archive_bytes);
   Result<void> remove_now(const std::string& id);
+  UnknownBinaries unknown_binaries() const;
   std::optional<Place> take_place();
 
   asio::thread_pool& storage_pool_;
