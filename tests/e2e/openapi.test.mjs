@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
+import { zip } from '../support/archives.mjs';
 import { importClient } from '../support/clients.mjs';
 import { emptyModel, kEmbedding, startReal, startScripted } from '../support/gateway.mjs';
 import { exchange, openStream, request } from '../support/http.mjs';
@@ -108,6 +109,7 @@ const kAskers = {
 const kNeverExercised = [
   / (500|408)$/, /^reload (429|503)$/, /^unloadRole 503$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
   /^(pullModel|pullStoredModel|deleteModel) 503$/, /^uploadScreenshot (404|429|503)$/, /^(listScreenshots|getScreenshot|watchScreenshot) 503$/,
+  /^(uploadProject|uploadArchive) (429|503)$/, /^(listProjects|getProject|deleteProject|listProjectFiles|getProjectFile) (429|503)$/,
 ];
 
 let document;
@@ -115,7 +117,7 @@ let contract;
 let gateway;
 
 before(async () => {
-  gateway = await startScripted({ more: kUnknownBinaries });
+  gateway = await startScripted({ more: kUnknownBinaries, limits: { archive_entries_max: 100 } });
   document = (await gateway.get('/openapi.json')).json();
   contract = new Contract(document);
 });
@@ -372,6 +374,46 @@ test('uploads', async () => {
     await checked(method, one + suffix, { status: 403, headers: kStranger });
   }
   await checked('DELETE', one, { status: 200 });
+});
+
+test('projects', async () => {
+  const form = { headers: contentType() };
+  const files = (names) => multipart(names.map((filename) => ({ name: 'files', filename, content: `${filename}\n` })));
+  const [project, archive] = ['/api/upload/project', '/api/upload/zip'];
+  const one = (await post(project, files(['src/a.cc', 'src/b.md', '../up']), 200, form)).json();
+  assert.equal(one.rejected.length, 1);
+  const other = (await post(archive, fileBody(zip([{ name: 'a.py', content: 'x = 1\n' }, { name: '/b', content: '' }]), 'a.zip', [{ name: 'description', content: 'One file.' }]), 200, form)).json();
+  assert.equal(other.extraction.entries_total, 2);
+  await post(project, multipart([{ name: 'name', content: 'x' }]), 400, form);
+  await post(archive, multipart([{ name: 'name', content: 'x' }]), 400, form);
+  await post(archive, fileBody('no archive', 'a.zip'), 422, form);
+  await post(project, files(Array.from({ length: 101 }, (_, i) => `${i}`)), 422, form);
+  for (const target of [project, archive]) {
+    await post(target, '{}', 415, { headers: { 'content-type': 'application/json' } });
+    await post(target, files(['a']), 403, { headers: { ...contentType(), ...kStranger } });
+    await isTooLarge(target, `Content-Type: ${contentType()['content-type']}\r\n`);
+  }
+
+  await checked('GET', '/api/projects', { status: 200 });
+  assert.ok((await checked('GET', '/api/projects?limit=1', { status: 200 })).json().next_cursor);
+  await checked('GET', '/api/projects?limit=0', { status: 400 });
+  await checked('GET', '/api/projects', { status: 403, headers: kStranger });
+  const there = `/api/projects/${one.project.id}`;
+  const none = '/api/projects/01890000-0000-7000-8000-000000000000';
+  await checked('GET', `/api/projects/${other.project.id}`, { status: 200 });
+  assert.ok((await checked('GET', `${there}/files?limit=1`, { status: 200 })).json().next_after);
+  await checked('GET', `${there}/files?limit=0`, { status: 400 });
+  const whole = await checked('GET', `${there}/files/src/a.cc`, { status: 200 });
+  await checked('GET', `${there}/files/src/a.cc`, { status: 206, headers: { range: 'bytes=1-3' } });
+  await checked('GET', `${there}/files/src/a.cc`, { status: 304, headers: { 'if-none-match': whole.headers.etag } });
+  await checked('GET', `${there}/files/src/a.cc`, { status: 416, headers: { range: 'bytes=1000-' } });
+  for (const [method, suffix] of [['GET', ''], ['GET', '/files'], ['GET', '/files/src%2Fa.cc'], ['DELETE', '']]) {
+    await checked(method, none + suffix, { status: 404 });
+    await checked(method, `/api/projects/%zz${suffix}`, { status: 400 });
+    await checked(method, there + suffix, { status: 403, headers: kStranger });
+  }
+  await checked('GET', there, { status: 200 });
+  await checked('DELETE', there, { status: 200 });
 });
 
 test('screenshots', async () => {
