@@ -188,7 +188,7 @@ bool add_threads(scmp_filter_ctx filter, bool may_have_threads) {
 }
 
 bool lock_system_calls(bool may_have_threads) {
-  const scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_KILL_PROCESS);
+  scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_KILL_PROCESS);
   if (filter == nullptr) return false;
   const bool is_locked = add_all(filter, SCMP_ACT_ALLOW, kAllowed) &&
                          add_all(filter, SCMP_ACT_ERRNO(EACCES), kRefused) && add_memory(filter) && add_fstat(filter) &&

@@ -12,7 +12,7 @@ import { basename, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const kTidy = 'clang-tidy-19', kCompiler = 'clang++-19';
-const kOurFolders = /^(src|tests|bench|fuzz)\//;
+const kOurFolders = /^(src|jail|tests|bench|fuzz)\//;
 const kKeptDays = 30;
 // The static analyzer walks the paths through Asio and GoogleTest that a test takes: four fifths of its time, and what it finds is
 // theirs. Tests, benchmarks and fuzz targets are run under the sanitizers instead.

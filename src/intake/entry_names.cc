@@ -71,7 +71,7 @@ std::expected<std::string, NameFault> entry_path(std::string_view name, std::siz
   if (has_hidden(text)) return std::unexpected(kHidden);
   text = composed(text);
   std::ranges::replace(text, '\\', '/');
-  if (text.starts_with('/') || has_drive(text)) return std::unexpected(kAbsolute);
+  if (text.starts_with('/')) return std::unexpected(kAbsolute);
 
   std::string path;
   std::size_t depth = 0;
@@ -86,6 +86,7 @@ std::expected<std::string, NameFault> entry_path(std::string_view name, std::siz
     if (!path.empty()) path.push_back('/');
     path.append(component);
   }
+  if (has_drive(path)) return std::unexpected(kAbsolute);  // Of "./C:x", too.
   if (path.size() > kPathBytesMax) return std::unexpected(kTooLong);
   return path;
 }

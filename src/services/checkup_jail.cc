@@ -37,18 +37,30 @@ constexpr std::array<Bar, 3> kBars = {{
      "Run a kernel with CONFIG_SECCOMP_FILTER, or a container that allows it."},
 }};
 
+struct Program {
+  std::string_view name;
+  std::string_view what;
+};
+// The first is asked; it starts in a moment, and both are in the same cage.
+constexpr std::array<Program, 2> kPrograms = {
+    {{"gbgreg-jail-unpack", "archives"}, {"gbgreg-jail-look", "screenshots"}}};
+
 }  // namespace
 
 void check_jail(const DoctorOptions& options, std::vector<Finding>& findings) {
   if (options.jail.empty()) return;
-  const std::string program = (options.jail / "gbgreg-jail-unpack").string();
-  if (::access(program.c_str(), X_OK) != 0) {
+  for (const Program& each : kPrograms) {
+    const std::string path = (options.jail / each.name).string();
+    if (::access(path.c_str(), X_OK) == 0) continue;
     findings.push_back({.code = "jail_missing",
-                        .message = "The program that opens archives is missing, so no archive can be uploaded.",
-                        .evidence = {program + " is not there, or is no program"},
-                        .fix = "Install gbgreg anew: gbgreg-jail-unpack lies beside gbgreg itself."});
-    return;
+                        .message = "The program that opens " + std::string(each.what) +
+                                   " is missing, so none can be "
+                                   "uploaded.",
+                        .evidence = {path + " is not there, or is no program"},
+                        .fix = "Install gbgreg anew: " + std::string(each.name) + " lies beside gbgreg itself."});
   }
+  const std::string program = (options.jail / kPrograms.front().name).string();
+  if (::access(program.c_str(), X_OK) != 0) return;
   const storage::OwnedFile nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const std::atomic<bool> is_stopping = false;
   std::string answer;
