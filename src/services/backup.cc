@@ -65,20 +65,19 @@ class PartialFile {
     return {};
   }
 
-  // The bytes of each piece, or nothing after a failure, whose number write_error() has.
-  bool write(const char* bytes, std::size_t size) {
-    while (size > 0) {
+  // Nothing is written after a failure, whose number write_error() has.
+  void write(const char* bytes, std::size_t size) {
+    while (size > 0 && write_error_ == 0) {
       const ssize_t written = disk_.write(file_.get(), bytes, size);
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) {
         write_error_ = errno;
-        return false;
+        return;
       }
       bytes += written;
       size -= static_cast<std::size_t>(written);
       bytes_ += static_cast<std::uint64_t>(written);
     }
-    return true;
   }
   int write_error() const { return write_error_; }
   std::uint64_t bytes() const { return bytes_; }
@@ -113,7 +112,7 @@ class TarWriter {
     // Plain POSIX (ustar), with an extended header only where a number does not fit.
     ::archive_write_set_format_pax_restricted(tar_.get());
     const int opened = ::archive_write_open2(tar_.get(), &file_, nullptr, write_piece, nullptr, nullptr);
-    return opened == ARCHIVE_OK ? Result<void>{} : failure();
+    return outcome(opened == ARCHIVE_OK);
   }
 
   Result<void> begin(const std::string& name, std::uint64_t size_bytes, std::int64_t changed_at_seconds) {
@@ -123,13 +122,13 @@ class TarWriter {
     ::archive_entry_set_perm(entry_.get(), S_IRUSR | S_IWUSR);
     ::archive_entry_set_size(entry_.get(), static_cast<la_int64_t>(size_bytes));
     ::archive_entry_set_mtime(entry_.get(), static_cast<time_t>(changed_at_seconds), 0);
-    return ::archive_write_header(tar_.get(), entry_.get()) == ARCHIVE_OK ? Result<void>{} : failure();
+    return outcome(::archive_write_header(tar_.get(), entry_.get()) == ARCHIVE_OK);
   }
   Result<void> write(std::string_view piece) {
     const la_ssize_t written = ::archive_write_data(tar_.get(), piece.data(), piece.size());
-    return written == static_cast<la_ssize_t>(piece.size()) ? Result<void>{} : failure();
+    return outcome(written == static_cast<la_ssize_t>(piece.size()));
   }
-  Result<void> end() { return ::archive_write_close(tar_.get()) == ARCHIVE_OK ? Result<void>{} : failure(); }
+  Result<void> end() { return outcome(::archive_write_close(tar_.get()) == ARCHIVE_OK); }
 
  private:
   struct Free {
@@ -137,14 +136,14 @@ class TarWriter {
     void operator()(archive_entry* entry) const { ::archive_entry_free(entry); }
   };
 
-  static la_ssize_t write_piece(archive* tar, void* file, const void* bytes, std::size_t size) {
-    auto& out = *static_cast<PartialFile*>(file);
-    if (out.write(static_cast<const char*>(bytes), size)) return static_cast<la_ssize_t>(size);
-    ::archive_set_error(tar, out.write_error(), "write");
-    return -1;
+  // libarchive is not told of a failure: what it holds for its output it does not give back after one. The file knows.
+  static la_ssize_t write_piece(archive* /*tar*/, void* file, const void* bytes, std::size_t size) {
+    static_cast<PartialFile*>(file)->write(static_cast<const char*>(bytes), size);
+    return static_cast<la_ssize_t>(size);
   }
 
-  Result<void> failure() {
+  Result<void> outcome(bool is_well) {
+    if (is_well && file_.write_error() == 0) return {};
     if (file_.write_error() != 0) return cannot_write(file_.write_error(), file_.path());
     const char* said = ::archive_error_string(tar_.get());
     return fail(Kind::internal, "backup_failed", "The backup could not be written.", said != nullptr ? said : "");

@@ -171,12 +171,12 @@ describe('an image that is an attack, or broken, leaves nothing behind', () => {
     ['a BMP cut short', () => bmp(60, 60, [1, 2, 3]).subarray(0, 5_000), 422, 'image_damaged'],
     ['a PNG with a wrong checksum', () => { const bytes = Buffer.from(png(30, 30)); bytes[29] ^= 1; return bytes; }, 422, 'image_damaged'],
     ['a PNG whose pixels are no pixels', () => pngOf(pngHead(30, 30), ['IDAT', kGarbage], ['IEND', Buffer.alloc(0)]), 422, 'image_damaged'],
-    ['garbage behind a PNG\'s front', () => Buffer.concat([kPngFront, kGarbage]), 422, 'image_damaged'],
+    ['garbage behind a PNG\'s front', () => Buffer.concat([kPngFront, kGarbage]), 415, 'file_type_not_accepted'],
     ['garbage behind a JPEG\'s front', () => Buffer.concat([Buffer.from([0xff, 0xd8, 0xff, 0xe0]), kGarbage]), 422, 'image_damaged'],
     ['garbage behind a GIF\'s front', () => Buffer.concat([Buffer.from('GIF89a'), kGarbage]), 422, 'image_damaged'],
     ['garbage behind a WebP\'s front', () => Buffer.concat([Buffer.from('RIFF\xff\xff\0\0WEBPVP8 ', 'latin1'), kGarbage]), 422, 'image_damaged'],
     ['garbage behind a BMP\'s front', () => Buffer.concat([bmp(1, 1, [0, 0, 0]).subarray(0, 18), kGarbage]), 422, undefined],
-    ['only a front', () => kPngFront, 422, 'image_damaged'],
+    ['only a front', () => kPngFront, 415, 'file_type_not_accepted'],
   ];
   for (const [name, make, status, code] of cases) {
     test(name, async () => {
