@@ -7,17 +7,16 @@
 #include "intake/image.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
-  using namespace gbgreg;
-  intake::JailMessages messages;
+  gbgreg::intake::JailMessages messages;
   if (size > 0) std::memcpy(messages.room(size), data, size);
   messages.got(size);
-  intake::ImageReport report;
+  gbgreg::intake::ImageReport report;
   while (true) {
     const auto message = messages.next();
     if (!message || !*message) break;
     if (!report.take(**message)) return 0;
   }
   const auto seen = report.end();
-  if (seen && (!is_valid_utf8(seen->text) || seen->text.contains('\0') || seen->width == 0)) std::abort();
+  if (seen && (!gbgreg::is_valid_utf8(seen->text) || seen->text.contains('\0') || seen->width == 0)) std::abort();
   return 0;
 }

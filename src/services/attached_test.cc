@@ -64,8 +64,8 @@ class AttachedTest : public testing::Test {
     request_.messages[0].text = texts_ + "\nWhat is in them?";
   }
   void fit_into(int context_tokens) {
-    bool done = false;
-    auto story = [](AttachedTest& test, int tokens, bool& ended) -> Task<void> {
+    std::optional<bool> done;
+    auto story = [](AttachedTest& test, int tokens, std::optional<bool>& ended) -> Task<void> {
       co_await fit(test.io_, test.request_, test.attached_, test.backend_, tokens);
       ended = true;
     };

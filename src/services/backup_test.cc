@@ -147,6 +147,7 @@ TEST_F(BackupTest, IsAPlainTarThatEndsWithItsManifest) {
 
 TEST_F(BackupTest, WhatIsDeletedMeanwhileIsNeitherAFaultNorARowWithoutBytes) {
   std::vector<storage::Upload> kept;
+  kept.reserve(40);
   for (int i = 0; i < 40; ++i) kept.push_back(keep("file " + std::to_string(i)));
   storage::Upload later;
   const auto backed = back_up_while([&] {

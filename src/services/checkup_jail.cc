@@ -8,6 +8,7 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "intake/jail.h"
 #include "storage/blob_store.h"
@@ -82,11 +83,14 @@ void check_jail(const DoctorOptions& options, std::vector<Finding>& findings) {
   }
   for (std::size_t i = 0; i < kBars.size(); ++i) {
     if (answer[i] == '1') continue;
+    std::string message(kBars[i].what);
+    message.append(", cannot be had here for the program that opens archives and images. Its other bars hold.");
+    std::string evidence = program;
+    evidence.append(" check: ").append(answer);
     findings.push_back({.code = std::string(kBars[i].code),
                         .severity = Severity::warning,
-                        .message = std::string(kBars[i].what) + ", cannot be had here for the program that opens "
-                                                                "archives and images. Its other bars hold.",
-                        .evidence = {program + " check: " + answer},
+                        .message = std::move(message),
+                        .evidence = {std::move(evidence)},
                         .fix = std::string(kBars[i].fix)});
   }
 }

@@ -8,7 +8,6 @@ namespace gbgreg::services {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::SizeIs;
 
 class VerifyStorageTest : public KeptTest {
@@ -100,6 +99,7 @@ TEST_F(VerifyStorageTest, WhatNoRowNamesIsNamedAndNoFault) {
 
 TEST_F(VerifyStorageTest, WhatIsDeletedOrUploadedMeanwhileIsNoFault) {
   std::vector<storage::Upload> kept;
+  kept.reserve(40);
   for (int i = 0; i < 40; ++i) kept.push_back(keep("file " + std::to_string(i)));
   auto report = verify_while([&] {
     for (const auto& upload : kept) forget(upload);

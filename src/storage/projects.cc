@@ -59,19 +59,23 @@ void insert_project(soci::session& session, const Project& project) {
 
 // One statement for all of them: it is prepared once.
 void insert_files(soci::session& session, const std::string& project_id, const std::vector<ProjectFile>& files) {
-  ProjectFile file;
-  Nullable language;
-  long long size_bytes = 0;
+  // What the statement looks at whenever it is executed.
+  struct Bound {
+    ProjectFile file;
+    Nullable language;
+    long long size_bytes = 0;
+  } bound;
   soci::statement statement =
       (session.prepare << "INSERT INTO gbgreg_project_files (project_id, " << kFileColumns
                        << ") VALUES (:project_id, :path, :kind, :media_type, :language, :size_bytes, :sha256)",
-       soci::use(project_id, "project_id"), soci::use(file.path, "path"), soci::use(file.kind, "kind"),
-       soci::use(file.media_type, "media_type"), soci::use(language.value, language.indicator, "language"),
-       soci::use(size_bytes, "size_bytes"), soci::use(file.sha256, "sha256"));
+       soci::use(project_id, "project_id"), soci::use(bound.file.path, "path"), soci::use(bound.file.kind, "kind"),
+       soci::use(bound.file.media_type, "media_type"),
+       soci::use(bound.language.value, bound.language.indicator, "language"), soci::use(bound.size_bytes, "size_bytes"),
+       soci::use(bound.file.sha256, "sha256"));
   for (const ProjectFile& each : files) {
-    file = each;
-    language.set(each.language);
-    size_bytes = static_cast<long long>(each.size_bytes);
+    bound.file = each;
+    bound.language.set(each.language);
+    bound.size_bytes = static_cast<long long>(each.size_bytes);
     statement.execute(true);
   }
 }
