@@ -1,12 +1,13 @@
 // kill -9 at random moments of uploads and extractions: nothing that was acknowledged is lost, nothing half-done is
 // visible, and what is stored is what its names say.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
 import { tar, zip } from '../support/archives.mjs';
-import { startScripted } from '../support/gateway.mjs';
+import { kGateway, startScripted } from '../support/gateway.mjs';
 import { postArchive, postProject, projectFile } from '../support/projects.mjs';
 import { content, fileBody, lostFiles, postUpload, sha256, storedFiles, temporaryFiles } from '../support/uploads.mjs';
 import { kSanitized } from '../support/wait.mjs';
@@ -83,4 +84,6 @@ test(`kill -9 at ${kRounds} random points of uploads and extractions`, async () 
   }
   for (const name of storedFiles(gateway)) assert.equal(sha256(fs.readFileSync(path.join(gateway.data, 'uploads', name.slice(0, 2), name))), name);
   for (const name of lostFiles(gateway)) assert.match(name, /^[0-9a-f]{64}$/);
+  const verified = spawnSync(kGateway, ['storage', 'verify', '--data', gateway.data], { encoding: 'utf8' });
+  assert.equal(verified.status, 0, verified.stdout + verified.stderr);
 });
