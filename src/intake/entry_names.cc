@@ -94,22 +94,30 @@ std::expected<std::string, NameFault> entry_path(std::string_view name, std::siz
 std::expected<void, NameFault> EntryNames::take_file(std::string_view path) {
   std::string key = folded(path);
   if (auto above = take_folders_above(key); !above) return above;
-  const auto [entry, is_new] = taken_.try_emplace(std::move(key), What::file);
-  if (is_new) return {};
-  return std::unexpected(entry->second == What::folder ? kFileAndFolder : kConflict);
+  const Noted noted = note(std::move(key), What::file);
+  if (noted.is_new) return {};
+  return std::unexpected(noted.what == What::folder ? kFileAndFolder : kConflict);
 }
 
 std::expected<void, NameFault> EntryNames::take_folder(std::string_view path) {
   return take_folders_above(folded(path) + "/");
 }
 
+EntryNames::Noted EntryNames::note(std::string key, What what) {
+  constexpr std::size_t kBesideKey = 64;  // What a map takes for an entry beside the bytes of its key.
+  const std::size_t size = key.size();
+  const auto [entry, is_new] = taken_.try_emplace(std::move(key), what);
+  if (is_new) bytes_ += size + kBesideKey;
+  return {.is_new = is_new, .what = entry->second};
+}
+
 // Every prefix that ends before a '/'.
 std::expected<void, NameFault> EntryNames::take_folders_above(const std::string& key) {
   // From the deepest up: where one is known as a folder, all above it are.
   for (std::size_t end = key.rfind('/'); end != std::string::npos && end > 0; end = key.rfind('/', end - 1)) {
-    const auto [entry, is_new] = taken_.try_emplace(key.substr(0, end), What::folder);
-    if (entry->second == What::file) return std::unexpected(kFileAndFolder);
-    if (!is_new) return {};
+    const Noted noted = note(key.substr(0, end), What::folder);
+    if (noted.what == What::file) return std::unexpected(kFileAndFolder);
+    if (!noted.is_new) return {};
   }
   return {};
 }

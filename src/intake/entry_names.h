@@ -42,11 +42,22 @@ class EntryNames {
   std::expected<void, NameFault> take_file(std::string_view path);
   std::expected<void, NameFault> take_folder(std::string_view path);
 
+  // About how much memory the names take, those of the folders above each file included.
+  std::size_t bytes() const { return bytes_; }
+
  private:
   enum class What : std::uint8_t { file, folder };
   std::expected<void, NameFault> take_folders_above(const std::string& key);
 
+  // Whether it was not there before, and what it is.
+  struct Noted {
+    bool is_new;
+    What what;
+  };
+  Noted note(std::string key, What what);
+
   std::unordered_map<std::string, What> taken_;  // By the path in folded case.
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace gbgreg::intake

@@ -144,6 +144,26 @@ TEST_F(ArchiveReaderTest, CountsItselfWhateverTheArchiveSays) {
   EXPECT_EQ(read({{'A', "tar"}, {'E', head('f', "a")}, kilobytes, {'F', ""}, {'Z', ""}}, 1'000), "");
 }
 
+TEST_F(ArchiveReaderTest, BoundsWhatNamesTake) {
+  limits_ = {};  // As many entries as usual.
+  const auto read_many = [&](std::string_view front) {
+    std::string below;
+    for (int i = 0; i < 30; ++i) below += "/" + std::string(30, 'd');
+    builder_ = std::make_unique<ProjectBuilder>(*stores_.blobs, clock_, limits_, UnknownBinaries::are_rejected);
+    ArchiveReader reader(*builder_, limits_, 1'000);
+    auto taken = reader.take({.type = 'A', .payload = "tar"});
+    std::uint64_t entries = 0;
+    for (; taken && entries < limits_.entries_max; ++entries) {
+      const std::string entry = head('d', std::string(front) + std::to_string(entries) + below);
+      taken = reader.take({.type = 'E', .payload = entry});
+      if (taken) taken = reader.take({.type = 'F', .payload = ""});
+    }
+    return taken ? std::string() : taken.error().code;
+  };
+  EXPECT_EQ(read_many("a"), "archive_names_too_long");
+  EXPECT_EQ(read_many("../a"), "archive_names_too_long");
+}
+
 TEST_F(ArchiveReaderTest, SaysWhyAnArchiveIsRefused) {
   for (const char* code : {"archive_unreadable", "archive_damaged", "archive_lies", "archive_overlaps",
                            "archive_encrypted", "archive_too_many_entries", "archive_too_large", "archive_bomb"}) {

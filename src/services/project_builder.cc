@@ -113,6 +113,11 @@ Result<void> ProjectBuilder::refuse_special(std::string_view name) {
 }
 
 Result<void> ProjectBuilder::count_entry() {
+  if (names_.bytes() + rejected_bytes_ > kNamesBytesMax) {
+    return fail(Kind::refused, "archive_names_too_long",
+                "The paths of the files take more than " + std::to_string(kNamesBytesMax) +
+                    " bytes together. Send them as several projects, or with shorter paths.");
+  }
   if (++entries_ <= limits_.entries_max) return {};
   return beyond("archive_too_many_entries",
                 "There are more than " + std::to_string(limits_.entries_max) +
@@ -122,6 +127,7 @@ Result<void> ProjectBuilder::count_entry() {
 
 void ProjectBuilder::reject(std::string_view name, const NameFault& fault) {
   rejected_.push_back({.path = intake::original_filename(name), .code = fault.code, .message = fault.message});
+  rejected_bytes_ += sizeof(RejectedEntry) + rejected_.back().path.size();
 }
 
 std::string ProjectBuilder::languages_json() const {

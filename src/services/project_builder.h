@@ -21,6 +21,10 @@
 
 namespace gbgreg::services {
 
+// What the names of one project may take in memory: those of the files, of the folders above them, and of what was not
+// taken. Ten times what large projects have; an archive of nothing but long names packs well.
+inline constexpr std::size_t kNamesBytesMax = 32 * 1024 * 1024;
+
 // A file that was not taken.
 struct RejectedEntry {
   std::string path;  // As it came, as valid UTF-8.
@@ -38,7 +42,7 @@ class ProjectBuilder {
       : blobs_(blobs), clock_(clock), limits_(limits), unknown_binaries_(unknown_binaries) {}
 
   // The order of a file: begin, any number of writes, end or damage. Errors: refused (archive_too_many_entries,
-  // archive_too_large; they name the limit), unavailable (the disk).
+  // archive_too_large; they name the limit; archive_names_too_long: kNamesBytesMax), unavailable (the disk).
   Result<void> begin_file(std::string_view name, intake::OtherBytes other_bytes);
   Result<void> write(std::string_view bytes);
   Result<void> end_file();
@@ -62,6 +66,7 @@ class ProjectBuilder {
   std::string languages_json() const;
 
  private:
+  // For each entry, first of all.
   Result<void> count_entry();
   void reject(std::string_view name, const intake::NameFault& fault);
 
@@ -73,6 +78,7 @@ class ProjectBuilder {
   std::uint64_t entries_ = 0;
   std::uint64_t bytes_seen_ = 0;
   std::uint64_t bytes_taken_ = 0;
+  std::size_t rejected_bytes_ = 0;
   std::vector<storage::ProjectFile> files_;
   std::vector<RejectedEntry> rejected_;
   storage::BlobStore::Writers writers_;  // Of files_, in the same order.
