@@ -14,6 +14,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::UnorderedElementsAre;
 
 class SnapshotTest : public testing::Test {
  protected:
@@ -51,7 +52,7 @@ TEST_F(SnapshotTest, HasWhatWasCommittedAndNothingThatComesLater) {
   EXPECT_EQ(sizes->at(digest('a')).smallest, 7U);
   EXPECT_EQ(sizes->at(digest('a')).largest, 8U);
   EXPECT_THAT(*(*snapshot)->names_of(digest('a')),
-              ElementsAre("first.txt (upload " + first.id + ")", HasSubstr("a.txt (upload ")));
+              UnorderedElementsAre("first.txt (upload " + first.id + ")", HasSubstr("a.txt (upload ")));
 }
 
 TEST_F(SnapshotTest, LeavesNothingBehindUnlessItIsToStay) {
