@@ -112,6 +112,10 @@ Result<void> BlobWriter::write(std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(written));
     size_bytes_ += static_cast<std::size_t>(written);
   }
+  if (size_bytes_ - started_bytes_ >= kWriteBehindBytes) {
+    disk_.start_writing(file_.get(), started_bytes_, size_bytes_ - started_bytes_);
+    started_bytes_ = size_bytes_;
+  }
   return {};
 }
 

@@ -49,6 +49,10 @@ class OwnedFile {
   int file_;
 };
 
+// So much at a time is handed to the disk while the rest still comes. A sync at the end that finds all of a large file
+// in memory holds up everybody else who waits for this disk or for a core.
+inline constexpr std::uint64_t kWriteBehindBytes = 4 * 1024 * 1024;
+
 // A file on its way in: written, hashed, and removed again by the destructor unless it was kept.
 class BlobWriter {
  public:
@@ -84,6 +88,7 @@ class BlobWriter {
   OwnedFile file_;
   std::unique_ptr<EVP_MD_CTX, FreeDigest> digest_;
   std::uint64_t size_bytes_ = 0;
+  std::uint64_t started_bytes_ = 0;  // Of them, those that the kernel was told to write out.
   bool exists_ = false;  // There is a file at path_, and it is ours to remove.
 };
 

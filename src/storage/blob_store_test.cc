@@ -90,6 +90,27 @@ std::vector<std::string> numbered(int count) {
   return contents;
 }
 
+TEST_F(BlobStoreTest, LargeFilesAreWrittenOutWhileTheyCome) {
+  class Listening final : public Disk {
+   public:
+    void start_writing(int, std::uint64_t offset, std::uint64_t size) override {
+      EXPECT_EQ(offset, started);
+      started += size;
+    }
+    std::uint64_t started = 0;
+  } disk;
+  auto store = BlobStore::open(folder_.path() / "listened", disk);
+  ASSERT_TRUE(store);
+  const auto writer = (*store)->writer("large");
+  const std::string piece(1024 * 1024 + 1, 'x');
+  std::uint64_t written = 0;
+  while (written < 3 * kWriteBehindBytes) {
+    ASSERT_TRUE(writer->write(piece));
+    written += piece.size();
+    EXPECT_LT(written - disk.started, kWriteBehindBytes) << "of " << written;
+  }
+}
+
 TEST_F(BlobStoreTest, KeepsManyFilesTheSameContentsOnce) {
   store("hello");
   for (const int count : {1, 5, 200}) {

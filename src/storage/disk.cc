@@ -19,6 +19,10 @@ ssize_t Disk::write(int file, const void* bytes, std::size_t size) { return ::wr
 
 int Disk::sync(int file) { return ::fsync(file); }
 
+void Disk::start_writing(int file, std::uint64_t offset, std::uint64_t size) {
+  ::sync_file_range(file, static_cast<off64_t>(offset), static_cast<off64_t>(size), SYNC_FILE_RANGE_WRITE);
+}
+
 namespace {
 
 int with_folder(const std::string& path, int (*call)(int)) {

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "core/error.h"
@@ -19,6 +20,8 @@ class Disk {
   virtual int create(const std::string& path);
   virtual ssize_t write(int file, const void* bytes, std::size_t size);
   virtual int sync(int file);
+  // Has the kernel begin to write out a range of a file, without waiting. A hint: there is no failure to hear of.
+  virtual void start_writing(int file, std::uint64_t offset, std::uint64_t size);
   virtual int sync_folder(const std::string& path);
   // Everything that is dirty on the file system that this folder is on.
   virtual int sync_file_system(const std::string& folder);
