@@ -11,8 +11,6 @@
 //   X  the image is refused, and nothing follows: a code (look_pixels.h)
 //   Z  the end
 //   C  the answer to check: three letters, 1 or 0 each: namespaces, Landlock, system calls
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +28,7 @@
 #include "intake/image_kind.h"
 #include "look_image.h"
 #include "look_text.h"
+#include "mapped_input.h"
 #include "say.h"
 
 namespace gbgreg::jail {
@@ -39,25 +38,10 @@ namespace {
 // progressive JPEG, each for intake::kImagePixelsMax.
 constexpr std::uint64_t kMemoryBytes = 1'024ULL * 1024 * 1024;
 
-// The file on standard input. Empty when it is no file or has no bytes.
-class MappedInput {
- public:
-  MappedInput() {
-    struct stat status{};
-    if (::fstat(STDIN_FILENO, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size <= 0) return;
-    const auto size = static_cast<std::size_t>(status.st_size);
-    void* const begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, STDIN_FILENO, 0);
-    if (begin != MAP_FAILED) bytes_ = {static_cast<const std::uint8_t*>(begin), size};
-  }
-  std::span<const std::uint8_t> bytes() const { return bytes_; }
-  std::string_view front() const {
-    const auto front = bytes_.first(std::min(bytes_.size(), intake::kImageFrontBytes));
-    return {reinterpret_cast<const char*>(front.data()), front.size()};
-  }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-};
+std::string_view front_of(std::span<const std::uint8_t> file) {
+  const auto front = file.first(std::min(file.size(), intake::kImageFrontBytes));
+  return {reinterpret_cast<const char*>(front.data()), front.size()};
+}
 
 void refuse(Refusal refusal) { say('X', refusal.code); }
 
@@ -115,7 +99,7 @@ int run(const std::vector<std::string_view>& words) {
   const auto seconds = is_check ? std::optional(5U) : read_seconds(words.front());
   if (!seconds) return EXIT_FAILURE;
   const MappedInput input;
-  const auto kind = intake::image_kind(input.front());
+  const auto kind = intake::image_kind(front_of(input.bytes()));
   if (!kind && !is_check) {
     refuse(kTypeUnknown);  // Its front is looked at and nothing else; the libraries take a tenth of a second to load.
     return EXIT_SUCCESS;

@@ -54,6 +54,7 @@ struct Entry {
 
 struct Range {
   std::uint64_t begin, end;
+  std::uint32_t crc;  // Of the contents.
 };
 
 // The last record of the file, whose comment must end where the file does. Two that do could each be believed.
@@ -195,7 +196,7 @@ ZipVerdict check_local(Bytes file, const Entry& entry, Range& range) {
       agrees(local.crc, entry.crc) && agrees(local.compressed, entry.compressed) && agrees(local.size, entry.size);
   if (!do_agree) return ZipVerdict::lies;
 
-  range = {.begin = entry.offset, .end = entry.offset + kLocalBytes + name + extra};
+  range = {.begin = entry.offset, .end = entry.offset + kLocalBytes + name + extra, .crc = entry.crc};
   if (!part(file, range.end, entry.compressed)) return ZipVerdict::lies;
   range.end += entry.compressed;
   if (!has_descriptor) return ZipVerdict::good;
@@ -217,7 +218,7 @@ ZipVerdict check_ranges(std::vector<Range>& ranges, std::uint64_t directory_at) 
 
 }  // namespace
 
-ZipVerdict check_zip(Bytes file, const ZipBounds& bounds) {
+ZipVerdict check_zip(Bytes file, const ZipBounds& bounds, ZipChecksums& checksums) {
   Directory directory;
   if (const auto found = find_directory(file, directory); found != ZipVerdict::good) return found;
   if (directory.entries > bounds.entries_max) return ZipVerdict::too_many_entries;
@@ -242,7 +243,10 @@ ZipVerdict check_zip(Bytes file, const ZipBounds& bounds) {
   }
   if (at != central.size()) return ZipVerdict::lies;  // More in the directory than it counts.
   if (bytes > bounds.ratio_from_bytes && bytes / bounds.ratio_max > file.size()) return ZipVerdict::bomb;
-  return check_ranges(ranges, directory.offset);
+  if (const auto checked = check_ranges(ranges, directory.offset); checked != ZipVerdict::good) return checked;
+  checksums.reserve(ranges.size());
+  for (const Range& range : ranges) checksums.push_back(range.crc);
+  return ZipVerdict::good;
 }
 
 std::string_view zip_verdict_code(ZipVerdict verdict) {

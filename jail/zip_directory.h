@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace gbgreg::jail {
 
@@ -21,7 +22,11 @@ struct ZipBounds {
 
 enum class ZipVerdict : std::uint8_t { good, damaged, lies, overlaps, encrypted, too_many_entries, too_large, bomb };
 
-ZipVerdict check_zip(std::span<const unsigned char> file, const ZipBounds& bounds);
+// What a good one says of the contents of its files: their CRC-32, in the order in which they lie in it.
+using ZipChecksums = std::vector<std::uint32_t>;
+
+// `checksums` is filled when the verdict is good.
+ZipVerdict check_zip(std::span<const unsigned char> file, const ZipBounds& bounds, ZipChecksums& checksums);
 
 // "archive_damaged", "archive_lies" …: the codes that the gateway knows.
 std::string_view zip_verdict_code(ZipVerdict verdict);

@@ -49,7 +49,8 @@ std::string zip_of(const std::vector<Entry>& entries) {
 }
 
 ZipVerdict check(std::string_view file, const ZipBounds& bounds = kBounds) {
-  return check_zip({reinterpret_cast<const unsigned char*>(file.data()), file.size()}, bounds);
+  ZipChecksums checksums;
+  return check_zip({reinterpret_cast<const unsigned char*>(file.data()), file.size()}, bounds, checksums);
 }
 
 TEST(CheckZip, TakesWhatAgreesAndIsWithinItsBounds) {

@@ -1,6 +1,7 @@
-// POST /api/upload/project and /api/upload/zip, and what can be done with a project afterwards.
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import zlib from 'node:zlib';
 
 import { kPackers, packedBy, pax, tar, zip } from '../support/archives.mjs';
 import { assertError, startScripted } from '../support/gateway.mjs';
@@ -96,6 +97,20 @@ describe('an archive', () => {
     const made = await uploadArchive(gateway, zip([{ name: 'a', content: 'fine' }, { name: 'b', content: 'broken', stored: true, local: { crc: 7 }, central: { crc: 7 } }, { name: 'c', content: 'fine too' }]));
     assert.deepEqual(paths(made.files), ['a', 'c']);
     assert.deepEqual(reasons(made), { b: 'entry_damaged' });
+  });
+
+  test('with files that do not decompress gives the others, whole', async () => {
+    const half = zlib.deflateRawSync(crypto.randomBytes(300_000).toString('hex'), { level: 9 });
+    half.fill(0xff, 200_000, 200_100);
+    const last = crypto.randomBytes(100_000).toString('hex');
+    const made = await uploadArchive(gateway, zip([
+      { name: 'a', content: 'fine' }, { name: 'b', content: 'garbage', packedBytes: Buffer.alloc(7, 0xff) }, { name: 'c/d', content: 'fine too' },
+      { name: 'e', content: 'x'.repeat(600_000), packedBytes: half }, { name: 'f', content: last },
+    ]));
+    assert.deepEqual(paths(made.files), ['a', 'c/d', 'f']);
+    assert.deepEqual(reasons(made), { b: 'entry_damaged', e: 'entry_damaged' });
+    assert.equal(made.extraction.entries_rejected, 2);
+    assert.equal((await projectFile(gateway, made.project.id, 'f')).text, last);
   });
 
   test('with a name of 1,000 bytes keeps it', async () => {

@@ -10,6 +10,7 @@ const kMegabyte = 1024 * 1024;
 const one = (more = {}) => [{ name: 'a.txt', content: 'hello hello hello', ...more }];
 const refused = (name, body, code) => ({ name, body, status: 422, code });
 const rejected = (name, body, reasons) => ({ name, body, status: 200, rejected: reasons });
+const garbage = (count) => Array.from({ length: count }, (_, i) => ({ name: `g${i}`, content: 'hello hello hello', packedBytes: Buffer.alloc(17, 0xff) }));
 const patched = (bytes, at, patch) => {
   const copy = Buffer.from(bytes);
   Buffer.from(patch).copy(copy, at < 0 ? copy.length + at : at);
@@ -43,7 +44,11 @@ export function hostileZips() {
     rejected('zip device', zip([{ name: 'd', content: '', mode: 0o020644, stored: true }]), ['special_not_taken']),
     rejected('zip with a wrong checksum', zip(one({ local: { crc: 1 }, central: { crc: 1 } })), ['entry_damaged']),
     rejected('zip with a method that nobody knows', zip(one({ method: 97 })), ['entry_damaged']),
-    refused('zip whose packed bytes are garbage', zip(one({ packedBytes: Buffer.alloc(17, 0xff) })), 'archive_damaged'),
+    rejected('zip whose packed bytes are garbage', zip(one({ packedBytes: Buffer.alloc(17, 0xff) })), ['entry_damaged']),
+    rejected('zip whose bytes are fewer than it says, and others', zip(one({ local: { size: 30, crc: 1 }, central: { size: 30, crc: 1 } })), ['entry_damaged']),
+    rejected('zip whose bytes are more than it says, and others', zip(one({ local: { size: 3, crc: 1 }, central: { size: 3, crc: 1 } })), ['entry_damaged']),
+    rejected('zip with as many entries of garbage as are passed over', zip(garbage(100)), Array(100).fill('entry_damaged')),
+    refused('zip with more entries of garbage than are passed over', zip(garbage(101)), 'archive_damaged'),
     refused('zip of a bomb', zip([{ name: 'zeros', content: bombContent }]), 'archive_bomb'),
     refused('zip of a bomb that says that it is small', zip([{ name: 'zeros', content: bombContent, local: { size: 1000 }, central: { size: 1000 } }]), 'archive_lies'),
     refused('zip of files that share their bytes', zip([...one(), { sameAs: 0, head: {} }]), 'archive_overlaps'),
