@@ -89,7 +89,7 @@ class BlobWriter {
   std::unique_ptr<EVP_MD_CTX, FreeDigest> digest_;
   std::uint64_t size_bytes_ = 0;
   std::uint64_t started_bytes_ = 0;  // Of them, those that the kernel was told to write out.
-  bool exists_ = false;  // There is a file at path_, and it is ours to remove.
+  bool exists_ = false;              // There is a file at path_, and it is ours to remove.
 };
 
 // A kept file, open for reading. It stays readable when the blob is removed meanwhile.
