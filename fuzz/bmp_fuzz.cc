@@ -5,7 +5,7 @@
 #include "look_bmp.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
-  const auto pixels = gbgreg::jail::read_bmp({data, size});
+  const auto pixels = gbgreg::jail::read_bmp({data, size}, {});
   if (pixels && pixels->bytes.size() != pixels->row_bytes() * pixels->height) std::abort();
   return 0;
 }

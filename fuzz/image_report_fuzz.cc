@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   gbgreg::intake::JailMessages messages;
   if (size > 0) std::memcpy(messages.room(size), data, size);
   messages.got(size);
-  gbgreg::intake::ImageReport report;
+  gbgreg::intake::ImageReport report(gbgreg::intake::ImageLimits{});
   while (true) {
     const auto message = messages.next();
     if (!message || !*message) break;

@@ -1,7 +1,7 @@
 // gbgreg-jail-look: decodes one image and reads the text off it, from within the cage. It has the image as standard
 // input and nothing else.
 //
-//   gbgreg-jail-look SECONDS_MAX
+//   gbgreg-jail-look PIXELS_MAX SIDE_MAX SHOWN_SIDE_MAX SECONDS_MAX
 //   gbgreg-jail-look check         only enters the cage and says which of its bars hold
 //
 // Messages (intake/jail_messages.h):
@@ -26,6 +26,7 @@
 
 #include "cage.h"
 #include "intake/image_kind.h"
+#include "intake/options.h"
 #include "look_image.h"
 #include "look_text.h"
 #include "mapped_input.h"
@@ -34,9 +35,10 @@
 namespace gbgreg::jail {
 namespace {
 
-// Beside the image itself, which is mapped: the libraries, the decoded pixels twice, and what a decoder holds of a
-// progressive JPEG, each for intake::kImagePixelsMax.
-constexpr std::uint64_t kMemoryBytes = 1'024ULL * 1024 * 1024;
+// Beside the image itself, which is mapped: the libraries and the text reader; and for each pixel that an image may
+// have the decoded ones twice, and what a decoder holds of a progressive JPEG.
+constexpr std::uint64_t kMemoryBytes = 512ULL * 1024 * 1024;
+constexpr std::uint64_t kMemoryBytesAPixel = 14;
 
 std::string_view front_of(std::span<const std::uint8_t> file) {
   const auto front = file.first(std::min(file.size(), intake::kImageFrontBytes));
@@ -52,10 +54,10 @@ struct Seen {
   std::string png;
 };
 
-Looked<Seen> see(std::span<const std::uint8_t> file, intake::ImageKind kind) {
-  const auto image = decode(file, kind);
+Looked<Seen> see(std::span<const std::uint8_t> file, intake::ImageKind kind, const intake::ImageLimits& limits) {
+  const auto image = decode(file, kind, limits);
   if (!image) return std::unexpected(image.error());
-  const auto shown = shrink_to_show(*image);
+  const auto shown = shrink_to_show(*image, limits.shown_side_max);
   if (!shown) return std::unexpected(shown.error());
   auto png = to_png(*shown);
   if (!png) return std::unexpected(png.error());
@@ -69,8 +71,9 @@ Looked<Seen> see(std::span<const std::uint8_t> file, intake::ImageKind kind) {
   return seen;
 }
 
-void look(std::span<const std::uint8_t> file, intake::ImageKind kind, TextReader& reader) {
-  const auto seen = see(file, kind);
+void look(std::span<const std::uint8_t> file, intake::ImageKind kind, const intake::ImageLimits& limits,
+          TextReader& reader) {
+  const auto seen = see(file, kind, limits);
   if (!seen) return refuse(seen.error());
   say('I', seen->head);
   say_all('P', seen->png);
@@ -78,11 +81,18 @@ void look(std::span<const std::uint8_t> file, intake::ImageKind kind, TextReader
   say('Z', {});
 }
 
-std::optional<unsigned> read_seconds(std::string_view text) {
-  unsigned seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc{} || end != text.data() + text.size() || seconds == 0) return std::nullopt;
-  return seconds;
+template <class Number>
+bool read_number(std::string_view text, Number& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc{} && end == text.data() + text.size() && number > 0;
+}
+
+std::optional<intake::ImageLimits> read_limits(const std::vector<std::string_view>& words) {
+  intake::ImageLimits limits;
+  const bool are_read = words.size() == 4 && read_number(words[0], limits.pixels_max) &&
+                        read_number(words[1], limits.side_max) && read_number(words[2], limits.shown_side_max) &&
+                        read_number(words[3], limits.seconds_max);
+  return are_read ? std::optional(limits) : std::nullopt;
 }
 
 void say_bars(const Cage& cage) {
@@ -94,10 +104,9 @@ void say_bars(const Cage& cage) {
 }
 
 int run(const std::vector<std::string_view>& words) {
-  if (words.size() != 1) return EXIT_FAILURE;
-  const bool is_check = words.front() == "check";
-  const auto seconds = is_check ? std::optional(5U) : read_seconds(words.front());
-  if (!seconds) return EXIT_FAILURE;
+  const bool is_check = words.size() == 1 && words.front() == "check";
+  const auto limits = is_check ? intake::ImageLimits{.seconds_max = 5} : read_limits(words);
+  if (!limits) return EXIT_FAILURE;
   const MappedInput input;
   const auto kind = intake::image_kind(front_of(input.bytes()));
   if (!kind && !is_check) {
@@ -105,7 +114,9 @@ int run(const std::vector<std::string_view>& words) {
     return EXIT_SUCCESS;
   }
   const CageOptions options{
-      .memory_bytes = kMemoryBytes + input.bytes().size(), .cpu_seconds = *seconds, .may_have_threads = true};
+      .memory_bytes = kMemoryBytes + kMemoryBytesAPixel * limits->pixels_max + input.bytes().size(),
+      .cpu_seconds = static_cast<unsigned>(limits->seconds_max),
+      .may_have_threads = true};
   Cage cage;
   if (!leave_the_world(options, cage) || !start_decoding()) return EXIT_FAILURE;
   TextReader reader;
@@ -119,7 +130,7 @@ int run(const std::vector<std::string_view>& words) {
     return EXIT_SUCCESS;
   }
   try {
-    look(input.bytes(), *kind, reader);
+    look(input.bytes(), *kind, *limits, reader);
   } catch (const std::bad_alloc&) {
     refuse(kTooLarge);
   }

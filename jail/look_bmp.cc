@@ -32,7 +32,7 @@ struct Header {
   std::size_t row_bytes() const { return (std::size_t{width} * bits + 31) / 32 * 4; }  // In the file.
 };
 
-Looked<Header> read_header(std::span<const std::uint8_t> file) {
+Looked<Header> read_header(std::span<const std::uint8_t> file, const intake::ImageLimits& limits) {
   constexpr std::size_t kShortest = kFileHeaderBytes + 40;
   if (file.size() < kShortest || file[0] != 'B' || file[1] != 'M') return std::unexpected(kDamaged);
   const auto width = std::bit_cast<std::int32_t>(number32(file, 18));
@@ -46,7 +46,7 @@ Looked<Header> read_header(std::span<const std::uint8_t> file) {
                 .bits = number16(file, 28),
                 .compression = number32(file, 30),
                 .colours = number32(file, 46)};
-  if (auto checked = check_size(header.width, header.height); !checked) return std::unexpected(checked.error());
+  if (auto checked = check_size(header.width, header.height, limits); !checked) return std::unexpected(checked.error());
   if (header.header_bytes < 40 || number16(file, 26) != 1) return std::unexpected(kDamaged);
   return header;
 }
@@ -125,9 +125,9 @@ Pixels read_rows(std::span<const std::uint8_t> rows, const Header& header, std::
 
 }  // namespace
 
-Looked<Pixels> read_bmp(std::span<const std::uint8_t> file) {
+Looked<Pixels> read_bmp(std::span<const std::uint8_t> file, const intake::ImageLimits& limits) {
   using Row = std::span<const std::uint8_t>;
-  const auto header = read_header(file);
+  const auto header = read_header(file, limits);
   if (!header) return std::unexpected(header.error());
   const auto rows = find_rows(file, *header);
   if (!rows) return std::unexpected(rows.error());

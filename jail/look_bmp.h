@@ -12,6 +12,6 @@ namespace gbgreg::jail {
 
 // Three bands, or four when one of the masks says how opaque a pixel is. Errors: damaged (also what is compressed or of
 // another depth, whose header says so), too large.
-Looked<Pixels> read_bmp(std::span<const std::uint8_t> file);
+Looked<Pixels> read_bmp(std::span<const std::uint8_t> file, const intake::ImageLimits& limits);
 
 }  // namespace gbgreg::jail

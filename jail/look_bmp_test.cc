@@ -55,8 +55,10 @@ Bytes file_of(const Bmp& bmp) {
 // Two rows of two pixels, the lower one first, each row filled up to four bytes.
 const Bytes kRows24 = {1, 2, 3, 4, 5, 6, 0, 0, 7, 8, 9, 10, 11, 12, 0, 0};
 
+Looked<Pixels> read(std::span<const std::uint8_t> file) { return read_bmp(file, {}); }
+
 TEST(ReadBmp, TurnsBottomUpRowsOverAndBlueFirstAround) {
-  const auto pixels = read_bmp(file_of({.rows = kRows24}));
+  const auto pixels = read(file_of({.rows = kRows24}));
   ASSERT_TRUE(pixels);
   EXPECT_EQ(pixels->width, 2U);
   EXPECT_EQ(pixels->height, 2U);
@@ -65,13 +67,13 @@ TEST(ReadBmp, TurnsBottomUpRowsOverAndBlueFirstAround) {
 }
 
 TEST(ReadBmp, KeepsTopDownRowsAsTheyAre) {
-  const auto pixels = read_bmp(file_of({.height = 0U - 2U, .rows = kRows24}));
+  const auto pixels = read(file_of({.height = 0U - 2U, .rows = kRows24}));
   ASSERT_TRUE(pixels);
   EXPECT_EQ(pixels->bytes, Bytes({3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10}));
 }
 
 TEST(ReadBmp, PassesOverTheFourthByteOfAPlainPixel) {
-  const auto pixels = read_bmp(file_of({.width = 1, .height = 1, .bits = 32, .rows = {1, 2, 3, 0}}));
+  const auto pixels = read(file_of({.width = 1, .height = 1, .bits = 32, .rows = {1, 2, 3, 0}}));
   ASSERT_TRUE(pixels);
   EXPECT_EQ(pixels->bands, 3U);
   EXPECT_EQ(pixels->bytes, Bytes({3, 2, 1}));
@@ -80,7 +82,7 @@ TEST(ReadBmp, PassesOverTheFourthByteOfAPlainPixel) {
 TEST(ReadBmp, FollowsMasksOfAByteEach) {
   Bmp bmp{.header_bytes = 56, .width = 1, .height = 1, .bits = 32, .compression = 3, .rows = {1, 2, 3, 4}};
   for (const std::uint32_t mask : {0xffU, 0xff00U, 0xff0000U, 0xff000000U}) put32(bmp.behind, mask);
-  const auto pixels = read_bmp(file_of(bmp));
+  const auto pixels = read(file_of(bmp));
   ASSERT_TRUE(pixels);
   EXPECT_EQ(pixels->bands, 4U);
   EXPECT_EQ(pixels->bytes, Bytes({1, 2, 3, 4}));
@@ -96,14 +98,14 @@ TEST(ReadBmp, LooksColoursUp) {
   for (const Case& c : {Case{1, {0x40, 0, 0, 0}}, Case{4, {0x01, 0, 0, 0}}, Case{8, {0, 1, 0, 0}}}) {
     SCOPED_TRACE(c.bits);
     const auto pixels =
-        read_bmp(file_of({.height = 1, .bits = c.bits, .colours = 2, .behind = palette, .rows = c.row}));
+        read(file_of({.height = 1, .bits = c.bits, .colours = 2, .behind = palette, .rows = c.row}));
     ASSERT_TRUE(pixels);
     EXPECT_EQ(pixels->bytes, Bytes({30, 20, 10, 60, 50, 40}));
   }
 }
 
 TEST(ReadBmp, AColourThatTheFileDoesNotHaveIsBlack) {
-  const auto pixels = read_bmp(
+  const auto pixels = read(
       file_of({.width = 1, .height = 1, .bits = 8, .colours = 1, .behind = {9, 9, 9, 0}, .rows = {255, 0, 0, 0}}));
   ASSERT_TRUE(pixels);
   EXPECT_EQ(pixels->bytes, Bytes({0, 0, 0}));
@@ -138,7 +140,7 @@ TEST(ReadBmp, RefusesWhatDoesNotHoldTogether) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
-    const auto pixels = read_bmp(file_of(c.bmp));
+    const auto pixels = read(file_of(c.bmp));
     ASSERT_FALSE(pixels);
     EXPECT_EQ(pixels.error().code, c.want.code);
   }
@@ -146,9 +148,9 @@ TEST(ReadBmp, RefusesWhatDoesNotHoldTogether) {
 
 TEST(ReadBmp, RefusesAFileThatEndsAnywhere) {
   const Bytes whole = file_of({.rows = kRows24});
-  ASSERT_TRUE(read_bmp(whole));
+  ASSERT_TRUE(read(whole));
   for (std::size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_FALSE(read_bmp(std::span(whole).first(size))) << size;
+    EXPECT_FALSE(read(std::span(whole).first(size))) << size;
   }
 }
 
@@ -156,7 +158,7 @@ TEST(ReadBmp, RefusesPixelsThatBeginElsewhere) {
   for (const std::uint8_t at : {0, 13, 255}) {
     Bytes file = file_of({.rows = kRows24});
     file[10] = at;
-    EXPECT_FALSE(read_bmp(file)) << int{at};
+    EXPECT_FALSE(read(file)) << int{at};
   }
 }
 

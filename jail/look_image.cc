@@ -170,14 +170,14 @@ bool start_decoding() {
   return true;
 }
 
-Looked<Pixels> decode(std::span<const std::uint8_t> file, ImageKind kind) {
+Looked<Pixels> decode(std::span<const std::uint8_t> file, ImageKind kind, const intake::ImageLimits& limits) {
   if (kind == ImageKind::bmp) {
-    auto pixels = read_bmp(file);
+    auto pixels = read_bmp(file, limits);
     return pixels && pixels->bands == 4 ? upon_white(*pixels) : pixels;
   }
   Image image = load(file, kind);  // Only the header, as yet.
   if (!image) return std::unexpected(kDamaged);
-  const auto checked = check_size(static_cast<std::uint64_t>(image->Xsize), static_cast<std::uint64_t>(image->Ysize));
+  const auto checked = check_size(static_cast<std::uint64_t>(image->Xsize), static_cast<std::uint64_t>(image->Ysize), limits);
   if (!checked) return std::unexpected(checked.error());
   const int orientation = ::vips_image_get_orientation(image.get());
   if (!to_srgb(image)) return std::unexpected(kDamaged);
@@ -186,11 +186,11 @@ Looked<Pixels> decode(std::span<const std::uint8_t> file, ImageKind kind) {
   return pixels ? make_upright(std::move(*pixels), orientation) : pixels;
 }
 
-Looked<Pixels> shrink_to_show(const Pixels& image) {
+Looked<Pixels> shrink_to_show(const Pixels& image, std::uint32_t side_max) {
   Image view = view_of(image);
   if (!view) return std::unexpected(kDamaged);
   const double longest = std::max(image.width, image.height);
-  return scale(std::move(view), std::min(1.0, kShownSideMax / longest));
+  return scale(std::move(view), std::min(1.0, side_max / longest));
 }
 
 Looked<Pixels> scale_to_read(const Pixels& image) {

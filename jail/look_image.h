@@ -12,9 +12,6 @@
 
 namespace gbgreg::jail {
 
-// What a model is shown: no side is longer.
-inline constexpr std::uint32_t kShownSideMax = 1'568;
-
 // Starts libvips, without the modules that it loads (ImageMagick, PDF, HEIF …), its caches and the code that it makes
 // as it runs, and with every loader blocked but ours. Once, before the cage is locked; false when libvips does not
 // start.
@@ -23,10 +20,10 @@ bool start_decoding();
 // The image (the first frame of several) as whoever made it meant it to be seen: upright by its EXIF orientation, in
 // sRGB, what is transparent in it upon white; three bands. Nothing but the pixels comes out. Every pixel has been read,
 // so what is cut short or does not hold together is damaged. Errors: damaged, too large.
-Looked<Pixels> decode(std::span<const std::uint8_t> file, intake::ImageKind kind);
+Looked<Pixels> decode(std::span<const std::uint8_t> file, intake::ImageKind kind, const intake::ImageLimits& limits);
 
-// Errors: damaged (a lack of memory too).
-Looked<Pixels> shrink_to_show(const Pixels& image);
+// What a model is shown: no side is longer. Errors: damaged (a lack of memory too).
+Looked<Pixels> shrink_to_show(const Pixels& image, std::uint32_t side_max);
 
 // In grey, and as large as text is read best: small ones enlarged, large ones shrunk.
 Looked<Pixels> scale_to_read(const Pixels& image);

@@ -77,6 +77,8 @@ class LookImageTest : public testing::Test {
   }
 };
 
+Looked<Pixels> decode(std::span<const std::uint8_t> file, ImageKind kind) { return jail::decode(file, kind, {}); }
+
 TEST_F(LookImageTest, ReadsWhatItShould) {
   struct Case {
     const char* name;
@@ -213,6 +215,10 @@ TEST_F(LookImageTest, MorePixelsThanTheBoundAreRefusedByTheHeader) {
   EXPECT_EQ(decode(png_header(32'768, 2), ImageKind::png).error(), kTooLarge);
   EXPECT_EQ(decode(png_header(2, 60'000), ImageKind::png).error(), kTooLarge);
   EXPECT_EQ(decode(png_header(6'000, 6'000), ImageKind::png).error(), kDamaged) << "small enough, and empty";
+  const intake::ImageLimits small{.pixels_max = 99, .side_max = 20};
+  EXPECT_EQ(jail::decode(png_header(10, 10), ImageKind::png, small).error(), kTooLarge);
+  EXPECT_EQ(jail::decode(png_header(2, 21), ImageKind::png, small).error(), kTooLarge);
+  EXPECT_EQ(jail::decode(png_header(9, 11), ImageKind::png, small).error(), kDamaged);
 }
 
 TEST_F(LookImageTest, WhatIsShownFits) {
@@ -224,7 +230,7 @@ TEST_F(LookImageTest, WhatIsShownFits) {
     SCOPED_TRACE(c.width);
     Pixels image{.width = c.width, .height = c.height, .bands = 3};
     image.bytes.assign(image.row_bytes() * c.height, 77);
-    const auto shown = shrink_to_show(image);
+    const auto shown = shrink_to_show(image, 1'568);
     ASSERT_TRUE(shown) << vips_error_buffer();
     EXPECT_EQ(shown->width, c.shown_width);
     EXPECT_EQ(shown->height, c.shown_height);

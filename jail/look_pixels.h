@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "intake/image_kind.h"
+#include "intake/options.h"
 
 namespace gbgreg::jail {
 
@@ -37,10 +37,10 @@ struct Pixels {
 };
 
 // Errors: damaged (a side of nothing), too large.
-inline Looked<void> check_size(std::uint64_t width, std::uint64_t height) {
+inline Looked<void> check_size(std::uint64_t width, std::uint64_t height, const intake::ImageLimits& limits) {
   if (width == 0 || height == 0) return std::unexpected(kDamaged);
-  if (width > intake::kImageSideMax || height > intake::kImageSideMax) return std::unexpected(kTooLarge);
-  if (width * height > intake::kImagePixelsMax) return std::unexpected(kTooLarge);
+  if (width > limits.side_max || height > limits.side_max) return std::unexpected(kTooLarge);
+  if (width * height > limits.pixels_max) return std::unexpected(kTooLarge);
   return {};
 }
 

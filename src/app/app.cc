@@ -307,7 +307,9 @@ int serve(const config::Config& config, const config::Source& source, const std:
                                      .intake = intake,
                                      .generate = generate,
                                      .clock = clock},
-                                    {.jail = intake::folder_of_own_program() + "/gbgreg-jail-look"});
+                                    {.jail = intake::folder_of_own_program() + "/gbgreg-jail-look",
+                                     .image = config.images,
+                                     .queued_max = config.screenshots_queued_max});
   asio::thread_pool doctor_pool(1);
   services::DoctorOptions examined = doctor_options(config);
   examined.probe.root = root;

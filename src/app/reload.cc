@@ -51,6 +51,10 @@ std::vector<std::string> needs_restart(const config::Config& running, const conf
   if (running.net.threads != fresh.net.threads) keys.emplace_back("threads");
   if (running.net.connections_max != fresh.net.connections_max) keys.emplace_back("limits.connections_max");
   if (running.archives != fresh.archives) keys.emplace_back("limits.archive_…_max");
+  if (running.images != fresh.images) keys.emplace_back("limits.image_…_max");
+  if (running.screenshots_queued_max != fresh.screenshots_queued_max) {
+    keys.emplace_back("limits.screenshots_queued_max");
+  }
   return keys;
 }
 
@@ -92,6 +96,8 @@ config::Config as_it_can_be(const config::Config& running, config::Config fresh)
   fresh.net.threads = running.net.threads;
   fresh.net.connections_max = running.net.connections_max;
   fresh.archives = running.archives;
+  fresh.images = running.images;
+  fresh.screenshots_queued_max = running.screenshots_queued_max;
   return fresh;
 }
 

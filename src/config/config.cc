@@ -565,7 +565,8 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     check_keys(limits, "`limits`",
                {"upload_bytes_max", "json_bytes_max", "connections_max", "queue_max", "queue_wait_ms_max",
                 "pull_stall_seconds", "archive_entries_max", "archive_bytes_max", "archive_ratio_max",
-                "archive_depth_max", "archive_seconds_max"});
+                "archive_depth_max", "archive_seconds_max", "image_pixels_max", "image_side_max",
+                "image_shown_side_max", "image_seconds_max", "screenshots_queued_max"});
     read_number(limits, "upload_bytes_max", 1, std::int64_t{1} << 40, config.http.upload_bytes_max);
     read_number(limits, "json_bytes_max", 1024, std::int64_t{1} << 30, config.http.json_bytes_max);
     read_number(limits, "connections_max", 1, 1'000'000, config.net.connections_max);
@@ -576,6 +577,11 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     read_number(limits, "archive_ratio_max", 1, 1'000'000, config.archives.ratio_max);
     read_number(limits, "archive_depth_max", 1, 256, config.archives.depth_max);
     read_number(limits, "archive_seconds_max", 1, 3600, config.archives.seconds_max);
+    read_number(limits, "image_pixels_max", 1, 200'000'000, config.images.pixels_max);
+    read_number(limits, "image_side_max", 1, 65'535, config.images.side_max);
+    read_number(limits, "image_shown_side_max", 64, 4'096, config.images.shown_side_max);
+    read_number(limits, "image_seconds_max", 1, 600, config.images.seconds_max);
+    read_number(limits, "screenshots_queued_max", 0, 100'000, config.screenshots_queued_max);
     std::int64_t stall_seconds = config.stores.fetch.stall_timeout.count();
     read_number(limits, "pull_stall_seconds", 1, 3600, stall_seconds);
     config.stores.fetch.stall_timeout = std::chrono::seconds{stall_seconds};

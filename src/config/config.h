@@ -1,7 +1,7 @@
 // Where the gateway's settings come from: a YAML file, then the environment, then flags, each over the one before.
 //
 // It is read again by POST /api/reload and SIGHUP; listen, tls, data, engine, threads, limits.connections_max and
-// limits.archive_… are taken only at a start.
+// limits.archive_…, limits.image_… and limits.screenshots_queued_max are taken only at a start.
 //
 // Every key is documented here, beside what it sets. Without any of them the gateway runs with the demo models.
 // Reading has no side effects: folders are made by app/.
@@ -34,10 +34,14 @@
 //     archive_ratio_max: 200        # of that to the archive's own size, once it is more than 1 MB
 //     archive_depth_max: 32         # components of a path
 //     archive_seconds_max: 120      # for unpacking it
+//     image_pixels_max: 40000000    # of one image; more need more memory, 14 bytes each for a moment
+//     image_side_max: 32767         # pixels
+//     image_shown_side_max: 1568    # pixels of what a model is shown: larger ones are shrunk
+//     image_seconds_max: 60         # for decoding one and reading the text on it
+//     screenshots_queued_max: 100   # that nobody waits for
 //     pull_stall_seconds: 30        # a server that sends next to nothing for so long is asked again
 //   uploads:
-//     allow_unknown_binaries: false # files of no known type, and programs (ELF, PE, Mach-O), which are refused with
-//     415
+//     allow_unknown_binaries: false # files of no known type, and programs (ELF, PE, Mach-O): refused with 415
 //   memory:                         # of all models together; one that is asked for takes the place of an idle one
 //     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
 //     vram_bytes_max: 15000000000   # of the cards together; what NVIDIA's driver says is there, unless set
@@ -51,8 +55,8 @@
 //   roles:                          # any names; the router knows these four
 //     technical:
 //       model: demo-technical       # the name clients see
-//       file: demo-technical.gguf   # without it the model is one that `gbgreg models pull` or Ollama fetched, by its
-//       name mmproj: …                   # the vision projector, for models that see; a fetched model brings its own
+//       file: demo-technical.gguf   # without it the model is one that `gbgreg models pull` or Ollama fetched
+//       mmproj: …                   # the vision projector, for models that see; a fetched model brings its own
 //       context: 4096               # tokens, for each slot
 //       slots: 4                    # answers at once
 //       threads: 0                  # CPU threads; 0 is half of the cores
@@ -118,6 +122,8 @@ struct Config {
   net::Options net = {};
   http::Options http = {};
   intake::ArchiveLimits archives = {};
+  intake::ImageLimits images = {};
+  int screenshots_queued_max = 100;
   fleet::Options fleet = {};
   std::vector<std::string> warnings = {};  // Sentences for the log, about what is taken but should be otherwise.
 };

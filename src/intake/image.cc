@@ -12,7 +12,14 @@ std::unexpected<Error> garbled(std::string detail) {
               std::move(detail));
 }
 
-std::unexpected<Error> refusal(std::string_view code) {
+// A PNG of colours that do not compress is a little larger than its pixels are.
+std::uint64_t png_bytes_max(const ImageLimits& limits) {
+  return std::uint64_t{4} * limits.shown_side_max * limits.shown_side_max + 64 * 1024;
+}
+
+}  // namespace
+
+std::unexpected<Error> ImageReport::refusal(std::string_view code) const {
   if (code == "image_type_unknown") {
     return fail(Kind::unsupported_type, std::string(code),
                 "By its own bytes the file is no PNG, JPEG, WebP, GIF or BMP. Save the image as one of these.");
@@ -25,11 +32,12 @@ std::unexpected<Error> refusal(std::string_view code) {
   if (code == "image_too_large") {
     return std::unexpected(Error{.kind = Kind::refused,
                                  .code = std::string(code),
-                                 .message = "An image may have at most " + std::to_string(kImagePixelsMax / 1'000'000) +
-                                            " megapixels, and no side of more than " + std::to_string(kImageSideMax) +
-                                            " pixels. Make it smaller.",
-                                 .details_json = R"({"limit_pixels":)" + std::to_string(kImagePixelsMax) +
-                                                 R"(,"limit_side_pixels":)" + std::to_string(kImageSideMax) + "}"});
+                                 .message = "An image may have at most " + std::to_string(limits_.pixels_max) +
+                                            " pixels (limits.image_pixels_max), and no side of more than " +
+                                            std::to_string(limits_.side_max) +
+                                            " (limits.image_side_max). Make it smaller.",
+                                 .details_json = R"({"limit_pixels":)" + std::to_string(limits_.pixels_max) +
+                                                 R"(,"limit_side_pixels":)" + std::to_string(limits_.side_max) + "}"});
   }
   if (code == "text_reader_missing") {
     return std::unexpected(Error{.kind = Kind::unavailable,
@@ -42,16 +50,12 @@ std::unexpected<Error> refusal(std::string_view code) {
   return garbled("a refusal that it does not have");
 }
 
-bool is_side(std::uint32_t pixels) { return pixels > 0 && pixels <= kImageSideMax; }
-
-}  // namespace
-
 Result<void> ImageReport::take(const JailMessage& message) {
   if (has_ended_) return garbled("a message behind the last");
   if (message.type == 'X' && !has_head_) return refusal(message.payload);
   if (message.type == 'I' && !has_head_) return take_head(message.payload);
   if (!has_head_) return garbled("a message before the first");
-  if (message.type == 'P') return append(seen_.png, message.payload, kImagePngBytesMax);
+  if (message.type == 'P') return append(seen_.png, message.payload, png_bytes_max(limits_));
   if (message.type == 'T') return append(seen_.text, message.payload, kImageTextBytesMax);
   if (message.type != 'Z') return garbled("a message of no type that it has");
   has_ended_ = true;
@@ -83,13 +87,16 @@ Result<SeenImage> ImageReport::end() {
   return std::move(seen_);
 }
 
-Result<SeenImage> look_at_image(const std::string& program, int input, const std::atomic<bool>& is_stopping) {
-  const JailCommand command{.program = program,
-                            .arguments = {std::to_string(kImageTimeMax.count())},
-                            .input = input,
-                            .time_max = kImageTimeMax,
-                            .output_bytes_max = kImagePngBytesMax + kImageTextBytesMax + kJailMessageBytesMax};
-  ImageReport report;
+Result<SeenImage> look_at_image(const std::string& program, int input, const ImageLimits& limits,
+                                const std::atomic<bool>& is_stopping) {
+  const JailCommand command{
+      .program = program,
+      .arguments = {std::to_string(limits.pixels_max), std::to_string(limits.side_max),
+                    std::to_string(limits.shown_side_max), std::to_string(limits.seconds_max)},
+      .input = input,
+      .time_max = std::chrono::seconds(limits.seconds_max),
+      .output_bytes_max = png_bytes_max(limits) + kImageTextBytesMax + kJailMessageBytesMax};
+  ImageReport report(limits);
   auto run = run_jail(command, is_stopping, [&](const JailMessage& message) { return report.take(message); });
   if (!run) return std::unexpected(std::move(run.error()));
   return report.end();

@@ -9,13 +9,12 @@
 
 #include "core/error.h"
 #include "intake/jail_messages.h"
+#include "intake/options.h"
 
 namespace gbgreg::intake {
 
-// The PNG that is shown to a model, and the text that was read.
-inline constexpr std::uint64_t kImagePngBytesMax = 16 * 1024 * 1024;
+// The text that was read.
 inline constexpr std::uint64_t kImageTextBytesMax = 64 * 1024;
-inline constexpr std::chrono::seconds kImageTimeMax{60};
 
 struct SeenImage {
   std::uint32_t width = 0;  // Of the image, upright.
@@ -29,6 +28,8 @@ struct SeenImage {
 // Puts together what the jail says, message by message. One thread.
 class ImageReport {
  public:
+  explicit ImageReport(const ImageLimits& limits) : limits_(limits) {}
+
   // Errors: unsupported_type (image_type_unknown), refused (image_damaged, image_too_large), unavailable
   // (text_reader_missing: the machine has no language to read), refused (jail_garbled) for what it would never say.
   Result<void> take(const JailMessage& message);
@@ -39,13 +40,18 @@ class ImageReport {
   Result<void> take_head(std::string_view payload);
   Result<void> append(std::string& to, std::string_view payload, std::uint64_t bytes_max) const;
 
+  std::unexpected<Error> refusal(std::string_view code) const;
+  bool is_side(std::uint32_t pixels) const { return pixels > 0 && pixels <= limits_.side_max; }
+
+  const ImageLimits limits_;
   SeenImage seen_;
   bool has_head_ = false;
   bool has_ended_ = false;
 };
 
-// Blocking, for as long as kImageTimeMax: for a pool of its own. `program` is the jail's path, `input` a descriptor of
+// Blocking, for as long as limits.seconds_max: for a pool of its own. `program` is the jail's path, `input` a descriptor of
 // the image. Errors: those of ImageReport and of run_jail().
-Result<SeenImage> look_at_image(const std::string& program, int input, const std::atomic<bool>& is_stopping);
+Result<SeenImage> look_at_image(const std::string& program, int input, const ImageLimits& limits,
+                                const std::atomic<bool>& is_stopping);
 
 }  // namespace gbgreg::intake

@@ -1,6 +1,5 @@
 // Which kind of image a file is, by its own first bytes and nothing else: neither its name nor what its sender says.
-// Only what jail/look.cc decodes; an SVG is a program that draws, and no image here. And how large one may be. Pure;
-// any thread.
+// Only what jail/look.cc decodes; an SVG is a program that draws, and no image here. Pure; any thread.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +10,6 @@
 namespace gbgreg::intake {
 
 enum class ImageKind : std::uint8_t { png, jpeg, webp, gif, bmp };
-
-// Known from an image's header, before a pixel is decoded.
-inline constexpr std::uint64_t kImagePixelsMax = 40'000'000;
-inline constexpr std::uint32_t kImageSideMax = 32'767;
 
 // How much of the file's front is needed.
 inline constexpr std::size_t kImageFrontBytes = 18;

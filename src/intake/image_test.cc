@@ -18,7 +18,7 @@ constexpr std::string_view kPng = "\x89PNG\r\n\x1a\n and so on"sv;
 using Messages = std::vector<JailMessage>;
 
 Result<SeenImage> report_of(const Messages& messages) {
-  ImageReport report;
+  ImageReport report(ImageLimits{});
   for (const JailMessage& message : messages) {
     auto taken = report.take(message);
     if (!taken) return std::unexpected(taken.error());
@@ -65,7 +65,8 @@ TEST(ImageReport, BelievesNothingThatTheJailWouldNotSay) {
   const std::string much(kJailMessageBytesMax, 'x');
   Messages too_much_text{{'I', kHead}, {'T', much}, {'T', "x"}, {'Z', ""}};
   Messages too_much_png{{'I', kHead}};
-  for (std::uint64_t bytes = 0; bytes <= kImagePngBytesMax; bytes += much.size()) too_much_png.push_back({'P', much});
+  constexpr std::uint64_t kPngBytesMax = 4ULL * 1'568 * 1'568 + 64ULL * 1024;
+  for (std::uint64_t bytes = 0; bytes <= kPngBytesMax; bytes += much.size()) too_much_png.push_back({'P', much});
   struct Case {
     const char* name;
     Messages messages;
@@ -104,7 +105,7 @@ class LookAtImageTest : public testing::Test {
     const auto program = folder_ / "jail.sh";
     std::ofstream(program) << "#!/bin/sh\n" << script << "\n";
     std::filesystem::permissions(program, std::filesystem::perms::owner_all);
-    return look_at_image(program, STDIN_FILENO, is_stopping_);
+    return look_at_image(program, STDIN_FILENO, {}, is_stopping_);
   }
 
   std::filesystem::path folder_ = testing::TempDir() + "look_at_image_" + std::to_string(::getpid());
@@ -129,7 +130,7 @@ TEST_F(LookAtImageTest, ACrashRefusesTheImage) {
 }
 
 TEST_F(LookAtImageTest, AProgramThatIsMissingIsOurFault) {
-  const auto seen = look_at_image((folder_ / "nowhere").string(), STDIN_FILENO, is_stopping_);
+  const auto seen = look_at_image((folder_ / "nowhere").string(), STDIN_FILENO, {}, is_stopping_);
   ASSERT_FALSE(seen);
   EXPECT_EQ(seen.error().kind, Kind::unavailable);
   EXPECT_EQ(seen.error().code, "jail_missing");

@@ -1,4 +1,4 @@
-// Bounds of what may come as many files at once, filled by config/.
+// Bounds of what may come as many files at once, and of one image, filled by config/.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,16 @@ struct ArchiveLimits {
   std::uint64_t seconds_max = 120;               // `limits.archive_seconds_max`
 
   bool operator==(const ArchiveLimits&) const = default;
+};
+
+struct ImageLimits {
+  // Of an image, as its header says before a pixel is decoded.
+  std::uint64_t pixels_max = 40'000'000;  // `limits.image_pixels_max`
+  std::uint32_t side_max = 32'767;        // `limits.image_side_max`
+  std::uint32_t shown_side_max = 1'568;   // `limits.image_shown_side_max`: of what a model is shown.
+  std::uint64_t seconds_max = 60;         // `limits.image_seconds_max`
+
+  bool operator==(const ImageLimits&) const = default;
 };
 
 }  // namespace gbgreg::intake

@@ -247,6 +247,19 @@ Task<Result<void>> Intake::remove(std::string id) {
   co_return co_await offload(pool_, std::move(work));
 }
 
+void Intake::remove_soon(std::string id) noexcept {
+  try {
+    asio::post(pool_, [this, id = std::move(id)] {
+      const auto removed = remove_now(id);
+      if (!removed && removed.error().kind != Kind::not_found) {
+        spdlog::warn("an upload that nobody knows of stays stored: {}", removed.error().message);
+      }
+    });
+  } catch (const std::exception& error) {
+    spdlog::warn("an upload that nobody knows of stays stored: {}", error.what());
+  }
+}
+
 Result<void> Intake::remove_now(const std::string& id) {
   const auto upload = uploads_.find(id);
   if (!upload) return std::unexpected(upload.error());

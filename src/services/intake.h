@@ -133,6 +133,8 @@ class Intake {
 
   // Works on a full disk too, as long as the reserve does. Errors: not_found, unavailable.
   Task<Result<void>> remove(std::string id);
+  // The same, for whoever cannot wait for it; a failure is only logged.
+  void remove_soon(std::string id) noexcept;
 
  private:
   friend class Incoming;

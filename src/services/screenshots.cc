@@ -81,6 +81,23 @@ llm::Image image_of(std::string_view png) {
   return image;
 }
 
+// An upload whose client has not been told of it yet: without an answer it goes again, whether the client left or the
+// answer is an error.
+class Untold {
+ public:
+  Untold(Intake& intake, std::string upload_id) : intake_(intake), upload_id_(std::move(upload_id)) {}
+  ~Untold() {
+    if (!upload_id_.empty()) intake_.remove_soon(std::move(upload_id_));
+  }
+  Untold(const Untold&) = delete;
+  Untold& operator=(const Untold&) = delete;
+  void stays() { upload_id_.clear(); }
+
+ private:
+  Intake& intake_;
+  std::string upload_id_;
+};
+
 std::unexpected<Error> no_image() {
   return fail(Kind::unsupported_type, "image_type_unknown",
               "By its own bytes the file is no PNG, JPEG, WebP, GIF or BMP. Save the image as one of these.");
@@ -166,6 +183,7 @@ void Screenshots::finish(Analysis& analysis, SteadyTime began) const {
 
 Task<Result<storage::Analysis>> Screenshots::analyse(net::IoThread& io, Asked asked) {
   const SteadyTime began = ground_.clock.steady();
+  Untold upload(ground_.intake, asked.upload.id);
   Analysis analysis = new_analysis(asked);
   auto checked = co_await check_front(asked.upload);
   if (!checked) {
@@ -188,10 +206,12 @@ Task<Result<storage::Analysis>> Screenshots::analyse(net::IoThread& io, Asked as
   auto work = [this, analysis] { return ground_.rows.insert(analysis); };
   auto inserted = co_await offload(ground_.storage_pool, std::move(work));
   if (!inserted) co_return std::unexpected(std::move(inserted.error()));
+  upload.stays();
   co_return analysis;
 }
 
 Task<Result<storage::Analysis>> Screenshots::enqueue(Asked asked) {
+  Untold upload(ground_.intake, asked.upload.id);
   Analysis analysis = new_analysis(asked);
   auto checked = co_await check_front(asked.upload);
   if (checked) {
@@ -202,6 +222,7 @@ Task<Result<storage::Analysis>> Screenshots::enqueue(Asked asked) {
     co_await forget(asked.upload.id);
     co_return std::unexpected(std::move(checked.error()));
   }
+  upload.stays();
   changed();
   work_soon();
   co_return analysis;
@@ -254,7 +275,7 @@ Task<Result<intake::SeenImage>> Screenshots::look(std::string sha256) {
   auto work = [this, sha256 = std::move(sha256)]() -> Result<intake::SeenImage> {
     const auto blob = ground_.blobs.read(sha256);
     if (!blob) return std::unexpected(blob.error());
-    return intake::look_at_image(options_.jail, blob->descriptor(), is_stopping_);
+    return intake::look_at_image(options_.jail, blob->descriptor(), options_.image, is_stopping_);
   };
   co_return co_await offload(jail_pool_, std::move(work));
 }

@@ -30,7 +30,8 @@ namespace gbgreg::services {
 
 struct ScreenshotOptions {
   std::string jail;      // The path of gbgreg-jail-look.
-  int queued_max = 100;  // Beyond it, whoever does not wait is told to come again.
+  intake::ImageLimits image = {};
+  int queued_max = 100;  // `limits.screenshots_queued_max`: beyond it, whoever does not wait is told to come again.
   int looking_max = 32;  // Images that wait for a jail, with those that are in one, of those who do wait.
   std::chrono::milliseconds retry_after{5'000};  // When the database does not answer.
 };
@@ -65,8 +66,8 @@ class Screenshots {
     std::string request_id = {};
     const llm::Caller* caller = nullptr;  // Outlives the call.
   };
-  // Finished, one way or the other: when no model could answer, the analysis is `failed` and says why. An image that is
-  // not taken leaves no upload behind. Errors: unsupported_type, refused (those of intake::look_at_image), busy
+  // Finished, one way or the other: when no model could answer, the analysis is `failed` and says why. After an error,
+  // and when the client leaves meanwhile, there is no upload either. Errors: unsupported_type, refused (those of intake::look_at_image), busy
   // (too_many_images), unavailable, not_found (the upload was removed meanwhile), cancelled.
   Task<Result<storage::Analysis>> analyse(net::IoThread& io, Asked asked);
   // Queued. Only the front of the image has been looked at. Errors: unsupported_type, busy (screenshot_queue_full),

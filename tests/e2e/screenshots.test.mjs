@@ -309,6 +309,23 @@ describe('one that is queued', () => {
     }
   });
 
+  test('is watched in silence, and until it goes', { timeout: 120_000 }, async () => {
+    const own = await startScripted();
+    try {
+      const { upload, analysis } = await queue(own, png(32, 33), { prompt: 'Never [[stall_after=1]]' });
+      const watching = await RawConnection.open(own.port);
+      watching.send(`GET /api/screenshots/${analysis.id}/events HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await waitUntil('a sign of life', () => watching.bytes.includes(': nothing new\n\n'), { deadlineMs: 40_000 });
+      assert.equal((await own.request('DELETE', `/api/uploads/${upload.id}`)).status, 200);
+      const { text } = await watching.readResponse({ deadlineMs: 40_000 });
+      const events = parseEvents(text.replaceAll(': nothing new\n\n', ''));
+      assert.deepEqual(events.map(({ event }) => event), [...events.slice(1).map(() => 'analysis'), 'error']);
+      assert.equal(events.at(-1).data.error.code, 'screenshot_not_found');
+    } finally {
+      await own.dispose();
+    }
+  });
+
   test('and one that is watched do not keep a gateway from stopping', async () => {
     const own = await startScripted();
     try {
@@ -362,4 +379,24 @@ test('a client that leaves frees the model, and nothing is kept of its question'
   await gateway.engineLog.waitFor('peer_closed', { tag: 'gone' });
   await gateway.allSlotsFree();
   assert.deepEqual((await gateway.get('/api/screenshots?q=I%20am%20gone')).json().screenshots, []);
+  await waitUntil('there is no upload of it', async () => (await gateway.get('/api/uploads?q=gone.png')).json().uploads.length === 0);
+});
+
+test('the bounds of images are those of the configuration', async () => {
+  const own = await startScripted({ limits: { image_pixels_max: 10_000, image_side_max: 200, image_shown_side_max: 64, screenshots_queued_max: 0 } });
+  try {
+    for (const [width, height] of [[101, 100], [201, 2]]) {
+      const error = assertError(await postScreenshot(own, png(width, height)), 422, 'image_too_large');
+      assert.match(error.message, /10000 pixels \(limits\.image_pixels_max\), and no side of more than 200 \(limits\.image_side_max\)/);
+      assert.deepEqual(error.details, { limit_pixels: 10_000, limit_side_pixels: 200 });
+    }
+    const { analysis } = await look(own, png(100, 100), { prompt: 'Look [[echo=1]]' });
+    assert.equal(analysis.width, 100);
+    const image = JSON.parse(analysis.description).messages.at(-1).content.find((part) => part.type === 'image_url').image_url.url;
+    const { width, height } = decodePng(Buffer.from(image.slice(image.indexOf(',') + 1), 'base64'));
+    assert.deepEqual([width, height], [64, 64]);
+    assertError(await postScreenshot(own, png(10, 10), { wait: false }), 429, 'screenshot_queue_full');
+  } finally {
+    await own.dispose();
+  }
 });
