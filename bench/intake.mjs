@@ -1,6 +1,6 @@
 // What taking in 100 MB costs, beside what the system's own tools take for the same bytes in the same run, turn by turn:
 // an archive of 10,000 source files beside `bsdtar -x` and `sha256sum`, one file beside `sha256sum`; how much memory the
-// gateway takes meanwhile, and how long other requests take.
+// gateway takes meanwhile, and how long other requests take, beside how long they take while the tools run instead.
 //
 //   node bench/intake.mjs        after ./test or ./run has built build/release
 import { execFileSync, spawn } from 'node:child_process';
@@ -21,11 +21,13 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gbgreg-bench-intake-'));
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const percentile = (values, share) => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))];
 const shell = (command) => execFileSync('sh', ['-c', command], { cwd: folder, maxBuffer: 1 << 26 });
-const timed = (work) => {
+// The tools run beside this process, so that it goes on asking meanwhile.
+const timed = (command) => new Promise((resolve, reject) => {
   const begun = performance.now();
-  work();
-  return performance.now() - begun;
-};
+  const tools = spawn('sh', ['-c', command], { cwd: folder, stdio: 'ignore' });
+  tools.on('error', reject);
+  tools.on('close', (code) => (code === 0 ? resolve(performance.now() - begun) : reject(new Error(`${command}: ${code}`))));
+});
 
 // The same every time, some 10 KB a file, as compressible as code is.
 function makeSources() {
@@ -87,9 +89,11 @@ function send(gateway, route, file) {
 }
 
 async function measure(gateway, { name, route, file, others, check, remove }) {
-  const ours = [], theirs = [], grown = [], busy = [];
+  const ours = [], theirs = [], grown = [], busy = [], besideTools = [];
   for (let round = 0; round < kRounds; ++round) {
-    theirs.push(timed(() => shell(others)));
+    const stopBeside = keepAsking(gateway);
+    theirs.push(await timed(others));
+    besideTools.push(...(await stopBeside()));
     shell('rm -rf unpacked; sync');
     const resident = memoryOf(gateway.pid).VmRSS;
     resetPeakMemory(gateway.pid);
@@ -103,7 +107,7 @@ async function measure(gateway, { name, route, file, others, check, remove }) {
     shell('sync');
   }
   const ratio = median(ours) / median(theirs);
-  console.log(`| ${name} | ${median(theirs).toFixed(0)} | ${median(ours).toFixed(0)} | ${ratio.toFixed(2)} | ${(Math.max(...grown) / kMegabyte).toFixed(1)} | ${busy.length} | ${percentile(busy, 0.5).toFixed(2)} | ${percentile(busy, 0.99).toFixed(2)} |`);
+  console.log(`| ${name} | ${median(theirs).toFixed(0)} | ${median(ours).toFixed(0)} | ${ratio.toFixed(2)} | ${(Math.max(...grown) / kMegabyte).toFixed(1)} | ${busy.length} | ${percentile(busy, 0.5).toFixed(2)} | ${percentile(busy, 0.99).toFixed(2)} | ${percentile(besideTools, 0.5).toFixed(2)} | ${percentile(besideTools, 0.99).toFixed(2)} |`);
 }
 
 let gateway;
@@ -117,7 +121,7 @@ try {
   await new Promise((resolve) => { setTimeout(resolve, 10_000); });
   const idle = await stop();
   console.log(`\n${kFiles} files, ${(bytes / 1e6).toFixed(0)} MB; medians of ${kRounds} rounds, in turn. Idle, ${idle.length} requests take p50 ${percentile(idle, 0.5).toFixed(2)} ms and p99 ${percentile(idle, 0.99).toFixed(2)} ms.\n`);
-  console.log('| what | the tools, ms | gbgreg, ms | ratio | memory grown, MB | requests meanwhile | p50, ms | p99, ms |\n| --- | --- | --- | --- | --- | --- | --- | --- |');
+  console.log('| what | the tools, ms | gbgreg, ms | ratio | memory grown, MB | requests meanwhile | p50, ms | p99, ms | beside the tools: p50 | p99 |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |');
   const checkProject = (answer) => {
     if (answer.project?.file_count !== kFiles || answer.files.length !== kFiles) throw new Error(JSON.stringify(answer).slice(0, 300));
   };

@@ -97,16 +97,15 @@ TEST(ReadBmp, LooksColoursUp) {
   };
   for (const Case& c : {Case{1, {0x40, 0, 0, 0}}, Case{4, {0x01, 0, 0, 0}}, Case{8, {0, 1, 0, 0}}}) {
     SCOPED_TRACE(c.bits);
-    const auto pixels =
-        read(file_of({.height = 1, .bits = c.bits, .colours = 2, .behind = palette, .rows = c.row}));
+    const auto pixels = read(file_of({.height = 1, .bits = c.bits, .colours = 2, .behind = palette, .rows = c.row}));
     ASSERT_TRUE(pixels);
     EXPECT_EQ(pixels->bytes, Bytes({30, 20, 10, 60, 50, 40}));
   }
 }
 
 TEST(ReadBmp, AColourThatTheFileDoesNotHaveIsBlack) {
-  const auto pixels = read(
-      file_of({.width = 1, .height = 1, .bits = 8, .colours = 1, .behind = {9, 9, 9, 0}, .rows = {255, 0, 0, 0}}));
+  const auto pixels =
+      read(file_of({.width = 1, .height = 1, .bits = 8, .colours = 1, .behind = {9, 9, 9, 0}, .rows = {255, 0, 0, 0}}));
   ASSERT_TRUE(pixels);
   EXPECT_EQ(pixels->bytes, Bytes({0, 0, 0}));
 }

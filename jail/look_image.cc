@@ -177,7 +177,8 @@ Looked<Pixels> decode(std::span<const std::uint8_t> file, ImageKind kind, const 
   }
   Image image = load(file, kind);  // Only the header, as yet.
   if (!image) return std::unexpected(kDamaged);
-  const auto checked = check_size(static_cast<std::uint64_t>(image->Xsize), static_cast<std::uint64_t>(image->Ysize), limits);
+  const auto checked =
+      check_size(static_cast<std::uint64_t>(image->Xsize), static_cast<std::uint64_t>(image->Ysize), limits);
   if (!checked) return std::unexpected(checked.error());
   const int orientation = ::vips_image_get_orientation(image.get());
   if (!to_srgb(image)) return std::unexpected(kDamaged);

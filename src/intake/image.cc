@@ -89,13 +89,12 @@ Result<SeenImage> ImageReport::end() {
 
 Result<SeenImage> look_at_image(const std::string& program, int input, const ImageLimits& limits,
                                 const std::atomic<bool>& is_stopping) {
-  const JailCommand command{
-      .program = program,
-      .arguments = {std::to_string(limits.pixels_max), std::to_string(limits.side_max),
-                    std::to_string(limits.shown_side_max), std::to_string(limits.seconds_max)},
-      .input = input,
-      .time_max = std::chrono::seconds(limits.seconds_max),
-      .output_bytes_max = png_bytes_max(limits) + kImageTextBytesMax + kJailMessageBytesMax};
+  const JailCommand command{.program = program,
+                            .arguments = {std::to_string(limits.pixels_max), std::to_string(limits.side_max),
+                                          std::to_string(limits.shown_side_max), std::to_string(limits.seconds_max)},
+                            .input = input,
+                            .time_max = std::chrono::seconds(limits.seconds_max),
+                            .output_bytes_max = png_bytes_max(limits) + kImageTextBytesMax + kJailMessageBytesMax};
   ImageReport report(limits);
   auto run = run_jail(command, is_stopping, [&](const JailMessage& message) { return report.take(message); });
   if (!run) return std::unexpected(std::move(run.error()));

@@ -49,8 +49,8 @@ class ImageReport {
   bool has_ended_ = false;
 };
 
-// Blocking, for as long as limits.seconds_max: for a pool of its own. `program` is the jail's path, `input` a descriptor of
-// the image. Errors: those of ImageReport and of run_jail().
+// Blocking, for as long as limits.seconds_max: for a pool of its own. `program` is the jail's path, `input` a
+// descriptor of the image. Errors: those of ImageReport and of run_jail().
 Result<SeenImage> look_at_image(const std::string& program, int input, const ImageLimits& limits,
                                 const std::atomic<bool>& is_stopping);
 

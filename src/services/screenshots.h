@@ -29,7 +29,7 @@
 namespace gbgreg::services {
 
 struct ScreenshotOptions {
-  std::string jail;      // The path of gbgreg-jail-look.
+  std::string jail;  // The path of gbgreg-jail-look.
   intake::ImageLimits image = {};
   int queued_max = 100;  // `limits.screenshots_queued_max`: beyond it, whoever does not wait is told to come again.
   int looking_max = 32;  // Images that wait for a jail, with those that are in one, of those who do wait.
@@ -67,8 +67,9 @@ class Screenshots {
     const llm::Caller* caller = nullptr;  // Outlives the call.
   };
   // Finished, one way or the other: when no model could answer, the analysis is `failed` and says why. After an error,
-  // and when the client leaves meanwhile, there is no upload either. Errors: unsupported_type, refused (those of intake::look_at_image), busy
-  // (too_many_images), unavailable, not_found (the upload was removed meanwhile), cancelled.
+  // and when the client leaves meanwhile, there is no upload either. Errors: unsupported_type, refused (those of
+  // intake::look_at_image), busy (too_many_images), unavailable, not_found (the upload was removed meanwhile),
+  // cancelled.
   Task<Result<storage::Analysis>> analyse(net::IoThread& io, Asked asked);
   // Queued. Only the front of the image has been looked at. Errors: unsupported_type, busy (screenshot_queue_full),
   // unavailable, not_found; after any of them there is no upload either.
