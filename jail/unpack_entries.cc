@@ -159,7 +159,8 @@ class ContentReader {
         say_zeros(hole);
         if (size > 0) say_all('D', piece);
       }
-      if (told.checksum) sum = static_cast<std::uint32_t>(::crc32_z(sum, as_bytes(piece), size));
+      // Without any bytes there is none to begin with, which zlib takes for a wish to start anew.
+      if (told.checksum && size > 0) sum = static_cast<std::uint32_t>(::crc32_z(sum, as_bytes(piece), size));
       bytes += hole + size;
     }
     // A ZIP has no holes, and so the sum is that of all bytes.
