@@ -29,7 +29,6 @@ constexpr bool kIsSanitized = false;
 #endif
 
 constexpr rlim_t kDescriptorsMax = 64;
-constexpr int kNiceness = 10;  // Who waits for an answer of a model comes first.
 constexpr std::uint64_t kAllBits = ~std::uint64_t{0};
 
 bool bound(int resource, rlim_t value) {
@@ -209,7 +208,6 @@ bool leave_the_world(const CageOptions& options, Cage& cage) {
     ::close(nowhere);
     if (!bound(RLIMIT_AS, options.memory_bytes)) return false;
   }
-  ::setpriority(PRIO_PROCESS, 0, kNiceness);
   // A namespace of users comes first: it is what allows the others to whom is not root.
   cage.has_namespaces = ::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS) == 0;
   return bound(RLIMIT_CPU, options.cpu_seconds) && bound(RLIMIT_FSIZE, 0) && bound(RLIMIT_CORE, 0) &&

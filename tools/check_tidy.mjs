@@ -18,6 +18,9 @@ const kKeptDays = 30;
 // theirs. Tests, benchmarks and fuzz targets are run under the sanitizers instead.
 const kRunOnly = /^(tests|bench|fuzz)\/|_test\.cc$/;
 const kWithoutAnalyzer = ['--checks=-clang-analyzer-*'];
+// Of the paths through one function the analyzer follows a sixth of what it would by itself: a coroutine has more than it ever
+// comes to the end of, and the file with the most of them took 105 s with its 225,000 nodes and takes 27 s with these.
+const kAnalyzerBound = ['-Xclang', '-analyzer-config', '-Xclang', 'max-nodes=40000'];
 
 const { values: options } = parseArgs({
   options: { root: { type: 'string' }, build: { type: 'string' }, cache: { type: 'string' } },
@@ -48,7 +51,7 @@ function readingFlags({ command, arguments: given, file }) {
     else if (['-o', '-MF', '-MT', '-MQ'].includes(words[i])) ++i;
     else if (!['-c', '-MD', '-MMD', '-Winvalid-pch', '-fpch-instantiate-templates', file].includes(words[i])) flags.push(words[i]);
   }
-  return [...flags, '-Wno-unknown-warning-option', '-Wno-unused-command-line-argument'];
+  return [...flags, '-Wno-unknown-warning-option', '-Wno-unused-command-line-argument', ...kAnalyzerBound];
 }
 
 // Runs a program and hands every piece of its standard output to `take`. Answers the exit status and its standard error.

@@ -35,6 +35,7 @@ struct Wanted {
   long pace_us = 0;
   std::size_t prompt_bytes = 512;
   int idle = 0;
+  std::string key = "sk-none";
 };
 
 std::int64_t now_ns() {
@@ -141,10 +142,10 @@ class Load {
     body += " " + filler_ + "\"}],\"max_tokens\":16,\"temperature\":0.5";
     if (wanted_.stream) body += ",\"stream\":true";
     body += "}";
-    connection.out = "POST " + wanted_.path +
-                     " HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\nAuthorization: Bearer "
-                     "sk-none\r\nContent-Type: application/json\r\nContent-Length: " +
-                     std::to_string(body.size()) + "\r\n\r\n" + body;
+    connection.out =
+        "POST " + wanted_.path +
+        " HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\nAuthorization: Bearer " + wanted_.key +
+        "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
     flush(connection);
   }
 
@@ -317,6 +318,7 @@ int main(int argc, char** argv) {
   app.add_option("--tokens", wanted.tokens, "Of each stream");
   app.add_option("--pace-us", wanted.pace_us, "Between two tokens");
   app.add_option("--prompt-bytes", wanted.prompt_bytes);
+  app.add_option("--key", wanted.key, "Sent as a bearer");
   app.add_option("--idle", wanted.idle, "Connections that are opened and only held");
   CLI11_PARSE(app, argc, argv);
   if (wanted.requests <= 0 && wanted.seconds <= 0) {

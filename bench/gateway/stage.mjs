@@ -1,5 +1,5 @@
 // What a benchmark of the gateway stands on: a folder, the processes that it started, a gateway before mock engines.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -44,23 +44,28 @@ export class Stage {
     throw new Error(`in vain: ${what} (logs are in ${this.folder})`);
   }
 
-  answers(port) {
+  answers(port, key) {
     const body = JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'marker-x' }] });
-    return fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', body }).then((answer) => answer.status === 200, () => false);
+    return fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', body, headers: key ? { authorization: `Bearer ${key}` } : {} }).then((answer) => answer.status === 200, () => false);
   }
 
-  async startGateway() {
-    const model = path.join(this.folder, 'mock.gguf');
+  // With a key that has all limits, which are never met, when `keyFlags` are given: the gateway's `key`.
+  async startGateway({ name = 'gbgreg', keyFlags, records } = {}) {
+    const folder = path.join(this.folder, name);
+    fs.mkdirSync(folder);
+    const data = path.join(folder, 'data');
+    const key = keyFlags && execFileSync(this.program('gbgreg'), ['keys', 'create', 'bench', '--data', data, ...keyFlags], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    const model = path.join(folder, 'mock.gguf');
     fs.writeFileSync(model, 'GGUF');
-    const config = path.join(this.folder, 'gbgreg.yaml');
+    const config = path.join(folder, 'gbgreg.yaml');
     fs.writeFileSync(config, JSON.stringify({
-      engine: this.program('bench_mock_engine'), limits: { queue_max: 10_000, connections_max: 20_000 },
+      engine: this.program('bench_mock_engine'), limits: { queue_max: 10_000, connections_max: 20_000 }, ...(records && { records }),
       roles: Object.fromEntries(this.models.map((name) => [`role-${name}`, { model: name, file: model, slots: kSlots, context: 64 }])),
     }));
     const port = await freePort();
-    const child = this.start(this.program('gbgreg'), ['serve', '--config', config, '--data', path.join(this.folder, 'data'), '--listen', `127.0.0.1:${port}`]);
-    await this.until('the gateway answers', () => this.answers(port));
-    return { name: 'gbgreg', port, pid: child.pid, pids: () => [child.pid] };
+    const child = this.start(this.program('gbgreg'), ['serve', '--config', config, '--data', data, '--listen', `127.0.0.1:${port}`]);
+    await this.until('the gateway answers', () => this.answers(port, key));
+    return { name, port, key, pid: child.pid, pids: () => [child.pid] };
   }
 
   residentMb(pid) {

@@ -14,6 +14,8 @@
 #include "app/data_folder.h"
 #include "app/doctor.h"
 #include "app/fleet_setup.h"
+#include "app/gateway_id.h"
+#include "app/gauges.h"
 #include "app/listeners.h"
 #include "app/machine_memory.h"
 #include "app/models.h"
@@ -25,13 +27,16 @@
 #include "fleet/fleet.h"
 #include "fleet/process.h"
 #include "gpu/machine.h"
+#include "http/handlers/analytics.h"
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
+#include "http/handlers/audit.h"
 #include "http/handlers/doctor.h"
 #include "http/handlers/embeddings.h"
 #include "http/handlers/files.h"
 #include "http/handlers/fleet.h"
 #include "http/handlers/health.h"
+#include "http/handlers/keys.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
 #include "http/handlers/projects.h"
@@ -46,6 +51,9 @@
 #include "metrics/metrics.h"
 #include "models/library.h"
 #include "net/server.h"
+#include "records/recorder.h"
+#include "services/analytics.h"
+#include "services/audit.h"
 #include "services/card_memory.h"
 #include "services/doctor.h"
 #include "services/embed.h"
@@ -53,20 +61,26 @@
 #include "services/generate.h"
 #include "services/health.h"
 #include "services/intake.h"
+#include "services/keys.h"
 #include "services/models.h"
 #include "services/projects.h"
 #include "services/screenshots.h"
 #include "services/stores_watch.h"
+#include "storage/database_url.h"
 #include "storage/storage.h"
+#include "traces/tracer.h"
 
 namespace gbgreg::app {
 namespace {
 
 constexpr int kUnpackThreads = 2;
-constexpr int kStorageThreads = 4;  // Two slow syncs must not hold up a listing.
+constexpr int kStorageThreads = 4;    // Two slow syncs must not hold up a listing.
+constexpr int kOthersOnDatabase = 2;  // This thread, and the one that writes records.
 // Past it a shutdown that hangs is ended by SIGALRM; the workers die with their parent.
 constexpr unsigned kShutdownSecondsMax = 30;
 constexpr std::chrono::milliseconds kReadyPoll{20};
+constexpr std::chrono::milliseconds kLookAfterStores{1'000};
+constexpr std::chrono::milliseconds kLookAfterSharedKeys{200};
 // At a card's memory, for which the start waits.
 constexpr std::chrono::milliseconds kFirstLookTimeout{2'000};
 
@@ -77,62 +91,6 @@ int refuse_to_start(const Error& error) {
 
 std::shared_ptr<backends::Backend> make_llama(const std::string& address, const std::string& bearer) {
   return std::make_shared<backends::LlamaBackend>(net::Address{.text = address}, bearer);
-}
-
-std::vector<metrics::Sample> by_role(const fleet::Fleet& fleet, double (*value)(const llm::BackendView&)) {
-  std::vector<metrics::Sample> samples;
-  for (const llm::BackendView& view : fleet.views()) {
-    samples.push_back({metrics::label("role", view.role) + "," + metrics::label("model", view.model), value(view)});
-  }
-  return samples;
-}
-
-// Each state of each outside server.
-std::vector<metrics::Sample> breakers(const fleet::Fleet& fleet) {
-  using State = fleet::Breaker::State;
-  constexpr std::pair<State, std::string_view> kStates[] = {
-      {State::closed, "closed"}, {State::half_open, "half_open"}, {State::open, "open"}};
-  std::vector<metrics::Sample> samples;
-  for (const fleet::ServerView& server : fleet.servers()) {
-    for (const auto& [state, name] : kStates) {
-      samples.push_back({metrics::label("server", server.name) + "," + metrics::label("state", name),
-                         server.breaker == state ? 1.0 : 0.0});
-    }
-  }
-  return samples;
-}
-
-// What is read from others when /metrics is asked for.
-void add_sampled_metrics(metrics::Registry& registry, const fleet::Fleet& fleet, const net::Server& server) {
-  using View = llm::BackendView;
-  const auto of_fleet = [&](const char* name, const char* help, const char* type, double (*value)(const View&)) {
-    registry.sampled(name, help, type, [&fleet, value] { return by_role(fleet, value); });
-  };
-  of_fleet("gbgreg_worker_ready", "1 when the worker can take a request.", "gauge",
-           [](const View& view) { return view.state == llm::BackendState::ready ? 1.0 : 0.0; });
-  of_fleet("gbgreg_worker_slots", "Answers the worker can give at once.", "gauge",
-           [](const View& view) { return static_cast<double>(view.slots_total); });
-  of_fleet("gbgreg_worker_slots_free", "Of these, how many are free.", "gauge",
-           [](const View& view) { return static_cast<double>(view.slots_free); });
-  of_fleet("gbgreg_worker_queued", "Requests waiting for a slot.", "gauge",
-           [](const View& view) { return static_cast<double>(view.queued); });
-  of_fleet("gbgreg_worker_restarts_total", "Times the worker was started again after it died.", "counter",
-           [](const View& view) { return static_cast<double>(view.restarts); });
-  of_fleet("gbgreg_worker_loads_total", "Times the worker was loaded, for whatever reason.", "counter",
-           [](const View& view) { return static_cast<double>(view.loads); });
-  of_fleet("gbgreg_worker_memory_bytes", "What the worker takes of memory when it is loaded.", "gauge",
-           [](const View& view) { return static_cast<double>(view.memory_bytes); });
-  registry.sampled("gbgreg_server_breaker", "1 for the state that the breaker before an outside server is in.", "gauge",
-                   [&fleet] { return breakers(fleet); });
-  registry.sampled("gbgreg_connections", "Open client connections.", "gauge", [&server] {
-    return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().connections)}};
-  });
-  registry.sampled("gbgreg_connections_total", "Client connections accepted.", "counter", [&server] {
-    return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().accepted)}};
-  });
-  registry.sampled("gbgreg_connections_refused_total", "Client connections over the limit.", "counter", [&server] {
-    return std::vector<metrics::Sample>{{"", static_cast<double>(server.figures().refused)}};
-  });
 }
 
 // Fewer connections than configured where the system lets us open too few files.
@@ -211,6 +169,30 @@ class Greeting {
   SteadyTime began_;
 };
 
+// Has what keys used and who did what written down, and looks for keys that others made or revoked.
+class StoreRounds {
+ public:
+  StoreRounds(IoContext& context, services::Keys& keys, services::Audit& audit)
+      : timer_(context), keys_(keys), audit_(audit) {
+    wait();
+  }
+
+ private:
+  void wait() {
+    timer_.expires_after(keys_.is_sharing() ? kLookAfterSharedKeys : kLookAfterStores);
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      keys_.look_soon();
+      audit_.look_soon();
+      wait();
+    });
+  }
+
+  asio::steady_timer timer_;
+  services::Keys& keys_;
+  services::Audit& audit_;
+};
+
 // SIGHUP: the configuration is read again. But a terminal that is closed sends the same, and then nobody is left who
 // could stop a gateway that was started in it.
 class HangupWatch {
@@ -270,10 +252,12 @@ int serve(const config::Config& config, const config::Source& source, const std:
   cap_connections(net_options, open_files);
   metrics::Registry registry(net_options.threads);
 
-  const storage::Options storage_options{.database_url = "sqlite://" + folder->database().string(),
+  const storage::Options storage_options{.database_url = database_url(config),
                                          .uploads_folder = folder->uploads(),
-                                         .database_connections = kStorageThreads + 1};
-  storage::Reserve reserve(folder->reserve(), disk);
+                                         .database_connections = kStorageThreads + kOthersOnDatabase};
+  using storage::Reserve;
+  Reserve reserve(folder->reserve(), disk,
+                  storage::is_sqlite_url(storage_options.database_url) ? Reserve::Wanted::yes : Reserve::Wanted::no);
   auto database = storage::open_database(storage_options, clock, reserve);
   if (!database) return refuse_to_start(database.error());
   auto blobs = storage::BlobStore::open(storage_options.uploads_folder, disk);
@@ -282,6 +266,26 @@ int serve(const config::Config& config, const config::Source& source, const std:
   asio::thread_pool storage_pool(kStorageThreads);
   services::StoresWatch stores(storage_pool, **database, **blobs, clock);
   services::Intake intake(storage_pool, uploads, **blobs, reserve, clock);
+  storage::KeyStore key_store(**database);
+  // A file of SQLite's is one gateway's.
+  storage::KeyShares key_shares(**database);
+  const bool is_alone = storage::is_sqlite_url(storage_options.database_url);
+  const std::string own_id = is_alone ? "" : gateway_id(folder->root(), clock);
+  std::optional<services::Keys::Together> together;
+  if (!is_alone) together.emplace(services::Keys::Together{.shares = key_shares, .id = own_id});
+  services::Keys keys(storage_pool, key_store, clock, net_options.threads, config.keys, std::move(together));
+  if (auto loaded = keys.load(); !loaded) return refuse_to_start(loaded.error());
+  storage::RequestStore request_store(**database);
+  auto spool = std::make_unique<records::Spool>(folder->records_spool(), disk, config.records.spool_bytes_max);
+  if (auto opened = spool->open(); !opened) return refuse_to_start(opened.error());
+  storage::RequestTextStore text_store(**database);
+  auto texts = config.records.texts_kept.count() > 0 ? std::make_unique<records::Texts>(text_store, registry) : nullptr;
+  records::Recorder recorder(request_store, std::move(spool), registry, clock, new_uuid(clock.wall()), config.records,
+                             std::move(texts));
+  services::Analytics analytics(storage_pool, {.requests = request_store, .texts = text_store, .uploads = uploads},
+                                recorder, clock);
+  storage::AuditStore audit_store(**database);
+  services::Audit audit(storage_pool, audit_store, registry, clock);
   storage::ProjectStore project_store(**database, storage_options.list_limit_max);
   asio::thread_pool unpack_pool(kUnpackThreads);
   services::Projects projects(storage_pool, unpack_pool,
@@ -300,7 +304,7 @@ int serve(const config::Config& config, const config::Source& source, const std:
   if (ground.has_gpu && config.fleet.memory.budget.card == fleet::Memory::kUnbounded) share_out_the_cards(fleet, root);
   services::Generate generate(fleet, registry, clock);
   services::Embed embed(fleet, registry, clock);
-  storage::ScreenshotStore screenshot_store(**database);
+  storage::ScreenshotStore screenshot_store(**database, own_id);
   services::Screenshots screenshots({.storage_pool = storage_pool,
                                      .rows = screenshot_store,
                                      .blobs = **blobs,
@@ -323,14 +327,17 @@ int serve(const config::Config& config, const config::Source& source, const std:
   Reload reload(source, config, ground, disk, outside);
 
   http::JsonReading json_reading(config.http);
+  http::AnalyticsHandlers analytics_handlers(analytics, keys);
   http::AnthropicHandlers anthropic_handlers(generate, clock, json_reading);
   http::AskHandlers ask_handlers(generate, fleet_admin, intake, clock, json_reading);
+  http::AuditHandlers audit_handlers(audit);
   http::DoctorHandlers doctor_handlers(doctor);
   http::EmbeddingHandlers embedding_handlers(embed, fleet_admin, json_reading);
   http::FleetHandlers fleet_handlers(fleet_admin, json_reading);
   http::ModelHandlers model_handlers(fleet, stored_models, clock, json_reading);
   http::OpenAiHandlers openai_handlers(generate, clock, json_reading);
   http::HealthHandlers health_handlers(health, registry);
+  http::KeyHandlers key_handlers(keys, clock, json_reading);
   http::ReloadHandlers reload_handlers(reload);
   http::ResponseHandlers response_handlers(generate, intake, clock, json_reading);
   http::StoredModelHandlers stored_model_handlers(stored_models, json_reading);
@@ -338,24 +345,37 @@ int serve(const config::Config& config, const config::Source& source, const std:
   http::FileHandlers file_handlers(intake, upload_handlers);
   http::ProjectHandlers project_handlers(projects, intake, upload_handlers);
   http::ScreenshotHandlers screenshot_handlers(screenshots, intake, upload_handlers);
-  http::Pipeline pipeline(http::make_routes({anthropic_handlers, ask_handlers, doctor_handlers, embedding_handlers,
-                                             file_handlers, fleet_handlers, health_handlers, model_handlers,
-                                             openai_handlers, project_handlers, reload_handlers, response_handlers,
-                                             screenshot_handlers, stored_model_handlers, upload_handlers}),
-                          config.http, registry, clock);
-  reload.begin({.fleet = fleet,
+  http::KeyGate key_gate(keys, clock);
+  auto tracer = traces::Tracer::make(config.tracing, clock, registry, version);
+  if (!tracer) return refuse_to_start(tracer.error());
+  http::Pipeline pipeline(
+      http::make_routes({analytics_handlers, anthropic_handlers, ask_handlers, audit_handlers, doctor_handlers,
+                         embedding_handlers, file_handlers, fleet_handlers, health_handlers, key_handlers,
+                         model_handlers, openai_handlers, project_handlers, reload_handlers, response_handlers,
+                         screenshot_handlers, stored_model_handlers, upload_handlers}),
+      config.http, registry, clock, &key_gate, config.records.kept.count() > 0 ? &recorder : nullptr, &audit,
+      tracer->get());
+  reload.begin({.audit = audit,
+                .fleet = fleet,
                 .doctor = doctor,
                 .health = health,
                 .intake = intake,
+                .keys = keys,
                 .models = stored_models,
                 .json = json_reading,
                 .uploads = upload_handlers,
                 .pipeline = pipeline});
   net::Server server(net_options, pipeline);
-  add_sampled_metrics(registry, fleet, server);
+  add_gauges(registry, {.fleet = fleet, .server = server, .doctor = doctor, .stores = stores, .intake = intake},
+             version);
 
-  auto addresses = listen_everywhere(server, config, std::move(*inherited), certificates.get());
-  if (!addresses) return refuse_to_start(addresses.error());
+  const Lock lock = keys.has_active() ? Lock::has_key : Lock::has_none;
+  auto listened = listen_everywhere(server, config, lock, std::move(*inherited), certificates.get());
+  if (!listened) return refuse_to_start(listened.error());
+  using services::Reach;
+  keys.set_reach(!listened->can_others_reach_it ? Reach::this_machine
+                 : config.insecure              ? Reach::others_by_choice
+                                                : Reach::others);
 
   IoContext main_context;
   asio::signal_set signals(main_context, SIGINT, SIGTERM);
@@ -363,9 +383,12 @@ int serve(const config::Config& config, const config::Source& source, const std:
   const HangupWatch hangups(main_context, reload);
   fleet.start();
   if (auto begun = screenshots.start(); !begun) return refuse_to_start(begun.error());
+  recorder.start();
+  (*tracer)->start();
   server.start();
   const CertificateWatch certificate_watch(main_context, certificates.get());
-  Greeting greeting(main_context, fleet, std::move(*addresses));
+  Greeting greeting(main_context, fleet, std::move(listened->addresses));
+  const StoreRounds store_rounds(main_context, keys, audit);
   DoctorRounds doctor_rounds(main_context, doctor, fleet);
   greeting.say_listening(version);
   service_manager.notify("READY=1");
@@ -380,13 +403,23 @@ int serve(const config::Config& config, const config::Source& source, const std:
   stored_models.give_up();
   projects.stop();
   screenshots.give_up();
+  analytics_handlers.give_up();
   server.stop();
+  (*tracer)->stop();
   screenshots.stop();
   stored_models.stop();
   fleet.stop();
   doctor_pool.join();
   unpack_pool.join();
   storage_pool.join();
+  recorder.stop();
+  if (const auto kept = keys.leave(); !kept) {
+    spdlog::warn("what keys used last is not written: {} ({})", kept.error().message, kept.error().detail);
+  }
+  if (const auto kept = audit.look(); !kept) {
+    spdlog::warn("{} rows of the audit trail are not written: {} ({})", audit.waiting(), kept.error().message,
+                 kept.error().detail);
+  }
   spdlog::info("stopped");
   return 0;
 }

@@ -129,13 +129,8 @@ Result<void> DataFolder::make(storage::Disk& disk) const {
   return {};
 }
 
-// SQLite would let everybody read the file that it makes; the files beside it get the mode of the first.
-void DataFolder::make_database_private() const {
-  const int file = ::open(database().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (file < 0) return;  // SQLite will say so in better words.
-  ::fchmod(file, 0600);
-  ::close(file);
-}
+// One that was there, perhaps made by another program; the files beside it get the mode of the first.
+void DataFolder::make_database_private() const { ::chmod(database().c_str(), 0600); }
 
 Result<void> DataFolder::lock() {
   const std::string file = root_ / kLockName;
@@ -184,6 +179,12 @@ DataFolder::~DataFolder() {
   // Before the lock is given back: the next gateway uses the same one.
   if (run_is_temporary_) fs::remove_all(run_, ignored);
   if (lock_ >= 0) ::close(lock_);
+}
+
+std::string database_url(const config::Config& config) {
+  if (!config.database.empty()) return config.database;
+  std::error_code error;
+  return "sqlite://" + DataFolder::database_in(fs::absolute(config.data, error).lexically_normal()).string();
 }
 
 }  // namespace gbgreg::app

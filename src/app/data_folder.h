@@ -1,8 +1,11 @@
-// The folder that holds everything a gateway keeps: database, uploads/, projects/, and the workers' sockets.
+// The folder that holds everything a gateway keeps: the database unless that is elsewhere, uploads/, projects/, and the
+// workers' sockets.
 #pragma once
 
 #include <filesystem>
+#include <string>
 
+#include "config/config.h"
 #include "core/core.h"
 #include "storage/disk.h"
 
@@ -31,6 +34,7 @@ class DataFolder {
   std::filesystem::path database() const { return database_in(root_); }
   std::filesystem::path uploads() const { return uploads_in(root_); }
   std::filesystem::path reserve() const { return root_ / "reserve"; }
+  std::filesystem::path records_spool() const { return root_ / "records.spool"; }
   // For the workers' sockets: inside the data folder, or in /tmp when that path is too long for a Unix socket. The one
   // in /tmp has the same name at every start, so that a gateway that was killed leaves nothing for good.
   const std::filesystem::path& run() const { return run_; }
@@ -49,5 +53,8 @@ class DataFolder {
   bool run_is_temporary_ = false;
   int lock_ = -1;
 };
+
+// The URL of the database that a configuration means. It may have a password in it.
+std::string database_url(const config::Config& config);
 
 }  // namespace gbgreg::app

@@ -51,6 +51,8 @@ TEST_F(DataFolderTest, LeavesTheModeOfAFolderThatWasThereAndKeepsTheDatabasePriv
   fs::create_directory(root_);
   const fs::perms readable = fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec;
   fs::permissions(root_, readable);
+  std::ofstream(DataFolder::database_in(root_)) << "rows";
+  fs::permissions(DataFolder::database_in(root_), fs::perms::owner_all | fs::perms::others_read);
   const auto folder = DataFolder::open(root_.string() + "/", disk_);
   ASSERT_TRUE(folder) << folder.error().message;
   EXPECT_EQ(fs::status(root_).permissions(), readable);

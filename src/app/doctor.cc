@@ -45,7 +45,12 @@ std::optional<std::string> as_client_takes_it(std::string address) {
 }
 
 Task<std::optional<std::string>> ask(net::IoThread& io, std::string address, std::string_view target) {
-  const net::ClientRequest request{.method = "GET", .target = target, .head_timeout = kAnswerTimeout};
+  // A gateway that asks for keys tells only an admin.
+  const char* key = std::getenv("GBGREG_KEY");  // NOLINT(concurrency-mt-unsafe): nobody sets any.
+  const net::ClientRequest request{.method = "GET",
+                                   .target = target,
+                                   .bearer = key != nullptr ? std::string_view(key) : std::string_view(),
+                                   .head_timeout = kAnswerTimeout};
   auto answer = co_await net::send(io, {.text = std::move(address)}, request);
   if (!answer || (*answer)->status() != 200) co_return std::nullopt;
   auto body = co_await (*answer)->read_all(kAnswerBytesMax);
@@ -72,11 +77,16 @@ std::optional<std::string> ask_running_gateway(const config::Config& config, std
   return std::nullopt;
 }
 
+// Where no key is needed to ask.
+bool is_a_gateway_running(const config::Config& config) {
+  const auto said = ask_running_gateway(config, "/");
+  return said && said->starts_with("gbgreg");
+}
+
 // Those that a gateway is to have, when none has them: one with TLS is not asked, and one that is asked too much at the
-// moment answers /health all the same.
+// moment answers / all the same.
 std::vector<std::string> addresses_to_be_free(const config::Config& config) {
-  const auto health = ask_running_gateway(config, "/health");
-  if (health && health->contains("\"uptime_seconds\"")) return {};
+  if (is_a_gateway_running(config)) return {};
   std::vector<std::string> addresses = config.listen;
   std::erase_if(addresses, [](const std::string& address) { return !as_client_takes_it(address); });
   return addresses;
@@ -104,7 +114,10 @@ std::string wrapped(std::string_view text, std::size_t indent) {
   return out;
 }
 
-void print(const services::Diagnosis& diagnosis, bool is_of_running) {
+// Whose diagnosis it is: that of the gateway that runs here, or our own, because none does or it wants a key.
+enum class Asked : std::uint8_t { running, own, closed };
+
+void print(const services::Diagnosis& diagnosis, Asked asked) {
   std::cout << wrapped(diagnosis.summary, 0) << "\n";
   for (const gpu::Finding& finding : diagnosis.findings) {
     std::cout << fmt::format("\n{:8} {}\n", gpu::severity_name(finding.severity), finding.code);
@@ -113,12 +126,14 @@ void print(const services::Diagnosis& diagnosis, bool is_of_running) {
     std::cout << "  do     " << wrapped(finding.fix, 9) << "\n";
   }
   if (diagnosis.findings.empty()) std::cout << "All is well.\n";
-  if (!is_of_running) {
+  if (asked != Asked::running) {
     std::cout << "\n"
-              << wrapped(
-                     "No gateway runs here, so where the models' layers are could not be looked at: start it by "
-                     "gbgreg serve and ask again.",
-                     0)
+              << wrapped(asked == Asked::closed
+                             ? "The gateway that runs here wants an admin's key, so where the models' layers are could "
+                               "not be looked at: put one into GBGREG_KEY and ask again."
+                             : "No gateway runs here, so where the models' layers are could not be looked at: start "
+                               "it by gbgreg serve and ask again.",
+                         0)
               << "\n";
   }
   std::cout << std::flush;
@@ -196,6 +211,7 @@ services::DoctorOptions doctor_options(const config::Config& config) {
   };
   return {.engine = config.fleet.engine,
           .data = config.data,
+          .database_url = config.database,
           .find_model = std::move(find_model),
           .workers = config.fleet.workers,
           .jail = intake::folder_of_own_program(),
@@ -290,7 +306,8 @@ int examine(const config::Config& config, const DoctorCommand& command) {
   if (command.as_json) {
     std::cout << as_told << std::endl;
   } else {
-    print(*diagnosis, is_of_running);
+    const bool is_closed = !is_of_running && is_own_machine && is_a_gateway_running(config);
+    print(*diagnosis, is_of_running ? Asked::running : is_closed ? Asked::closed : Asked::own);
   }
   if (!command.report.empty()) {
     const auto health = is_of_running ? ask_running_gateway(config, "/health") : std::nullopt;

@@ -15,15 +15,22 @@ namespace gbgreg::app {
 // The name by which a socket unit says that its connections are TLS: FileDescriptorName=https.
 inline constexpr std::string_view kSecureSocketName = "https";
 
-// Whether a gateway that is started with it would get so far as to listen. Errors: malformed, forbidden, as below.
-Result<void> check_addresses(const config::Config& config);
+// Whether there is a key that counts, so that strangers can be told from others.
+enum class Lock : std::uint8_t { has_key, has_none };
 
-// Makes the server listen, and returns the addresses as clients take them. `certificates` is null when none are
-// configured, and must outlive the server. Errors: forbidden (others could reach it, and --insecure was not said),
-// malformed (TLS without certificates, or certificates that nothing uses), and those of Server::listen.
-Result<std::vector<std::string>> listen_everywhere(net::Server& server, const config::Config& config,
-                                                   std::vector<net::InheritedSocket> inherited,
-                                                   const net::Certificates* certificates);
+// Whether a gateway that is started with it would get so far as to listen. Errors: malformed, forbidden, as below.
+Result<void> check_addresses(const config::Config& config, Lock lock);
+
+struct Listened {
+  std::vector<std::string> addresses;  // As clients take them.
+  bool can_others_reach_it = false;    // Other machines, on one of them at least.
+};
+
+// Makes the server listen. `certificates` is null when none are configured, and must outlive the server. Errors:
+// forbidden (others could reach it, whoever comes would be let in, and --insecure was not said), malformed (TLS without
+// certificates, or certificates that nothing uses), and those of Server::listen.
+Result<Listened> listen_everywhere(net::Server& server, const config::Config& config, Lock lock,
+                                   std::vector<net::InheritedSocket> inherited, const net::Certificates* certificates);
 
 // Looks for a changed certificate again and again, on the thread of `context`.
 class CertificateWatch {

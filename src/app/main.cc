@@ -2,8 +2,10 @@
 #include <iostream>
 
 #include "app/app.h"
+#include "app/database_command.h"
 #include "app/doctor.h"
 #include "app/gpu_command.h"
+#include "app/keys_command.h"
 #include "app/models.h"
 #include "app/storage_command.h"
 #include "cli/cli.h"
@@ -48,6 +50,17 @@ int main(int argc, char** argv) {
           *config,
           {.as_json = doctor.as_json, .report = doctor.report, .root = doctor.root, .version = GBGREG_VERSION});
     }
+    if (parsed.command == Command::database) {
+      gbgreg::set_up_log("off");
+      using What = gbgreg::app::DatabaseCommand::What;
+      const auto& asked = parsed.database;
+      return gbgreg::app::run_database_command(*config, {.what = asked.what == "copy"      ? What::copy
+                                                                 : asked.what == "migrate" ? What::migrate
+                                                                                           : What::check,
+                                                         .from = asked.from,
+                                                         .to = asked.to,
+                                                         .as_json = asked.as_json});
+    }
     if (parsed.command == Command::storage) {
       gbgreg::set_up_log("off");
       using What = gbgreg::app::StorageCommand::What;
@@ -59,6 +72,22 @@ int main(int argc, char** argv) {
                                                         .as_json = asked.as_json,
                                                         .replaces = asked.replaces,
                                                         .version = GBGREG_VERSION});
+    }
+    if (parsed.command == Command::keys) {
+      gbgreg::set_up_log("off");
+      using What = gbgreg::app::KeysCommand::What;
+      const auto& asked = parsed.keys;
+      return gbgreg::app::run_keys_command(*config, {.what = asked.what == "create"   ? What::create
+                                                             : asked.what == "revoke" ? What::revoke
+                                                                                      : What::list,
+                                                     .subject = asked.subject,
+                                                     .roles = asked.roles,
+                                                     .requests_per_minute = asked.requests_per_minute,
+                                                     .tokens_per_minute = asked.tokens_per_minute,
+                                                     .tokens_per_day = asked.tokens_per_day,
+                                                     .expires_at = asked.expires_at,
+                                                     .is_admin = asked.is_admin,
+                                                     .as_json = asked.as_json});
     }
     if (parsed.command == Command::models) {
       gbgreg::set_up_log("off");

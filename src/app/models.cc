@@ -9,6 +9,7 @@
 #include <iostream>
 #include <thread>
 
+#include "app/command_audit.h"
 #include "app/progress.h"
 #include "fleet/model_file.h"
 #include "models/download.h"
@@ -117,9 +118,10 @@ int show(const config::Config& config, const models::Library& library, const std
 }
 
 // Prints what is to be written into the configuration to use it.
-int say_fetched(const Result<models::Stored>& stored) {
+int say_fetched(const config::Config& config, std::string_view action, const Result<models::Stored>& stored) {
   if (!stored) return complain(stored.error());
   const std::string name = models::short_name(stored->name);
+  note_command(config, {.action = action, .target_id = name});
   std::cout << name << " is here (" << human_bytes(stored->manifest.size_bytes()) << "). A role uses it by its name:\n"
             << "  roles: { coordinator: { model: \"" << name << "\" } }\n";
   return 0;
@@ -158,10 +160,10 @@ int pull(const models::Library& library, const config::Config& config, const Mod
   };
   const auto stored = models::pull(library.own(), config.stores.fetch, *source, tell, signals.token());
   display.end_line();
-  return say_fetched(stored);
+  return say_fetched(config, "model.pull", stored);
 }
 
-int import_model(const models::Library& library, const ModelsCommand& command) {
+int import_model(const models::Library& library, const config::Config& config, const ModelsCommand& command) {
   const fs::path file = command.subject;
   const auto shard = models::parse_shard(file.filename().string());
   const auto name = models::parse_name(!command.name.empty() ? command.name
@@ -186,7 +188,7 @@ int import_model(const models::Library& library, const ModelsCommand& command) {
                               .config = {.family = facts.architecture}};
   const auto stored = models::import_model(library.own(), wanted, tell, signals.token());
   display.end_line();
-  return say_fetched(stored);
+  return say_fetched(config, "model.import", stored);
 }
 
 int remove(const config::Config& config, const models::Library& library, const std::string& text) {
@@ -199,13 +201,15 @@ int remove(const config::Config& config, const models::Library& library, const s
                      .message = "The role " + roles.front() + " uses this model. Give the role another one first."});
   }
   if (auto removed = library.remove(*name); !removed) return complain(removed.error());
+  note_command(config, {.action = "model.delete", .target_id = models::short_name(*name)});
   std::cout << models::short_name(*name) << " is gone.\n";
   return 0;
 }
 
-int prune(const models::Library& library) {
+int prune(const config::Config& config, const models::Library& library) {
   const auto bytes = library.own().prune();
   if (!bytes) return complain(bytes.error());
+  note_command(config, {.action = "model.prune"});
   std::cout << human_bytes(*bytes) << " of unfinished downloads and unused parts were removed.\n";
   return 0;
 }
@@ -226,11 +230,11 @@ int run_models(const config::Config& config, const ModelsCommand& command) {
     case What::pull:
       return pull(library, config, command);
     case What::import:
-      return import_model(library, command);
+      return import_model(library, config, command);
     case What::remove:
       return remove(config, library, command.subject);
     case What::prune:
-      return prune(library);
+      return prune(config, library);
   }
   return 1;
 }

@@ -47,6 +47,7 @@ std::vector<std::string> needs_restart(const config::Config& running, const conf
   if (running.listen != fresh.listen) keys.emplace_back("listen");
   if (!is_same(running.tls, fresh.tls)) keys.emplace_back("tls");
   if (running.data != fresh.data) keys.emplace_back("data");
+  if (running.database != fresh.database) keys.emplace_back("database");
   if (running.fleet.engine != fresh.fleet.engine) keys.emplace_back("engine");
   if (running.net.threads != fresh.net.threads) keys.emplace_back("threads");
   if (running.net.connections_max != fresh.net.connections_max) keys.emplace_back("limits.connections_max");
@@ -55,6 +56,8 @@ std::vector<std::string> needs_restart(const config::Config& running, const conf
   if (running.screenshots_queued_max != fresh.screenshots_queued_max) {
     keys.emplace_back("limits.screenshots_queued_max");
   }
+  if (running.records != fresh.records) keys.emplace_back("records");
+  if (running.tracing != fresh.tracing) keys.emplace_back("tracing");
   return keys;
 }
 
@@ -82,6 +85,7 @@ std::vector<std::string> changes_in_place(const config::Config& running, const c
   list("registries", running.stores.registries, fresh.stores.registries);
   // Clients learn of no folder.
   if (running.stores.other_folders != fresh.stores.other_folders) changes.emplace_back("model_stores has changed.");
+  if (running.keys.required != fresh.keys.required) changes.emplace_back("auth.required has changed.");
   if (running.log_level != fresh.log_level) changes.push_back("log_level is now " + fresh.log_level + ".");
   return changes;
 }
@@ -91,6 +95,7 @@ config::Config as_it_can_be(const config::Config& running, config::Config fresh)
   fresh.tls = running.tls;
   fresh.insecure = running.insecure;
   fresh.data = running.data;
+  fresh.database = running.database;
   fresh.stores.folder = running.stores.folder;
   fresh.fleet.engine = running.fleet.engine;
   fresh.net.threads = running.net.threads;
@@ -98,6 +103,7 @@ config::Config as_it_can_be(const config::Config& running, config::Config fresh)
   fresh.archives = running.archives;
   fresh.images = running.images;
   fresh.screenshots_queued_max = running.screenshots_queued_max;
+  fresh.tracing = running.tracing;
   return fresh;
 }
 
@@ -139,9 +145,19 @@ void Reload::reload_soon() {
     return;
   }
   asio::post(thread_, [this] {
-    [[maybe_unused]] const auto report = run();
+    note_signal(run());
     --waiting_;
   });
+}
+
+void Reload::note_signal(const Result<ReloadReport>& report) {
+  if (!rooms_) return;
+  services::Deed deed{.actor = std::string(storage::kSignal), .actor_name = "SIGHUP", .action = "config.reload"};
+  if (!report) {
+    deed.status = http_status(report.error().kind);
+    deed.error_code = report.error().code;
+  }
+  rooms_->audit.note(deed);
 }
 
 // Whatever it comes to is logged here, so that a signal's outcome is known as well. What a failure left half done, the
@@ -151,7 +167,8 @@ Result<ReloadReport> Reload::run() {
   Result<ReloadReport> report;
   try {
     auto fresh = config::load(source_);
-    auto checked = fresh ? check_addresses(*fresh) : std::unexpected(std::move(fresh.error()));
+    auto checked = fresh ? check_addresses(*fresh, rooms_->keys.has_active() ? Lock::has_key : Lock::has_none)
+                         : std::unexpected(std::move(fresh.error()));
     if (checked) checked = outside_.adopt(fresh->fleet.servers);
     if (!checked) {
       Error& error = checked.error();
@@ -196,6 +213,7 @@ Result<ReloadReport> Reload::take(config::Config fresh) {
   rooms_->intake.allow_unknown_binaries(next.http.unknown_binaries_allowed);
   rooms_->json.set_bytes_max(next.http.json_bytes_max);
   rooms_->pipeline.guard_by(next.http);
+  rooms_->keys.adopt(next.keys);
   set_log_level(next.log_level);
   running_ = std::move(next);
   return report;

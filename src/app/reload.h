@@ -21,9 +21,11 @@
 #include "http/handlers/uploads.h"
 #include "http/json_reading.h"
 #include "http/pipeline.h"
+#include "services/audit.h"
 #include "services/doctor.h"
 #include "services/health.h"
 #include "services/intake.h"
+#include "services/keys.h"
 #include "services/models.h"
 #include "services/reloading.h"
 #include "storage/disk.h"
@@ -32,10 +34,12 @@ namespace gbgreg::app {
 
 // What takes new settings while it runs.
 struct Reloadable {
+  services::Audit& audit;
   fleet::Fleet& fleet;
   services::Doctor& doctor;
   services::Health& health;
   services::Intake& intake;
+  services::Keys& keys;
   services::Models& models;
   http::JsonReading& json;
   http::UploadHandlers& uploads;
@@ -58,13 +62,14 @@ class Reload final : public services::Reloading {
   void begin(const Reloadable& rooms) { rooms_ = std::make_unique<Reloadable>(rooms); }
 
   Task<Result<protocols::native::ReloadReport>> reload() override;
-  // The same for a signal: what comes of it is in the log, as always.
+  // The same for a signal: what comes of it is in the log, as always, and in the audit trail.
   void reload_soon();
   // None is begun any more; waits for the one under way.
   void stop();
 
  private:
   Result<protocols::native::ReloadReport> run();
+  void note_signal(const Result<protocols::native::ReloadReport>& report);
   Result<protocols::native::ReloadReport> take(config::Config fresh);
 
   const config::Source source_;

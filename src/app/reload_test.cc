@@ -19,9 +19,11 @@ TEST(Reload, NamesWhatTheRunningGatewayCannotChange) {
       {"listen", [](config::Config& c) { c.listen = {"127.0.0.1:4444"}; }},
       {"tls", [](config::Config& c) { c.tls.emplace(net::CertificateFiles{.certificate = "c", .key = "k"}); }},
       {"data", [](config::Config& c) { c.data = "/elsewhere"; }},
+      {"database", [](config::Config& c) { c.database = "postgresql://elsewhere/gbgreg"; }},
       {"engine", [](config::Config& c) { c.fleet.engine = "/elsewhere/llama-server"; }},
       {"threads", [](config::Config& c) { c.net.threads = 9; }},
       {"limits.connections_max", [](config::Config& c) { c.net.connections_max = 9; }},
+      {"tracing", [](config::Config& c) { c.tracing.endpoint = "http://127.0.0.1:4318"; }},
   };
   const config::Config running;
   EXPECT_THAT(needs_restart(running, running), IsEmpty());
@@ -48,6 +50,7 @@ TEST(Reload, SaysWhatChangesAtOnce) {
   fresh.http.origins = {"https://a.example", "https://b.example"};
   fresh.stores.registries = {"hub.example"};
   fresh.stores.other_folders = {"/secret/place"};
+  fresh.keys.required = keys::Required::always;
   fresh.log_level = "debug";
   EXPECT_THAT(
       changes_in_place(running, fresh),
@@ -55,7 +58,7 @@ TEST(Reload, SaysWhatChangesAtOnce) {
                   "limits.json_bytes_max is 2048 instead of 33554432.", "limits.pull_stall_seconds is 7 instead of 30.",
                   "uploads.allow_unknown_binaries is now true.", "hosts is now none.",
                   "origins is now https://a.example, https://b.example.", "registries is now hub.example.",
-                  "model_stores has changed.", "log_level is now debug."));
+                  "model_stores has changed.", "auth.required has changed.", "log_level is now debug."));
   EXPECT_THAT(needs_restart(running, fresh), IsEmpty());
   EXPECT_EQ(as_it_can_be(running, fresh).http.json_bytes_max, 2048U);
 }

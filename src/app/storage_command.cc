@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "app/command_audit.h"
 #include "app/data_folder.h"
 #include "app/progress.h"
 #include "protocols/json_writer.h"
@@ -155,11 +156,11 @@ void print(const StorageReport& report) {
   std::cout << std::flush;
 }
 
-int verify(const fs::path& data, bool wants_json) {
+int verify(const fs::path& data, const std::string& url, bool wants_json) {
   auto scratch = ScratchFolder::make();
   if (!scratch) return complain(scratch.error());
   const SystemClock clock;
-  const services::VerifyOptions options{.database = DataFolder::database_in(data),
+  const services::VerifyOptions options{.database_url = url,
                                         .uploads = DataFolder::uploads_in(data),
                                         .scratch = (*scratch)->path(),
                                         .has_gateway = DataFolder::is_in_use(data)};
@@ -176,13 +177,11 @@ int verify(const fs::path& data, bool wants_json) {
   return report->faults == 0 ? 0 : 1;
 }
 
-int back_up(const fs::path& data, const StorageCommand& command) {
+int back_up(const fs::path& data, const std::string& url, const StorageCommand& command) {
   storage::Disk disk;
   const SystemClock clock;
-  const services::BackupOptions options{.database = DataFolder::database_in(data),
-                                        .uploads = DataFolder::uploads_in(data),
-                                        .file = command.file,
-                                        .version = command.version};
+  const services::BackupOptions options{
+      .database_url = url, .uploads = DataFolder::uploads_in(data), .file = command.file, .version = command.version};
   auto report = [&] {
     KeptDisplay display("backing up");
     return services::back_up(options, disk, clock, display.shows());
@@ -193,7 +192,7 @@ int back_up(const fs::path& data, const StorageCommand& command) {
   return 0;
 }
 
-int restore(const fs::path& data, const StorageCommand& command) {
+int restore(const config::Config& config, const fs::path& data, const std::string& url, const StorageCommand& command) {
   storage::Disk disk;
   const SystemClock clock;
   std::error_code error;
@@ -206,7 +205,7 @@ int restore(const fs::path& data, const StorageCommand& command) {
   using services::Present;
   const services::RestoreOptions options{.file = command.file,
                                          .data = folder->root(),
-                                         .database = folder->database(),
+                                         .database_url = url,
                                          .uploads = folder->uploads(),
                                          .present = command.replaces ? Present::move_aside : Present::refuse};
   auto report = [&] {
@@ -214,6 +213,7 @@ int restore(const fs::path& data, const StorageCommand& command) {
     return services::restore(options, disk, clock, display.shows());
   }();
   if (!report) return complain(report.error());
+  note_command(config, {.action = "storage.restore", .target_name = command.file.filename().string()});
   std::cout << fmt::format("{} of the backup of {} (gbgreg {}) are in {}.\n", files_of(report->files, report->bytes),
                            report->created_at, report->version, folder->root().string());
   if (!report->moved_aside.empty()) std::cout << "What was there is in " << report->moved_aside.string() << ".\n";
@@ -227,13 +227,14 @@ int run_storage_command(const config::Config& config, const StorageCommand& comm
   std::signal(SIGXFSZ, SIG_IGN);
   std::error_code error;
   const fs::path data = fs::absolute(config.data, error).lexically_normal();
+  const std::string url = database_url(config);
   switch (command.what) {
     case StorageCommand::What::verify:
-      return verify(data, command.as_json);
+      return verify(data, url, command.as_json);
     case StorageCommand::What::backup:
-      return back_up(data, command);
+      return back_up(data, url, command);
     case StorageCommand::What::restore:
-      return restore(data, command);
+      return restore(config, data, url, command);
   }
   return 1;
 }

@@ -22,6 +22,7 @@ namespace gbgreg::backends {
 struct Post {
   std::string_view target;
   net::BodyParts body;
+  std::string_view trace_fields = {};            // As llm::Trace has them.
   SteadyTime first_byte_by = SteadyTime::max();  // As llm::Request's.
   SteadyTime deadline = SteadyTime::max();
 };
@@ -50,10 +51,10 @@ class Backend {
   // How many tokens the request's prompt has here. Errors: as generate.
   virtual Task<Result<int>> count_tokens(net::IoThread& io, const llm::Request& request) = 0;
 
-  // The vectors of `inputs`, of which there are a few. Only of a backend that embeds. Errors: as generate; malformed
-  // with the code "prompt_too_long" when one has more tokens than the model takes.
+  // The vectors of `inputs`, of which there are a few. Only of a backend that embeds. `trace_fields` as Post's. Errors:
+  // as generate; malformed with the code "prompt_too_long" when one has more tokens than the model takes.
   virtual Task<Result<llm::EmbedBatch>> embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
-                                              SteadyTime deadline) = 0;
+                                              SteadyTime deadline, std::string_view trace_fields) = 0;
 
   // The tokens of `text`, those included that the model wants around it. Errors: as generate.
   virtual Task<Result<llm::TokenIds>> tokens(net::IoThread& io, std::string_view text, SteadyTime deadline) = 0;

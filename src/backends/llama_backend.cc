@@ -1,5 +1,6 @@
 #include "backends/llama_backend.h"
 
+#include "llm/trace.h"
 #include "protocols/engine_embeddings.h"
 #include "protocols/engine_wire.h"
 
@@ -12,6 +13,7 @@ net::ClientRequest LlamaBackend::request_for(const Post& post) const {
   return {.method = "POST",
           .target = post.target,
           .bearer = bearer_,
+          .fields = post.trace_fields,
           .body = post.body,
           .head_timeout = options_.first_token_timeout,
           .body_idle_timeout = options_.between_tokens_timeout,
@@ -33,7 +35,10 @@ Task<Result<std::unique_ptr<net::ClientAnswer>>> LlamaBackend::ask(net::IoThread
 
 Task<Result<llm::Completion>> LlamaBackend::generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) {
   std::string body = protocols::engine_wire::write_chat_request(request);
-  const Post asked{.target = "/v1/chat/completions", .body = {body}, .deadline = request.deadline};
+  const Post asked{.target = "/v1/chat/completions",
+                   .body = {body},
+                   .trace_fields = llm::trace_fields(request.caller),
+                   .deadline = request.deadline};
   auto answer = co_await ask(io, asked);
   std::string().swap(body);  // It may be megabytes of images, and the answer takes a while.
   if (!answer) co_return std::unexpected(std::move(answer.error()));
@@ -63,16 +68,19 @@ Task<Result<std::string>> LlamaBackend::ask_whole(net::IoThread& io, const Post&
 
 Task<Result<int>> LlamaBackend::count_tokens(net::IoThread& io, const llm::Request& request) {
   const std::string body = protocols::engine_wire::write_chat_request(request, false);
-  const Post asked{.target = "/v1/chat/completions/input_tokens", .body = body, .deadline = request.deadline};
+  const Post asked{.target = "/v1/chat/completions/input_tokens",
+                   .body = body,
+                   .trace_fields = llm::trace_fields(request.caller),
+                   .deadline = request.deadline};
   const auto counted = co_await ask_whole(io, asked, options_.error_bytes_max);
   if (!counted) co_return std::unexpected(counted.error());
   co_return protocols::engine_wire::read_count(*counted);
 }
 
 Task<Result<llm::EmbedBatch>> LlamaBackend::embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
-                                                  SteadyTime deadline) {
+                                                  SteadyTime deadline, std::string_view trace_fields) {
   const std::string body = protocols::engine_wire::write_embed_request(inputs);
-  const Post asked{.target = "/v1/embeddings", .body = body, .deadline = deadline};
+  const Post asked{.target = "/v1/embeddings", .body = body, .trace_fields = trace_fields, .deadline = deadline};
   const auto vectors = co_await ask_whole(io, asked, options_.vectors_bytes_max);
   if (!vectors) co_return std::unexpected(vectors.error());
   co_return protocols::engine_wire::read_embeddings(*vectors, inputs.size());

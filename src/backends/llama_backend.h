@@ -24,8 +24,8 @@ class LlamaBackend final : public Backend {
 
   Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) override;
   Task<Result<int>> count_tokens(net::IoThread& io, const llm::Request& request) override;
-  Task<Result<llm::EmbedBatch>> embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
-                                      SteadyTime deadline) override;
+  Task<Result<llm::EmbedBatch>> embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs, SteadyTime deadline,
+                                      std::string_view trace_fields) override;
   Task<Result<llm::TokenIds>> tokens(net::IoThread& io, std::string_view text, SteadyTime deadline) override;
   Task<Result<void>> post(net::IoThread& io, const Post& post, ByteSink& sink) override;
   Task<Result<protocols::ServerModels>> check(net::IoThread& io, SteadyTime deadline) override;

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "backends/compact_json.h"
+#include "llm/trace.h"
 #include "protocols/engine_embeddings.h"
 #include "protocols/engine_wire.h"
 #include "protocols/json_writer.h"
@@ -59,6 +60,7 @@ net::ClientRequest OpenAiBackend::request_for(const Post& post) const {
   return {.method = "POST",
           .target = post.target,
           .bearer = options_.key,
+          .fields = post.trace_fields,
           .body = post.body,
           .head_timeout = options_.first_token_timeout,
           .body_idle_timeout = options_.between_tokens_timeout,
@@ -128,6 +130,7 @@ Task<Result<llm::Completion>> OpenAiBackend::generate(net::IoThread& io, const l
   std::string body = wire::write_chat_request(request, true, chat_server(options_));
   const Post asked{.target = "/v1/chat/completions",
                    .body = {body},
+                   .trace_fields = llm::trace_fields(request.caller),
                    .first_byte_by = request.first_byte_by,
                    .deadline = request.deadline};
   auto answer = co_await ask(io, asked);
@@ -154,19 +157,26 @@ Task<Result<llm::Completion>> OpenAiBackend::generate(net::IoThread& io, const l
 Task<Result<int>> OpenAiBackend::count_tokens(net::IoThread& io, const llm::Request& request) {
   if (!options_.counts_tokens) co_return cannot_count();
   const std::string body = wire::write_chat_request(request, false, chat_server(options_));
-  const Post asked{.target = "/v1/chat/completions/input_tokens", .body = body, .deadline = request.deadline};
+  const Post asked{.target = "/v1/chat/completions/input_tokens",
+                   .body = body,
+                   .trace_fields = llm::trace_fields(request.caller),
+                   .deadline = request.deadline};
   const auto counted = co_await ask_whole(io, asked, options_.error_bytes_max);
   if (!counted) co_return std::unexpected(counted.error());
   co_return wire::read_count(*counted);
 }
 
 Task<Result<llm::EmbedBatch>> OpenAiBackend::embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
-                                                   SteadyTime deadline) {
+                                                   SteadyTime deadline, std::string_view trace_fields) {
   std::string body = R"({"model":)";
   protocols::append_json_text(body, options_.model);
   body.append(",").append(wire::write_embed_request(inputs), 1);
   const SteadyTime silent_until = std::chrono::steady_clock::now() + options_.vectors_timeout;
-  const Post asked{.target = "/v1/embeddings", .body = body, .first_byte_by = silent_until, .deadline = deadline};
+  const Post asked{.target = "/v1/embeddings",
+                   .body = body,
+                   .trace_fields = trace_fields,
+                   .first_byte_by = silent_until,
+                   .deadline = deadline};
   const auto vectors = co_await ask_whole(io, asked, options_.vectors_bytes_max);
   if (!vectors) co_return std::unexpected(vectors.error());
   co_return wire::read_embeddings(*vectors, inputs.size());

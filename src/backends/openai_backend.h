@@ -41,8 +41,8 @@ class OpenAiBackend final : public Backend {
   Task<Result<llm::Completion>> generate(net::IoThread& io, const llm::Request& request, llm::Sink& sink) override;
   // Errors: also refused, where the server cannot count.
   Task<Result<int>> count_tokens(net::IoThread& io, const llm::Request& request) override;
-  Task<Result<llm::EmbedBatch>> embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs,
-                                      SteadyTime deadline) override;
+  Task<Result<llm::EmbedBatch>> embed(net::IoThread& io, std::span<const llm::EmbedInput> inputs, SteadyTime deadline,
+                                      std::string_view trace_fields) override;
   Task<Result<llm::TokenIds>> tokens(net::IoThread& io, std::string_view text, SteadyTime deadline) override;
   // The model in the body becomes the server's own name for it, and ours again in the answer, from which blanks between
   // JSON's tokens are left out; all other bytes pass.

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "config/config.h"
 
@@ -14,7 +16,9 @@ enum class Command : std::uint8_t {
   serve,         // Run the gateway with `flags`.
   doctor,        // Say what is wrong, with `flags` and `doctor`.
   gpu,           // Install, remove or list the engine's modules for GPUs, with `flags` and `gpu`.
+  database,      // Migrate, check or copy a database, with `flags` and `database`.
   storage,       // Verify what is kept, back it up or restore it, with `flags` and `storage`.
+  keys,          // Make, list and revoke keys, with `flags` and `keys`.
   models,        // Fetch, list and remove models, with `flags` and `models`.
   probe_driver,  // Ask the GPU's driver for another process of ours: gpu/driver_probe.h.
 };
@@ -43,6 +47,21 @@ struct Parsed {
     bool as_json = false;
     bool replaces = false;
   } storage = {};
+  struct {
+    std::string what = {};  // "migrate", "check" or "copy".
+    std::string from = {};
+    std::string to = {};
+    bool as_json = false;
+  } database = {};
+  struct {
+    std::string what = {};     // "create", "list" or "revoke".
+    std::string subject = {};  // A name, or an id.
+    std::vector<std::string> roles = {};
+    std::optional<std::int64_t> requests_per_minute = {}, tokens_per_minute = {}, tokens_per_day = {};
+    std::string expires_at = {};
+    bool is_admin = false;
+    bool as_json = false;
+  } keys = {};
   std::filesystem::path engine_folder = {};  // Of probe_driver.
   bool memory_only = false;                  // Likewise.
   int exit_status = 0;                       // When there is nothing to run: after --help, --version or a mistake, …

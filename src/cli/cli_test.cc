@@ -49,6 +49,45 @@ TEST(Parse, ReadsWhatIsToBeDoneAboutWhatIsKept) {
   EXPECT_EQ(parse_words({"storage"}).exit_status, 2);
 }
 
+TEST(Parse, ReadsWhatIsToBeDoneAboutTheDatabase) {
+  const Parsed check = parse_words({"db", "check", "--json", "--database", "postgresql://db/x"});
+  EXPECT_EQ(check.command, Command::database);
+  EXPECT_EQ(check.database.what, "check");
+  EXPECT_TRUE(check.database.as_json);
+  EXPECT_EQ(check.flags.database, "postgresql://db/x");
+  EXPECT_EQ(parse_words({"db", "migrate", "--data", "/d"}).database.what, "migrate");
+  const Parsed copy = parse_words({"db", "copy", "--from", "sqlite:///a", "--to", "postgresql://db/x"});
+  EXPECT_EQ(copy.database.what, "copy");
+  EXPECT_EQ(copy.database.from, "sqlite:///a");
+  EXPECT_EQ(copy.database.to, "postgresql://db/x");
+  EXPECT_EQ(parse_words({"db", "copy", "--from", "sqlite:///a"}).exit_status, 2);
+  EXPECT_EQ(parse_words({"db"}).exit_status, 2);
+}
+
+TEST(Parse, ReadsWhatIsToBeDoneAboutKeys) {
+  const Parsed create = parse_words({"keys", "create", "--role", "technical", "--role", "vision", "ada",
+                                     "--requests-per-minute", "60", "--tokens-per-minute", "1000", "--tokens-per-day",
+                                     "5000000000", "--expires-at", "2026-12-31T00:00:00Z", "--admin", "--data", "/d"});
+  EXPECT_EQ(create.command, Command::keys);
+  EXPECT_EQ(create.keys.what, "create");
+  EXPECT_EQ(create.keys.subject, "ada");
+  EXPECT_EQ(create.keys.roles, (std::vector<std::string>{"technical", "vision"}));
+  EXPECT_EQ(create.keys.requests_per_minute, 60);
+  EXPECT_EQ(create.keys.tokens_per_minute, 1000);
+  EXPECT_EQ(create.keys.tokens_per_day, 5'000'000'000);
+  EXPECT_EQ(create.keys.expires_at, "2026-12-31T00:00:00Z");
+  EXPECT_TRUE(create.keys.is_admin);
+  EXPECT_EQ(create.flags.data, "/d");
+  const Parsed plain = parse_words({"keys", "create", "ada"});
+  EXPECT_FALSE(plain.keys.requests_per_minute || plain.keys.is_admin || plain.keys.as_json);
+  EXPECT_TRUE(parse_words({"keys", "list", "--json"}).keys.as_json);
+  EXPECT_EQ(parse_words({"keys", "revoke", "x"}).keys.what, "revoke");
+  for (const auto& words : std::vector<std::vector<const char*>>{
+           {"keys"}, {"keys", "create"}, {"keys", "revoke"}, {"keys", "create", "a", "--tokens-per-day", "many"}}) {
+    EXPECT_EQ(parse_words(words).exit_status, 2);
+  }
+}
+
 TEST(Parse, HelpAndVersionAreNotMistakes) {
   const Parsed version = parse_words({"--version"});
   EXPECT_EQ(version.exit_status, 0);

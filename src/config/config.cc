@@ -14,6 +14,7 @@
 #include "models/library.h"
 #include "models/name.h"
 #include "net/address.h"
+#include "storage/database_url.h"
 
 namespace gbgreg::config {
 namespace {
@@ -29,6 +30,7 @@ constexpr std::size_t kFileBytesMax = 1024 * 1024;
 constexpr std::size_t kKeyBytesMax = 4096;  // Of the key to a server.
 constexpr std::size_t kModelsOfRoleMax = 32;
 constexpr std::size_t kNameBytesMax = 100;  // Of a role or a model: both stand in headers, metrics and tables.
+constexpr std::string_view kTracesPath = "/v1/traces";
 constexpr int kGpuLayersMax = 10'000;
 constexpr std::int64_t kKeepAliveSecondsMax = 365 * 86'400;
 constexpr std::int64_t kMemoryBytesMin = 1'000'000;
@@ -525,6 +527,40 @@ void check_tls(const Config& config) {
                   ", so `tls` must name a certificate and a key (--tls-certificate and --tls-key)."};
 }
 
+keys::Required read_required(const YAML::Node& map) {
+  const YAML::Node node = map["required"];
+  const std::string word = node && node.IsScalar() ? node.Scalar() : "";
+  if (!node || word == "auto") return keys::Required::automatic;
+  if (word == "always") return keys::Required::always;
+  if (word == "never") return keys::Required::never;
+  bad(node, "`required` must be auto, always or never.");
+}
+
+void read_tracing(const YAML::Node& tracing, const Environment& environment, traces::Options& options) {
+  check_keys(tracing, "`tracing`", {"endpoint", "ca_file", "sample_ratio", "service_name"});
+  read_text(tracing, "endpoint", options.endpoint);
+  if (!options.is_on()) bad(tracing, "`tracing` needs an `endpoint`: http://127.0.0.1:4318 is a collector here.");
+  // As some write it.
+  std::string_view url = options.endpoint;
+  if (url.ends_with(kTracesPath)) url.remove_suffix(kTracesPath.size());
+  auto parsed = net::parse_server_url(url);
+  if (!parsed) bad(tracing["endpoint"], "`endpoint`: " + parsed.error().message);
+  options.url = std::move(*parsed);
+  std::string ca_file;
+  read_text(tracing, "ca_file", ca_file);
+  if (!ca_file.empty()) options.ca_file = expand(ca_file, environment);
+  if (!ca_file.empty() && !options.url.is_secure) bad(tracing["ca_file"], "`ca_file` is of use only with https://.");
+  read_text(tracing, "service_name", options.service);
+  if (tracing["service_name"]) check_name(tracing["service_name"], "`service_name`", options.service);
+  const YAML::Node ratio = tracing["sample_ratio"];
+  if (!ratio) return;
+  const bool is_number = ratio.IsScalar() && YAML::convert<double>::decode(ratio, options.sample_ratio);
+  // Not a number is outside of every range.
+  if (!is_number || !(options.sample_ratio >= 0 && options.sample_ratio <= 1)) {
+    bad(ratio, "`sample_ratio` must be a number from 0 to 1.");
+  }
+}
+
 void read_servers(const YAML::Node& servers, const Environment& environment, Config& config) {
   if (!servers.IsMap()) bad(servers, "`servers` must be a map of names and servers.");
   check_unique_keys(servers);
@@ -538,8 +574,9 @@ void read_servers(const YAML::Node& servers, const Environment& environment, Con
 void read_settings(const YAML::Node& root, const Environment& environment, Config& config, YAML::Node& roles) {
   if (root.IsNull()) return;
   check_keys(root, "the configuration",
-             {"listen", "tls", "hosts", "origins", "data", "engine", "models", "model_stores", "registries",
-              "log_level", "threads", "limits", "uploads", "memory", "roles", "servers"});
+             {"listen",  "tls",          "hosts",      "origins",   "data",    "database", "engine",
+              "models",  "model_stores", "registries", "log_level", "threads", "limits",   "auth",
+              "records", "uploads",      "memory",     "tracing",   "roles",   "servers"});
   read_list(root, "listen", config.listen);
   read_list(root, "hosts", config.http.hosts);
   for (std::string& host : config.http.hosts) {
@@ -554,6 +591,12 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
   read_list(root, "registries", config.stores.registries);
   std::string data, engine, models;
   read_text(root, "data", data);
+  read_text(root, "database", config.database);
+  if (storage::has_password(config.database)) {
+    bad(root["database"],
+        "a password does not belong into this file, which others may read: put it into a file for libpq "
+        "(?passfile=…), or the whole URL into the environment variable GBGREG_DATABASE.");
+  }
   read_text(root, "engine", engine);
   read_text(root, "models", models);
   read_text(root, "log_level", config.log_level);
@@ -586,6 +629,20 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     read_number(limits, "pull_stall_seconds", 1, 3600, stall_seconds);
     config.stores.fetch.stall_timeout = std::chrono::seconds{stall_seconds};
   }
+  if (const YAML::Node auth = root["auth"]) {
+    check_keys(auth, "`auth`", {"required"});
+    config.keys.required = read_required(auth);
+  }
+  if (const YAML::Node records = root["records"]) {
+    check_keys(records, "`records`", {"keep_days", "keep_texts_days", "spool_bytes_max"});
+    auto days = config.records.kept.count();
+    read_number(records, "keep_days", 0, 3650, days);
+    config.records.kept = std::chrono::days{days};
+    auto texts_days = config.records.texts_kept.count();
+    read_number(records, "keep_texts_days", 0, 3650, texts_days);
+    config.records.texts_kept = std::chrono::days{texts_days};
+    read_number(records, "spool_bytes_max", 0, std::int64_t{1} << 40, config.records.spool_bytes_max);
+  }
   if (const YAML::Node uploads = root["uploads"]) {
     check_keys(uploads, "`uploads`", {"allow_unknown_binaries"});
     read_boolean(uploads, "allow_unknown_binaries", config.http.unknown_binaries_allowed);
@@ -596,8 +653,19 @@ void read_settings(const YAML::Node& root, const Environment& environment, Confi
     read_number(memory, "vram_bytes_max", kMemoryBytesMin, kMemoryBytesMax, config.fleet.memory.budget.card);
   }
   if (const YAML::Node tls = root["tls"]) read_tls(tls, environment, config);
+  if (const YAML::Node tracing = root["tracing"]) read_tracing(tracing, environment, config.tracing);
   if (root["servers"]) read_servers(root["servers"], environment, config);
   if (root["roles"]) roles = root["roles"];
+}
+
+void check_database(const Flags& flags, Config& config) {
+  if (config.database.empty()) return;
+  const auto known = storage::check_database_url(config.database);
+  if (!known) throw BadConfig{known.error().message};
+  if (!flags.database || !storage::has_password(*flags.database)) return;
+  config.warnings.emplace_back(
+      "the password in --database can be seen by whoever lists the processes of this machine: put the URL into the "
+      "environment variable GBGREG_DATABASE");
 }
 
 Config read_all(const Flags& flags, const Environment& environment) {
@@ -629,6 +697,8 @@ Config read_all(const Flags& flags, const Environment& environment) {
   if (certificate) config.tls->certificate = expand(*certificate, environment);
   if (key) config.tls->key = expand(*key, environment);
   if (const auto set = over(flags.data, "GBGREG_DATA")) config.data = expand(*set, environment);
+  if (const auto set = over(flags.database, "GBGREG_DATABASE")) config.database = *set;
+  check_database(flags, config);
   if (const auto set = over(flags.engine, "GBGREG_ENGINE")) config.fleet.engine = expand(*set, environment);
   if (const auto set = over(flags.models, "GBGREG_MODELS")) config.models = expand(*set, environment);
   if (const auto set = over(flags.log_level, "GBGREG_LOG_LEVEL")) config.log_level = *set;

@@ -1,7 +1,8 @@
 // Where the gateway's settings come from: a YAML file, then the environment, then flags, each over the one before.
 //
-// It is read again by POST /api/reload and SIGHUP; listen, tls, data, engine, threads, limits.connections_max and
-// limits.archive_…, limits.image_… and limits.screenshots_queued_max are taken only at a start.
+// It is read again by POST /api/reload and SIGHUP; listen, tls, data, database, engine, threads,
+// limits.connections_max, limits.archive_…, limits.image_…, limits.screenshots_queued_max, records and tracing are
+// taken only at a start.
 //
 // Every key is documented here, beside what it sets. Without any of them the gateway runs with the demo models.
 // Reading has no side effects: folders are made by app/.
@@ -11,7 +12,11 @@
 //   tls:                            # for the addresses of `listen` that begin with https://; others are plain HTTP
 //     certificate: /etc/…/chain.pem # PEM, the server's own first; both files are looked at every 5 s, and when they
 //     key: /etc/…/key.pem           # change new connections use the new pair. PEM, without a passphrase
-//   data: ~/.local/share/gbgreg     # database, uploads/, projects/
+//   data: ~/.local/share/gbgreg     # uploads/, models/, and the database unless the next line names another
+//   database: postgresql://gbgreg@db.example.org/gbgreg   # as libpq reads it, or sqlite:///an/absolute/path; else it
+//                                   # is gbgreg.sqlite in the data folder. A password does not belong here: it is in
+//                                   # a file for libpq (…/gbgreg?passfile=/etc/gbgreg/pgpass), or all of the URL is in
+//                                   # GBGREG_DATABASE
 //   engine: …/bin/llama-server      # the inference engine
 //   models: …/models                # where relative model files are looked for
 //   model_stores: [~/.ollama/models]   # folders of Ollama's whose models are used in place; unless set, those that are
@@ -40,11 +45,23 @@
 //     image_seconds_max: 60         # for decoding one and reading the text on it
 //     screenshots_queued_max: 100   # that nobody waits for
 //     pull_stall_seconds: 30        # a server that sends next to nothing for so long is asked again
+//   auth:
+//     required: auto                # who has no key is turned away: auto is as soon as there is a key (gbgreg keys)
+//                                   # and on addresses that other machines reach; or always, or never
+//   records:
+//     keep_days: 30                 # rows of requests; their sums are kept for longer. 0 is no record at all
+//     keep_texts_days: 0            # what was said in prompts and answers, for those who run it; 0 is not at all
+//     spool_bytes_max: 1073741824   # of what waits in a file while the database is away
 //   uploads:
 //     allow_unknown_binaries: false # files of no known type, and programs (ELF, PE, Mach-O): refused with 415
 //   memory:                         # of all models together; one that is asked for takes the place of an idle one
 //     ram_bytes_max: 16000000000    # nine tenths of this machine's, unless set
 //     vram_bytes_max: 15000000000   # of the cards together; what NVIDIA's driver says is there, unless set
+//   tracing:                        # spans of requests for a collector of OpenTelemetry's; none unless set
+//     endpoint: http://127.0.0.1:4318   # of OTLP over HTTP, or https://…; /v1/traces is put behind it
+//     ca_file: /etc/…/ca.pem        # for https: as a server's
+//     sample_ratio: 1               # of requests that belong to no trace yet, from 0 to 1; else who asks decides
+//     service_name: gbgreg
 //   servers:                        # outside servers, by names of your own
 //     den:
 //       kind: ollama                # or vllm, llama-server, openai: anything that speaks OpenAI's dialect
@@ -84,10 +101,10 @@
 //       dimensions_min: 64          # how short its vectors may be cut, for models trained for that; else not at all
 //       …                           # and the keys above; its context is at most what it was trained for
 //
-// Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_TLS_CERTIFICATE, GBGREG_TLS_KEY, GBGREG_DATA, GBGREG_ENGINE,
-// GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, GBGREG_ORIGINS, GBGREG_MODEL_STORES and GBGREG_REGISTRIES (with
-// commas), and GBGREG_INSECURE=1, which as a flag is --insecure. For servers of models that ask who it is: HF_TOKEN for
-// Hugging Face, GBGREG_REGISTRY_TOKENS=HOST=TOKEN,… for others.
+// Environment: GBGREG_CONFIG, GBGREG_LISTEN, GBGREG_TLS_CERTIFICATE, GBGREG_TLS_KEY, GBGREG_DATA, GBGREG_DATABASE,
+// GBGREG_ENGINE, GBGREG_MODELS, GBGREG_LOG_LEVEL, GBGREG_CACHE, GBGREG_ORIGINS, GBGREG_MODEL_STORES and
+// GBGREG_REGISTRIES (with commas), and GBGREG_INSECURE=1, which as a flag is --insecure. For servers of models that ask
+// who it is: HF_TOKEN for Hugging Face, GBGREG_REGISTRY_TOKENS=HOST=TOKEN,… for others.
 #pragma once
 
 #include <filesystem>
@@ -100,13 +117,16 @@
 #include "fleet/options.h"
 #include "http/options.h"
 #include "intake/options.h"
+#include "keys/options.h"
 #include "models/options.h"
 #include "net/options.h"
+#include "records/options.h"
+#include "traces/options.h"
 
 namespace gbgreg::config {
 
 struct Flags {
-  std::optional<std::string> config, listen, tls_certificate, tls_key, data, engine, models, log_level;
+  std::optional<std::string> config, listen, tls_certificate, tls_key, data, database, engine, models, log_level;
   bool insecure = false;
 };
 
@@ -114,16 +134,20 @@ struct Config {
   std::vector<std::string> listen = {"127.0.0.1:3333"};
   std::optional<net::CertificateFiles> tls = {};
   std::filesystem::path data;
+  std::string database = {};  // Its URL, which may have a password in it; empty for the file in the data folder.
   std::filesystem::path models;
   std::filesystem::path cache;  // What is fetched or built once is kept there.
   models::Options stores = {};  // Of models that are known by their names.
   std::string log_level = "info";
-  bool insecure = false;  // May listen where others can reach it.
+  bool insecure = false;  // May listen where others can reach it, though there is no key.
+  keys::Options keys = {};
   net::Options net = {};
   http::Options http = {};
   intake::ArchiveLimits archives = {};
   intake::ImageLimits images = {};
   int screenshots_queued_max = 100;
+  records::RecorderOptions records = {};
+  traces::Options tracing = {};
   fleet::Options fleet = {};
   std::vector<std::string> warnings = {};  // Sentences for the log, about what is taken but should be otherwise.
 };

@@ -33,6 +33,64 @@ class ConfigTest : public testing::Test {
   Flags flags_;
 };
 
+TEST_F(ConfigTest, ReadsHowLongRecordsAreKept) {
+  using std::chrono::days;
+  EXPECT_EQ(load_text("records: {}")->records.kept, days(30));
+  EXPECT_EQ(load_text("records: {}")->records.texts_kept, days(0));
+  const auto config = load_text("records: { keep_days: 0, keep_texts_days: 7, spool_bytes_max: 1000 }");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->records.kept, days(0));
+  EXPECT_EQ(config->records.texts_kept, days(7));
+  EXPECT_EQ(config->records.spool_bytes_max, 1'000U);
+  for (const char* yaml : {"records: 30", "records: { keep_days: -1 }", "records: { keep: 1 }"}) {
+    EXPECT_FALSE(load_text(yaml)) << yaml;
+  }
+}
+
+TEST_F(ConfigTest, KnowsWhenKeysAreAskedFor) {
+  struct Case {
+    const char* yaml;
+    keys::Required required;
+  };
+  using enum keys::Required;
+  const Case cases[] = {{"threads: 1", automatic},
+                        {"auth: {}", automatic},
+                        {"auth: { required: auto }", automatic},
+                        {"auth: { required: always }", always},
+                        {"auth: { required: never }", never}};
+  for (const Case& c : cases) EXPECT_EQ(load_text(c.yaml)->keys.required, c.required) << c.yaml;
+  for (const char* yaml : {"auth: always", "auth: { required: true }", "auth: { require: never }"}) {
+    EXPECT_FALSE(load_text(yaml)) << yaml;
+  }
+}
+
+TEST_F(ConfigTest, KnowsWhereTracesGo) {
+  EXPECT_FALSE(load_text("threads: 1")->tracing.is_on());
+  const auto config = load_text(
+      "tracing: { endpoint: 'https://otel.example:4318/v1/traces', ca_file: ~/ca.pem, sample_ratio: 0.25, "
+      "service_name: den }");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_TRUE(config->tracing.is_on());
+  EXPECT_EQ(config->tracing.url.authority, "otel.example:4318");
+  EXPECT_EQ(config->tracing.url.base_path, "");
+  EXPECT_EQ(config->tracing.ca_file, "/home/x/ca.pem");
+  EXPECT_EQ(config->tracing.sample_ratio, 0.25);
+  EXPECT_EQ(config->tracing.service, "den");
+  EXPECT_EQ(load_text("tracing: { endpoint: 'http://127.0.0.1:4318' }")->tracing.sample_ratio, 1);
+}
+
+TEST_F(ConfigTest, RefusesTracesThatMakeNoSense) {
+  for (const char* yaml :
+       {"tracing: yes", "tracing: {}", "tracing: { endpoint: '' }", "tracing: { endpoint: localhost }",
+        "tracing: { endpoint: 'grpc://localhost:4317' }", "tracing: { endpoint: 'http://x', ratio: 1 }",
+        "tracing: { endpoint: 'http://x', sample_ratio: 1.5 }", "tracing: { endpoint: 'http://x', sample_ratio: -0.1 }",
+        "tracing: { endpoint: 'http://x', sample_ratio: .nan }",
+        "tracing: { endpoint: 'http://x', sample_ratio: half }", "tracing: { endpoint: 'http://x', ca_file: /ca.pem }",
+        "tracing: { endpoint: 'http://x', service_name: 'a b' }"}) {
+    EXPECT_FALSE(load_text(yaml)) << yaml;
+  }
+}
+
 TEST_F(ConfigTest, NeedsNothingToRunTheDemoModels) {
   const auto config = load(Flags{}, environment());
   ASSERT_TRUE(config);
@@ -342,6 +400,32 @@ TEST_F(ConfigTest, ReadsAKeyFromAFileAndNeverShowsIt) {
   std::filesystem::remove(key);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, testing::Not(HasSubstr("sk with")));
+}
+
+TEST_F(ConfigTest, TheDatabaseIsAFileUnlessAnotherIsNamed) {
+  EXPECT_EQ(load_text("log_level: info")->database, "");
+  EXPECT_EQ(load_text("database: \"postgresql://gbgreg@db/gbgreg?passfile=/etc/pgpass\"")->database,
+            "postgresql://gbgreg@db/gbgreg?passfile=/etc/pgpass");
+  variables_["GBGREG_DATABASE"] = "postgresql://gbgreg:hunter2@db/gbgreg";
+  const auto config = load_text("database: sqlite:///tmp/x.db");
+  EXPECT_EQ(config->database, "postgresql://gbgreg:hunter2@db/gbgreg");
+  EXPECT_THAT(config->warnings, testing::IsEmpty());
+}
+
+TEST_F(ConfigTest, APasswordOfTheDatabaseIsWhereOthersDoNotReadIt) {
+  for (const char* url : {"postgresql://gbgreg:hunter2@db/gbgreg", "postgresql://db/gbgreg?password=hunter2",
+                          "postgres://gbgreg:hunter2%zz@db/gbgreg", "mysql://gbgreg:hunter2@db/gbgreg"}) {
+    SCOPED_TRACE(url);
+    const auto refused = load_text("database: \"" + std::string(url) + "\"");
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message, testing::Not(HasSubstr("hunter2")));
+  }
+  flags_.database = "postgresql://gbgreg:hunter2@db/gbgreg";
+  const auto config = load_text("log_level: info");
+  ASSERT_TRUE(config);
+  ASSERT_EQ(config->warnings.size(), 1U);
+  EXPECT_THAT(config->warnings[0], HasSubstr("GBGREG_DATABASE"));
+  EXPECT_THAT(config->warnings[0], testing::Not(HasSubstr("hunter2")));
 }
 
 TEST_F(ConfigTest, SaysWhatIsWrongWithServersAndTheirModels) {

@@ -1,25 +1,39 @@
 #include "core/clock.h"
 
-#include <array>
-#include <charconv>
-#include <cstdio>
-#include <ctime>
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 
 namespace gbgreg {
+namespace {
 
+constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:dd.dddZ";
+
+}  // namespace
+
+// One a request is written, so digits are set by hand.
 std::string rfc3339(WallTime time) {
-  const auto since_epoch = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-  const std::time_t seconds = since_epoch / 1000;
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  std::array<char, 40> text{};
-  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1,
-                utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, static_cast<int>(since_epoch % 1000));
-  return text.data();
+  namespace chrono = std::chrono;
+  const auto ms = chrono::floor<chrono::milliseconds>(time);
+  const auto midnight = chrono::floor<chrono::days>(ms);
+  const chrono::year_month_day day{midnight};
+  const chrono::hh_mm_ss clock{ms - midnight};
+  std::string text(kForm);
+  const auto put = [&text](std::size_t at, std::size_t digits, auto value) {
+    auto rest = static_cast<std::uint64_t>(value);
+    for (; digits > 0; --digits, rest /= 10) text[at + digits - 1] = static_cast<char>('0' + rest % 10);
+  };
+  put(0, 4, std::clamp(static_cast<int>(day.year()), 0, 9999));
+  put(5, 2, static_cast<unsigned>(day.month()));
+  put(8, 2, static_cast<unsigned>(day.day()));
+  put(11, 2, clock.hours().count());
+  put(14, 2, clock.minutes().count());
+  put(17, 2, clock.seconds().count());
+  put(20, 3, clock.subseconds().count());
+  return text;
 }
 
 std::optional<WallTime> parse_rfc3339(std::string_view text) {
-  constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:dd.dddZ";
   if (text.size() != kForm.size()) return std::nullopt;
   for (std::size_t i = 0; i < kForm.size(); ++i) {
     const bool is_digit = text[i] >= '0' && text[i] <= '9';
@@ -27,7 +41,7 @@ std::optional<WallTime> parse_rfc3339(std::string_view text) {
   }
   const auto number = [&](std::size_t at, std::size_t digits) {
     int value = 0;
-    std::from_chars(text.data() + at, text.data() + at + digits, value);
+    for (const char digit : text.substr(at, digits)) value = 10 * value + (digit - '0');
     return value;
   };
   namespace chrono = std::chrono;

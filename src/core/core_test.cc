@@ -56,6 +56,22 @@ TEST(NewUuid, DoesNotRepeatItselfWithinAMillisecond) {
   EXPECT_EQ(ids.size(), 10'000U);
 }
 
+TEST(Ids, OfASequenceGrowHoweverManyAreOfOneMillisecond) {
+  const WallTime now{std::chrono::hours{500'000}};
+  UuidSequence sequence;
+  std::string last = sequence.next(now);
+  EXPECT_TRUE(is_uuid(last)) << last;
+  EXPECT_GE(last, first_uuid_of(now));
+  EXPECT_LT(last, first_uuid_of(now + std::chrono::milliseconds{1}));
+  for (int i = 0; i < 10'000; ++i) {
+    std::string next = sequence.next(i % 2 == 0 ? now : now - std::chrono::seconds{1});
+    ASSERT_LT(last, next);
+    ASSERT_EQ(next[14], '7') << next;
+    last = std::move(next);
+  }
+  EXPECT_GE(sequence.next(now + std::chrono::seconds{1}), first_uuid_of(now + std::chrono::seconds{1}));
+}
+
 TEST(IsUuid, RefusesWhatCouldBeAPath) {
   EXPECT_FALSE(is_uuid("../../../../../../../../../etc/passwd"));
   EXPECT_FALSE(is_uuid("0193e2a4-7c1b-7d3e-9f00-1a2b3c4d5e6"));

@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -33,13 +34,15 @@ std::uint64_t random_bits() {
   return bits[--left];
 }
 
-}  // namespace
+constexpr std::uint64_t kVersion = 0x7000;  // Of the upper half.
+constexpr std::uint64_t kVariant = 0x8000000000000000ULL;
 
-std::string new_uuid(WallTime now) {
-  const auto milliseconds =
-      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
-  const std::uint64_t high = (milliseconds << 16) | 0x7000U | (random_bits() & 0x0fffU);
-  const std::uint64_t low = (random_bits() & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;
+std::uint64_t milliseconds_of(WallTime time) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count());
+}
+
+std::string uuid_text(std::uint64_t high, std::uint64_t low) {
   std::array<char, 36> text{};
   char* end = text.data();
   const auto put = [&end](std::uint64_t bits, int nibbles) {
@@ -56,6 +59,22 @@ std::string new_uuid(WallTime now) {
   put(low, 12);
   return {text.data(), text.size()};
 }
+
+}  // namespace
+
+std::string new_uuid(WallTime now) {
+  const std::uint64_t high = (milliseconds_of(now) << 16) | kVersion | (random_bits() & 0x0fffU);
+  return uuid_text(high, (random_bits() & 0x3fffffffffffffffULL) | kVariant);
+}
+
+// A time that comes again, or that is before the last, goes on counting from it (RFC 9562, 6.2).
+std::string UuidSequence::next(WallTime now) {
+  last_ = std::max(milliseconds_of(now) << 12, last_ + 1);
+  const std::uint64_t high = ((last_ >> 12) << 16) | kVersion | (last_ & 0x0fffU);
+  return uuid_text(high, (random_bits() & 0x3fffffffffffffffULL) | kVariant);
+}
+
+std::string first_uuid_of(WallTime time) { return uuid_text((milliseconds_of(time) << 16) | kVersion, kVariant); }
 
 bool is_uuid(std::string_view text) {
   if (text.size() != 36) return false;

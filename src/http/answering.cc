@@ -28,12 +28,14 @@ class WholeSink final : public services::AnswerSink {
 
   void chosen(const llm::AnswerNotes& notes) override { note_choice(call_, notes); }
   Task<Result<void>> delta(const llm::Delta& piece) override {
+    if (call_.said) call_.said->add_answer(piece.text);
     kept_.append(piece);
     bytes_ += size_of(piece);
     if (bytes_ > kAnswerBytesMax) co_return answer_too_long();
     co_return Result<void>{};
   }
   bool start_over() override {
+    if (call_.said) call_.said->answer.clear();
     kept_.clear();
     bytes_ = 0;
     return true;
@@ -59,6 +61,7 @@ class StreamSink final : public services::AnswerSink {
   Task<Result<void>> delta(const llm::Delta& piece) override {
     bytes_ += size_of(piece);
     if (bytes_ > kAnswerBytesMax) return too_long();
+    if (call_.said) call_.said->add_answer(piece.text);
     begin_once();
     writer_.delta(out_, piece, clock_.wall());
     return send();
@@ -117,6 +120,7 @@ Task<Result<void>> answer_whole(Call& call, services::Generate& generate, const 
   WholeSink sink(call);
   auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink, attached);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
+  note_answer(call, *answer);
   std::string body;
   writer.whole(body, sink.kept(), *answer, clock.wall());
   co_return co_await call.exchange.respond(200, kJson, body, decision_fields(answer->notes));
@@ -126,7 +130,10 @@ Task<Result<void>> answer_stream(Call& call, services::Generate& generate, const
                                  protocols::AnswerWriter& writer, services::Attached* attached) {
   StreamSink sink(call, clock, writer);
   auto answer = co_await generate.answer(call.exchange.io(), std::move(request), sink, attached);
-  if (answer) co_return co_await sink.end(*answer);
+  if (answer) {
+    note_answer(call, *answer);
+    co_return co_await sink.end(*answer);
+  }
   const Error& error = answer.error();
   if (error.kind == Kind::cancelled || !call.exchange.begun()) co_return std::unexpected(error);
   // The status has gone out as 200: the last line is the only place left for the truth.
@@ -156,8 +163,42 @@ net::HeaderFields decision_fields(const llm::AnswerNotes& notes) {
 }
 
 void note_choice(Call& call, const llm::AnswerNotes& notes) {
-  call.role = notes.role;
-  call.model = notes.model;
+  call.use.role = notes.role;
+  call.use.model = notes.model;
+  call.use.backend = notes.backend;
+  call.use.device = notes.device;
+  call.use.complexity = notes.complexity.level;
+  call.use.objective_ms = notes.objective_ms;
+  call.use.queue_ms = notes.queue_ms;
+}
+
+void note_prompt(Call& call, const llm::Request& request) {
+  if (!call.said) return;
+  constexpr auto kName = [](llm::Speaker speaker) -> std::string_view {
+    switch (speaker) {
+      case llm::Speaker::system:
+        return "system";
+      case llm::Speaker::user:
+        return "user";
+      case llm::Speaker::assistant:
+        return "assistant";
+      case llm::Speaker::tool:
+        return "tool";
+    }
+    return "user";
+  };
+  const bool is_alone = request.messages.size() == 1;
+  for (const llm::Message& message : request.messages) {
+    if (!is_alone) call.said->add_prompt(std::string(kName(message.speaker)) + ": ");
+    call.said->add_prompt(message.text);
+    if (!is_alone) call.said->add_prompt("\n");
+  }
+}
+
+void note_answer(Call& call, const llm::Answer& answer) {
+  call.use.ttft_ms = answer.notes.ttft_ms;
+  call.use.prompt_tokens = answer.completion.usage.prompt_tokens;
+  call.use.completion_tokens = answer.completion.usage.completion_tokens;
 }
 
 std::unexpected<Error> answer_too_long() {
@@ -166,6 +207,7 @@ std::unexpected<Error> answer_too_long() {
 
 Task<Result<void>> answer(Call& call, services::Generate& generate, const Clock& clock, llm::Request request,
                           protocols::AnswerWriter& writer, Delivery delivery, services::Attached* attached) {
+  note_prompt(call, request);
   if (delivery == Delivery::stream) {
     co_return co_await answer_stream(call, generate, clock, std::move(request), writer, attached);
   }

@@ -28,8 +28,12 @@ Task<Result<void>> answer(Call& call, services::Generate& generate, const Clock&
 // The routing decision, for clients that look at headers only.
 net::HeaderFields decision_fields(const llm::AnswerNotes& notes);
 
-// Notes in the call which model it went to, for the access log.
+// Notes in the call which model it went to, for the access log and the record.
 void note_choice(Call& call, const llm::AnswerNotes& notes);
+// Where what is said is to be kept: the prompt, with who speaks where there is more than one message.
+void note_prompt(Call& call, const llm::Request& request);
+// And what came of it.
+void note_answer(Call& call, const llm::Answer& answer);
 
 // Far beyond what any context holds; a worker that goes on for ever is stopped here.
 inline constexpr std::size_t kAnswerBytesMax = 64 * 1024 * 1024;

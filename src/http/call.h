@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,8 +13,30 @@
 #include "http/caller.h"
 #include "http/dialect.h"
 #include "net/exchange.h"
+#include "records/said.h"
 
 namespace gbgreg::http {
+
+// What became of a question to a model, for the access log and the record of the request. All of it is empty where none
+// was asked.
+struct ModelUse {
+  std::string role = {};
+  std::string model = {};
+  std::string backend = {};
+  std::string device = {};
+  int complexity = 0;    // 1 to 5.
+  int objective_ms = 0;  // Of the role.
+  double queue_ms = 0;   // Of the last attempt.
+  double ttft_ms = 0;    // Of an answer that is whole, as are the tokens.
+  std::int64_t prompt_tokens = 0;
+  std::int64_t completion_tokens = 0;
+};
+
+// What a change was about, for the audit trail.
+struct Target {
+  std::string id = {};  // Where it is empty, it is what stood for {id}.
+  std::string name = {};
+};
 
 // What a handler is given. It lives as long as the request.
 struct Call {
@@ -24,9 +47,12 @@ struct Call {
   std::string rest = {};              // What stood for {path...} at its end, likewise.
   Dialect dialect = Dialect::native;  // In which errors are said; the route's, unless a handler knows better.
   ExchangeCaller caller{exchange};
-  // For the access log, set by handlers that ask a model.
-  std::string role = {};
-  std::string model = {};
+  ModelUse use = {};                       // Set by handlers that ask a model.
+  std::optional<records::Said> said = {};  // Where it is to be kept; likewise.
+  // For the audit trail: of what, set by handlers of routes that have an action (routes.h), and the action of a route
+  // that has none, where it was asked for a change all the same.
+  Target target = {};
+  std::string_view action = {};
 };
 
 // Answers a call, or returns an Error, which the pipeline's error writer turns into the answer. An Error after the

@@ -12,7 +12,9 @@ constexpr int kRequestedFieldsMax = 100;
 // What a page may read beside the handful that every page may.
 constexpr std::string_view kExposedFields =
     "X-Request-Id, request-id, Retry-After, X-Gbgreg-Role, X-Gbgreg-Model, X-Gbgreg-Backend, X-Gbgreg-Device, "
-    "X-Gbgreg-Complexity, X-Gbgreg-Reason, X-Gbgreg-Options-Ignored, Content-Disposition, Content-Range, ETag";
+    "X-Gbgreg-Complexity, X-Gbgreg-Reason, X-Gbgreg-Options-Ignored, Content-Disposition, Content-Range, ETag, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+    "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
 
 bool is_field_name(std::string_view text) {
   constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";

@@ -51,6 +51,7 @@ class FakeExchange final : public net::Exchange {
   void want_large_pieces() override { large_pieces_wanted = true; }
   void cancel_when_client_leaves() override {}
   void add_field(std::string_view name, std::string value) override { answer_fields[std::string(name)] = value; }
+  void add_late_fields(const net::LateFields& fields) override { late_fields_ = &fields; }
   Task<Result<void>> respond(int status, std::string_view type, std::string_view body,
                              net::HeaderFields fields) override {
     if (respond_throws) std::rethrow_exception(respond_throws);
@@ -99,11 +100,20 @@ class FakeExchange final : public net::Exchange {
       begun_fields_.emplace_back(field.name);
       answer_fields[begun_fields_.back()] = std::move(field.value);
     }
+    std::string late;
+    if (late_fields_ != nullptr) late_fields_->append_to(late);
+    for (std::string_view lines = late; !lines.empty();) {
+      const std::string_view line = lines.substr(0, lines.find("\r\n"));
+      const std::size_t colon = line.find(": ");
+      answer_fields[std::string(line.substr(0, colon))] = line.substr(colon + 2);
+      lines.remove_prefix(line.size() + 2);
+    }
   }
 
   std::string method_, query_, body_;
   net::RequestHead head_;
   std::size_t read_ = 0;
+  const net::LateFields* late_fields_ = nullptr;
   std::uint64_t length_ = 0;
   int status_ = 0;
   bool begun_ = false;

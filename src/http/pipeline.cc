@@ -10,7 +10,9 @@
 #include <cmath>
 #include <iterator>
 
+#include "http/audit_note.h"
 #include "http/cors.h"
+#include "http/record.h"
 #include "net/io_thread.h"
 
 namespace gbgreg::http {
@@ -49,13 +51,19 @@ void add_common_fields(const Call& call) {
 
 }  // namespace
 
-Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::Registry& registry, const Clock& clock)
+Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::Registry& registry, const Clock& clock,
+                   KeyGate* gate, records::Recorder* recorder, services::Audit* audit, traces::Tracer* tracer)
     : routes_(std::move(routes)),
       guard_(registry.lanes(), WebGuard(options)),
       clock_(clock),
+      gate_(gate),
+      recorder_(recorder),
+      audit_(audit),
+      tracer_(tracer),
       bytes_in_(registry.counter("gbgreg_http_request_body_bytes_total", "Bytes of request bodies read.")),
       bytes_out_(registry.counter("gbgreg_http_response_body_bytes_total", "Bytes of answers' bodies written.")),
-      broken_(registry.counter("gbgreg_answers_broken_total", "Answers that ended early after they had begun.")) {
+      broken_(registry.counter("gbgreg_answers_broken_total", "Answers that ended early after they had begun.")),
+      key_refusals_(registry) {
   for (const Route& route : routes_) figures_.push_back(make_figures(registry, route.method, route.pattern));
   figures_.push_back(make_figures(registry, "any", "none"));
 }
@@ -66,13 +74,15 @@ Pipeline::Pipeline(std::vector<Route> routes, const Options& options, metrics::R
 //   3. web guard    web pages of strangers are turned away before they learn anything, even which paths there are;
 //                   for all others every answer from here on is one that their browser lets them read
 //   4. route        404 and 405 before anything is read; OPTIONS is answered here
-//   5. limits       the handler's reader refuses a declared length over its bound before a byte of the body
-//   6. handler      the only step that differs between routes
-//   7. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
-//   8. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
-//   9. access log   last, with everything known
-// Keys and quotas will stand between 4 and 5: after the route, which says what they apply to, and after OPTIONS, with
-// which a browser sends no key; before the body is read.
+//   5. key          whose it is, whether it counts and has a request left; after the route, which says who may come in,
+//                   and after OPTIONS, with which a browser sends no key; before a byte of the body
+//   6. limits       the handler's reader refuses a declared length over its bound before a byte of the body
+//   7. handler      the only step that differs between routes
+//   8. errors       one writer for all of them, unless the answer has begun or nobody is left to read it
+//   9. metrics      after the answer, so that its status and bytes are known; refusals are counted like the rest
+//  10. record       a row of the database, written later by another thread
+//  11. audit trail  of what changes something, or was refused
+//  12. access log   with everything known, and the end of its trace, if it has one
 Task<void> Pipeline::handle(net::Exchange& exchange) {
   const auto sent_id = exchange.head().field("x-request-id");
   const bool usable = sent_id && is_valid_request_id(*sent_id);
@@ -80,12 +90,20 @@ Task<void> Pipeline::handle(net::Exchange& exchange) {
             .request_id = usable ? std::string(*sent_id) : new_uuid(clock_.wall()),
             .arrived = clock_.steady()};
   add_common_fields(call);
+  if (recorder_ != nullptr && recorder_->keeps_texts()) call.said.emplace();
+  const auto trace = tracer_ != nullptr ? tracer_->begin(exchange.head()) : nullptr;
+  call.caller.trace_by(trace.get());
 
   const Route* route = nullptr;
   Result<void> outcome;
   std::exception_ptr escaped;
   try {
-    auto found = find(call);
+    std::optional<keys::Refused> lacking;
+    auto found = find_open(call, lacking);
+    if (lacking) {
+      auto let_in = co_await gate_->let_in_later(call, (*found)->access, *lacking);
+      if (!let_in) found = std::unexpected(std::move(let_in.error()));
+    }
     if (found) {
       route = *found;
       outcome = co_await (route != nullptr ? route->handle(call) : answer_options(call));
@@ -105,6 +123,7 @@ Task<void> Pipeline::handle(net::Exchange& exchange) {
     outcome = std::unexpected(from_exception(std::current_exception(), call.request_id));
   }
   record(call, route, outcome);
+  end_trace(trace.get(), call, route, outcome);
 }
 
 Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
@@ -116,6 +135,15 @@ Task<void> Pipeline::refuse(net::Exchange& exchange, Error error) {
     error = from_exception(std::current_exception(), call.request_id);
   }
   record(call, nullptr, std::unexpected(std::move(error)));
+}
+
+Result<const Route*> Pipeline::find_open(Call& call, std::optional<keys::Refused>& lacking) {
+  auto found = find(call);
+  if (!found || *found == nullptr || gate_ == nullptr) return found;
+  auto let_in = gate_->let_in(call, (*found)->access);
+  if (!let_in) return std::unexpected(std::move(let_in.error()));
+  lacking = *let_in;
+  return found;
 }
 
 Result<const Route*> Pipeline::find(Call& call) {
@@ -152,6 +180,9 @@ Task<void> Pipeline::write_error(Call& call, const Error& error) {
   if (error.kind == Kind::method_not_allowed) {
     fields.push_back({.name = "Allow", .value = allowed_methods(routes_, call.exchange.head().path)});
   }
+  if (error.kind == Kind::unauthorized) {
+    fields.push_back({.name = "WWW-Authenticate", .value = "Bearer realm=\"gbgreg\""});
+  }
   if (error.retry_after_seconds) {
     fields.push_back({.name = "Retry-After", .value = std::to_string(*error.retry_after_seconds)});
   }
@@ -163,6 +194,7 @@ Task<void> Pipeline::write_error(Call& call, const Error& error) {
 Pipeline::RouteFigures Pipeline::make_figures(metrics::Registry& registry, std::string_view method,
                                               std::string_view pattern) {
   RouteFigures figures;
+  figures.name.append(method).append(" ").append(pattern);
   const std::string route = metrics::label("method", method) + "," + metrics::label("route", pattern);
   const auto counter = [&](const std::string& status) {
     figures.by_status.push_back(
@@ -177,7 +209,22 @@ Pipeline::RouteFigures Pipeline::make_figures(metrics::Registry& registry, std::
   return figures;
 }
 
-void Pipeline::record(const Call& call, const Route* route, const Result<void>& outcome) {
+void Pipeline::end_trace(traces::RequestTrace* trace, const Call& call, const Route* route,
+                         const Result<void>& outcome) {
+  if (trace == nullptr) return;
+  const bool left = !outcome && outcome.error().kind == Kind::cancelled;
+  const keys::Key* key = call.caller.key();
+  traces::EndedRequest ended;
+  ended.status = left ? http_status(Kind::cancelled) : call.exchange.status();
+  ended.request_id = call.request_id;
+  if (route != nullptr) ended.method = route->method;
+  if (route != nullptr) ended.route = route->pattern;
+  if (key != nullptr) ended.key_id = key->id;
+  if (!outcome) ended.error = outcome.error().code;
+  trace->end(ended);
+}
+
+void Pipeline::record(Call& call, const Route* route, const Result<void>& outcome) {
   net::Exchange& exchange = call.exchange;
   const int lane = exchange.io().index();
   const bool left = !outcome && outcome.error().kind == Kind::cancelled;
@@ -190,9 +237,14 @@ void Pipeline::record(const Call& call, const Route* route, const Result<void>& 
   figures.by_status[static_cast<std::size_t>(known)]->add(lane);
   figures.duration->observe(lane, seconds);
   if (!outcome && !left && exchange.begun() && status < 400) broken_.add(lane);
+  if (!outcome) key_refusals_.count(lane, outcome.error());
   bytes_in_.add(lane, exchange.body_bytes_read());
   bytes_out_.add(lane, exchange.body_bytes_written());
 
+  if (recorder_ != nullptr && route != nullptr && is_on_record(*route, status)) {
+    recorder_->record(lane, record_of(call, figures.name, status, seconds * 1000, outcome, clock_.wall()));
+  }
+  if (audit_ != nullptr) note_deed(*audit_, call, routes_, route, outcome);
   log_access(call, status, seconds, outcome);
 }
 
@@ -203,16 +255,17 @@ void Pipeline::log_access(const Call& call, int status, double seconds, const Re
   const auto or_dash = [](std::string_view text) { return text.empty() ? std::string_view("-") : text; };
   const net::Exchange& exchange = call.exchange;
   const auto tenths = std::llround(seconds * 1e4);  // Of a millisecond.
+  const keys::Key* key = call.caller.key();
   spdlog::memory_buf_t line;
   // The path without its query: queries may hold what people search for.
-  fmt::format_to(
-      std::back_inserter(line),
-      FMT_COMPILE(
-          "access id={} peer={} method={} path={} status={} in={} out={} ms={}.{} role={} model={} error={} detail={}"),
-      call.request_id, or_dash(exchange.peer()), or_dash(exchange.head().method), or_dash(exchange.head().path), status,
-      exchange.body_bytes_read(), exchange.body_bytes_written(), tenths / 10, tenths % 10, or_dash(call.role),
-      or_dash(call.model), outcome ? std::string_view("-") : std::string_view(outcome.error().code),
-      outcome ? std::string_view("-") : or_dash(outcome.error().detail));
+  fmt::format_to(std::back_inserter(line),
+                 FMT_COMPILE("access id={} peer={} method={} path={} status={} in={} out={} ms={}.{} key={} role={} "
+                             "model={} error={} detail={}"),
+                 call.request_id, or_dash(exchange.peer()), or_dash(exchange.head().method),
+                 or_dash(exchange.head().path), status, exchange.body_bytes_read(), exchange.body_bytes_written(),
+                 tenths / 10, tenths % 10, key != nullptr ? std::string_view(key->id) : "-", or_dash(call.use.role),
+                 or_dash(call.use.model), outcome ? std::string_view("-") : std::string_view(outcome.error().code),
+                 outcome ? std::string_view("-") : or_dash(outcome.error().detail));
   spdlog::info(std::string_view(line.data(), line.size()));
 }
 

@@ -2,17 +2,43 @@
 
 #include <spdlog/spdlog.h>
 
+#include "http/answering.h"
+#include "protocols/engine_wire.h"
 #include "protocols/openai.h"
 #include "protocols/openai_relay.h"
 
 namespace gbgreg::http {
 namespace {
 
+namespace engine_wire = protocols::engine_wire;
 namespace openai = protocols::openai;
 
 constexpr std::string_view kEventStream = "text/event-stream; charset=utf-8";
 
 std::string_view target_of(Relayed what) { return what == Relayed::chat ? "/v1/chat/completions" : "/v1/completions"; }
+
+// Only where what is said is to be kept. Of the older completions, whose answers are of another shape, the bytes are.
+void note_relayed(Call& call, std::string_view body, const openai::RelayOptions& options) {
+  if (!call.said) return;
+  const auto answer = options.is_chat ? engine_wire::read_answer(body) : std::unexpected(Error{});
+  call.said->add_answer(answer ? std::string_view(answer->delta.text) : body);
+}
+
+// The words of a stream that passes through, for the same purpose.
+class KeptStream {
+ public:
+  void take(records::Said& said, std::string_view bytes, const openai::RelayOptions& options) {
+    if (!options.is_chat) return said.add_answer(bytes);
+    piece_.clear();
+    // What it does not understand the relay does not either, and says so.
+    [[maybe_unused]] const auto fed = reader_.feed(bytes, piece_);
+    said.add_answer(piece_.text);
+  }
+
+ private:
+  engine_wire::StreamReader reader_;
+  llm::Delta piece_;
+};
 
 // What both ways of delivering have in common: the choice, and the body that is sent on.
 class RelaySinkBase : public services::RelaySink {
@@ -54,8 +80,12 @@ class WholeRelaySink final : public RelaySinkBase {
     return false;
   }
   Task<Result<void>> drain() override { co_return Result<void>{}; }
-  Result<llm::Completion> end() override { return openai::relay_whole(kept_, options_, out_); }
+  Result<llm::Completion> end() override {
+    note_relayed(call(), kept_, options_);
+    return openai::relay_whole(kept_, options_, out_);
+  }
   bool start_over() override {
+    if (call().said) call().said->answer.clear();
     kept_.clear();
     out_.clear();
     return true;
@@ -73,6 +103,7 @@ class StreamRelaySink final : public RelaySinkBase {
       : RelaySinkBase(call, fields, what), options_(options), relay_(options) {}
 
   Result<bool> bytes(std::string_view piece) override {
+    if (call().said) kept_.take(*call().said, piece, options_);
     auto fed = relay_.feed(piece, out_);
     // What came before a mistake is still part of the answer.
     const bool sent = send_at_once();
@@ -88,6 +119,8 @@ class StreamRelaySink final : public RelaySinkBase {
   bool start_over() override {
     if (call().exchange.begun()) return false;
     relay_ = openai::StreamRelay(options_);
+    kept_ = {};
+    if (call().said) call().said->answer.clear();
     out_.clear();
     return true;
   }
@@ -117,6 +150,7 @@ class StreamRelaySink final : public RelaySinkBase {
 
   openai::RelayOptions options_;
   openai::StreamRelay relay_;
+  KeptStream kept_;
   Result<void> fed_;  // What drain() says when all is sent.
   std::string out_;
 };
@@ -125,7 +159,10 @@ Task<Result<void>> relay_stream(Call& call, services::Generate& generate, openai
                                 const openai::RelayOptions& options) {
   StreamRelaySink sink(call, asked.fields, what, options);
   auto answer = co_await generate.relay(call.exchange.io(), asked.request, sink);
-  if (answer) co_return co_await call.exchange.finish();
+  if (answer) {
+    note_answer(call, *answer);
+    co_return co_await call.exchange.finish();
+  }
   const Error& error = answer.error();
   if (error.kind == Kind::cancelled || !call.exchange.begun()) co_return std::unexpected(error);
   spdlog::warn("request {}: the answer broke off: {} ({})", call.request_id, error.message, error.detail);
@@ -139,6 +176,7 @@ Task<Result<void>> relay_whole(Call& call, services::Generate& generate, openai:
   WholeRelaySink sink(call, asked.fields, what, options);
   auto answer = co_await generate.relay(call.exchange.io(), asked.request, sink);
   if (!answer) co_return std::unexpected(std::move(answer.error()));
+  note_answer(call, *answer);
   co_return co_await call.exchange.respond(200, kJson, sink.out(), decision_fields(answer->notes));
 }
 
@@ -155,6 +193,7 @@ Task<Result<void>> relay(Call& call, JsonReading& json, services::Generate& gene
   asked->request.id = call.request_id;
   asked->request.caller = &call.caller;
   call.exchange.cancel_when_client_leaves();
+  note_prompt(call, asked->request);
 
   const auto created = std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch()).count();
   const openai::RelayOptions options{.include_usage = asked->include_usage,

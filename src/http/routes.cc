@@ -1,12 +1,15 @@
 #include "http/routes.h"
 
+#include "http/handlers/analytics.h"
 #include "http/handlers/anthropic.h"
 #include "http/handlers/ask.h"
+#include "http/handlers/audit.h"
 #include "http/handlers/doctor.h"
 #include "http/handlers/embeddings.h"
 #include "http/handlers/files.h"
 #include "http/handlers/fleet.h"
 #include "http/handlers/health.h"
+#include "http/handlers/keys.h"
 #include "http/handlers/models.h"
 #include "http/handlers/openai.h"
 #include "http/handlers/projects.h"
@@ -20,13 +23,16 @@
 namespace gbgreg::http {
 
 std::vector<Route> make_routes(const Handlers& handlers) {
+  AnalyticsHandlers& analytics = handlers.analytics;
   AnthropicHandlers& anthropic = handlers.anthropic;
   AskHandlers& ask = handlers.ask;
+  AuditHandlers& audit = handlers.audit;
   DoctorHandlers& doctor = handlers.doctor;
   EmbeddingHandlers& embeddings = handlers.embeddings;
   FileHandlers& files = handlers.files;
   FleetHandlers& fleet = handlers.fleet;
   HealthHandlers& health = handlers.health;
+  KeyHandlers& keys = handlers.keys;
   ModelHandlers& models = handlers.models;
   OpenAiHandlers& openai = handlers.openai;
   ProjectHandlers& projects = handlers.projects;
@@ -61,49 +67,82 @@ std::vector<Route> make_routes(const Handlers& handlers) {
       {"GET", "/api/tags", [&models](Call& call) { return models.tags(call); }, Dialect::ollama},
       {"GET", "/api/ps", [&models](Call& call) { return models.running(call); }, Dialect::ollama},
       {"POST", "/api/show", [&models](Call& call) { return models.show(call); }, Dialect::ollama},
-      {"POST", "/api/pull", [&stored](Call& call) { return stored.pull_as_ollama(call); }, Dialect::ollama},
-      {"DELETE", "/api/delete", [&stored](Call& call) { return stored.remove(call); }, Dialect::ollama},
+      {"POST", "/api/pull", [&stored](Call& call) { return stored.pull_as_ollama(call); }, Dialect::ollama,
+       Access::admin, "model.pull"},
+      {"DELETE", "/api/delete", [&stored](Call& call) { return stored.remove(call); }, Dialect::ollama, Access::admin,
+       "model.delete"},
       {"GET", "/api/models", [&stored](Call& call) { return stored.list(call); }},
-      {"POST", "/api/models/pull", [&stored](Call& call) { return stored.pull(call); }},
-      {"GET", "/", [&models](Call& call) { return models.root(call); }},
+      {"POST", "/api/models/pull", [&stored](Call& call) { return stored.pull(call); }, Dialect::native, Access::admin,
+       "model.pull"},
+      {"GET", "/", [&models](Call& call) { return models.root(call); }, Dialect::native, Access::open},
       // Files.
-      {"POST", "/api/upload/file", [&uploads](Call& call) { return uploads.upload_file(call.exchange); }},
+      {"POST", "/api/upload/file", [&uploads](Call& call) { return uploads.upload_file(call); }, Dialect::native,
+       Access::key, "upload.create"},
       {"GET", "/api/uploads", [&uploads](Call& call) { return uploads.list(call.exchange); }},
       {"GET", "/api/uploads/{id}", [&uploads](Call& call) { return uploads.find(call.exchange, call.parameter); }},
-      {"DELETE", "/api/uploads/{id}", [&uploads](Call& call) { return uploads.remove(call.exchange, call.parameter); }},
+      {"DELETE", "/api/uploads/{id}", [&uploads](Call& call) { return uploads.remove(call); }, Dialect::native,
+       Access::key, "upload.delete"},
       {"GET", "/api/uploads/{id}/content",
        [&uploads](Call& call) { return uploads.content(call.exchange, call.parameter); }},
-      {"POST", "/v1/files", [&files](Call& call) { return files.create(call); }, Dialect::openai},
+      {"POST", "/v1/files", [&files](Call& call) { return files.create(call); }, Dialect::openai, Access::key,
+       "upload.create"},
       {"GET", "/v1/files", [&files](Call& call) { return files.list(call); }, Dialect::openai},
       {"GET", "/v1/files/{id}", [&files](Call& call) { return files.find(call); }, Dialect::openai},
-      {"DELETE", "/v1/files/{id}", [&files](Call& call) { return files.remove(call); }, Dialect::openai},
+      {"DELETE", "/v1/files/{id}", [&files](Call& call) { return files.remove(call); }, Dialect::openai, Access::key,
+       "upload.delete"},
       {"GET", "/v1/files/{id}/content", [&files](Call& call) { return files.content(call); }, Dialect::openai},
       // Projects.
-      {"POST", "/api/upload/project", [&projects](Call& call) { return projects.upload_project(call.exchange); }},
-      {"POST", "/api/upload/zip", [&projects](Call& call) { return projects.upload_archive(call.exchange); }},
+      {"POST", "/api/upload/project", [&projects](Call& call) { return projects.upload_project(call); },
+       Dialect::native, Access::key, "project.create"},
+      {"POST", "/api/upload/zip", [&projects](Call& call) { return projects.upload_archive(call); }, Dialect::native,
+       Access::key, "project.create"},
       {"GET", "/api/projects", [&projects](Call& call) { return projects.list(call.exchange); }},
       {"GET", "/api/projects/{id}", [&projects](Call& call) { return projects.find(call.exchange, call.parameter); }},
-      {"DELETE", "/api/projects/{id}",
-       [&projects](Call& call) { return projects.remove(call.exchange, call.parameter); }},
+      {"DELETE", "/api/projects/{id}", [&projects](Call& call) { return projects.remove(call); }, Dialect::native,
+       Access::key, "project.delete"},
       {"GET", "/api/projects/{id}/files",
        [&projects](Call& call) { return projects.files(call.exchange, call.parameter); }},
       {"GET", "/api/projects/{id}/files/{path...}",
        [&projects](Call& call) { return projects.file(call.exchange, call.parameter, call.rest); }},
       // Screenshots.
-      {"POST", "/api/upload/screenshot", [&screenshots](Call& call) { return screenshots.upload(call); }},
+      {"POST", "/api/upload/screenshot", [&screenshots](Call& call) { return screenshots.upload(call); },
+       Dialect::native, Access::key, "screenshot.create"},
       {"GET", "/api/screenshots", [&screenshots](Call& call) { return screenshots.list(call); }},
       {"GET", "/api/screenshots/{id}", [&screenshots](Call& call) { return screenshots.find(call); }},
       {"GET", "/api/screenshots/{id}/events", [&screenshots](Call& call) { return screenshots.events(call); }},
+      // Keys.
+      {"GET", "/api/keys", [&keys](Call& call) { return keys.list(call); }, Dialect::native, Access::keys},
+      {"POST", "/api/keys", [&keys](Call& call) { return keys.create(call); }, Dialect::native, Access::keys,
+       "key.create"},
+      {"DELETE", "/api/keys/{id}", [&keys](Call& call) { return keys.revoke(call); }, Dialect::native, Access::keys,
+       "key.revoke"},
+      // What is on record.
+      {"GET", "/api/analytics/summary", [&analytics](Call& call) { return analytics.summary(call); }, Dialect::native,
+       Access::admin},
+      {"GET", "/api/analytics/timeseries", [&analytics](Call& call) { return analytics.timeseries(call); },
+       Dialect::native, Access::admin},
+      {"GET", "/api/analytics/requests", [&analytics](Call& call) { return analytics.requests(call); }, Dialect::native,
+       Access::admin},
+      {"GET", "/api/analytics/requests/{id}", [&analytics](Call& call) { return analytics.request(call); },
+       Dialect::native, Access::admin},
+      {"GET", "/api/analytics/events", [&analytics](Call& call) { return analytics.events(call); }, Dialect::native,
+       Access::admin},
+      // Who did what.
+      {"GET", "/api/audit", [&audit](Call& call) { return audit.list(call); }, Dialect::native, Access::admin},
       // Running it.
-      {"POST", "/api/reload", [&reload](Call& call) { return reload.reload(call); }},
+      {"POST", "/api/reload", [&reload](Call& call) { return reload.reload(call); }, Dialect::native, Access::admin,
+       "config.reload"},
       {"GET", "/api/fleet", [&fleet](Call& call) { return fleet.show(call); }},
-      {"POST", "/api/fleet/{role}/load", [&fleet](Call& call) { return fleet.load(call); }},
-      {"POST", "/api/fleet/{role}/unload", [&fleet](Call& call) { return fleet.unload(call); }},
-      {"POST", "/api/fleet/{role}/restart", [&fleet](Call& call) { return fleet.restart(call); }},
+      {"POST", "/api/fleet/{role}/load", [&fleet](Call& call) { return fleet.load(call); }, Dialect::native,
+       Access::admin, "role.load"},
+      {"POST", "/api/fleet/{role}/unload", [&fleet](Call& call) { return fleet.unload(call); }, Dialect::native,
+       Access::admin, "role.unload"},
+      {"POST", "/api/fleet/{role}/restart", [&fleet](Call& call) { return fleet.restart(call); }, Dialect::native,
+       Access::admin, "role.restart"},
       // How it goes.
       {"GET", "/health", [&health](Call& call) { return health.health(call); }},
-      {"GET", "/health/live", [&health](Call& call) { return health.live(call); }},
-      {"GET", "/health/ready", [&health](Call& call) { return health.ready(call); }},
+      {"GET", "/health/live", [&health](Call& call) { return health.live(call); }, Dialect::native, Access::open},
+      {"GET", "/health/ready", [&health](Call& call) { return health.ready(call); }, Dialect::native, Access::open},
       {"GET", "/api/doctor", [&doctor](Call& call) { return doctor.examine(call); }},
       {"GET", "/metrics", [&health](Call& call) { return health.metrics(call); }},
       {"GET", "/api/version", [&health](Call& call) { return health.version(call); }},

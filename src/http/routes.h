@@ -6,17 +6,21 @@
 #include <string_view>
 #include <vector>
 
+#include "http/access.h"
 #include "http/call.h"
 
 namespace gbgreg::http {
 
+class AnalyticsHandlers;
 class AnthropicHandlers;
 class AskHandlers;
+class AuditHandlers;
 class DoctorHandlers;
 class EmbeddingHandlers;
 class FileHandlers;
 class FleetHandlers;
 class HealthHandlers;
+class KeyHandlers;
 class ModelHandlers;
 class OpenAiHandlers;
 class ProjectHandlers;
@@ -33,17 +37,24 @@ struct Route {
   std::string_view pattern;
   Handle handle;
   Dialect dialect = Dialect::native;
+  Access access = Access::key;
+  // What the audit trail calls it, "key.create": of every route that makes, deletes, changes or reloads something.
+  // Those that ask a model have none; their requests are on record.
+  std::string_view action = {};
 };
 
 // What the table's handlers need; all of it outlives the table.
 struct Handlers {
+  AnalyticsHandlers& analytics;
   AnthropicHandlers& anthropic;
   AskHandlers& ask;
+  AuditHandlers& audit;
   DoctorHandlers& doctor;
   EmbeddingHandlers& embeddings;
   FileHandlers& files;
   FleetHandlers& fleet;
   HealthHandlers& health;
+  KeyHandlers& keys;
   ModelHandlers& models;
   OpenAiHandlers& openai;
   ProjectHandlers& projects;

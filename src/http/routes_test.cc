@@ -1,6 +1,11 @@
 #include "http/routes.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <set>
+
+#include "http/all_routes.h"
 
 namespace gbgreg::http {
 namespace {
@@ -69,6 +74,38 @@ TEST(DialectAt, IsThatOfTheRouteWhateverTheMethodAndElseThatOfThePath) {
       {"/v1/nothing", Dialect::openai},     {"/api/nothing", Dialect::native},
   };
   for (const Case& c : cases) EXPECT_EQ(dialect_at(kRoutes, c.path), c.dialect) << c.path;
+}
+
+// Who makes, deletes, changes or reloads something shall be known. So whatever is no GET has a word for the audit
+// trail, or is one of these: they ask a model, or there is nothing that they could change.
+TEST(Routes, WhatChangesSomethingHasAWordForTheAuditTrail) {
+  std::set<std::string> questions{"POST /api/generate",
+                                  "POST /api/route",
+                                  "POST /api/chat",
+                                  "POST /v1/chat/completions",
+                                  "POST /v1/completions",
+                                  "POST /v1/responses",
+                                  "DELETE /v1/responses/{id}",
+                                  "POST /v1/responses/{id}/cancel",
+                                  "POST /v1/messages",
+                                  "POST /v1/messages/count_tokens",
+                                  "POST /v1/embeddings",
+                                  "POST /api/embed",
+                                  "POST /api/embeddings",
+                                  "POST /api/show"};
+  for (const Route& route : all_routes()) {
+    const std::string name = std::string(route.method) + " " + std::string(route.pattern);
+    SCOPED_TRACE(name);
+    if (route.method == "GET") {
+      EXPECT_EQ(route.action, "");
+    } else if (questions.erase(name) > 0) {
+      EXPECT_EQ(route.action, "");
+      EXPECT_EQ(route.access, Access::key) << "what only admins may do changes something";
+    } else {
+      EXPECT_THAT(std::string(route.action), testing::MatchesRegex("[a-z]+\\.[a-z]+"));
+    }
+  }
+  EXPECT_THAT(questions, testing::IsEmpty()) << "there are no such routes";
 }
 
 }  // namespace

@@ -16,6 +16,8 @@
 #include <system_error>
 #include <thread>
 
+#include "intake/step_back.h"
+
 namespace gbgreg::intake {
 namespace {
 
@@ -190,6 +192,7 @@ Result<void> run_jail(const JailCommand& command, const std::atomic<bool>& is_st
   ::fcntl(ours.get(), F_SETPIPE_SZ, kPipeBytes);  // Smaller than asked for does as well.
   const auto id = spawn(command, theirs.get());
   if (!id) return cannot_start(command, id.error());
+  step_back(*id);
   theirs.close();
 
   Child child(*id);

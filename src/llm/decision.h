@@ -66,6 +66,7 @@ struct AnswerNotes {
   std::string device;
   Complexity complexity = {};
   std::string reason;
+  int objective_ms = 0;  // What its role promises.
   double queue_ms = 0;
   double ttft_ms = 0;
   double total_ms = 0;

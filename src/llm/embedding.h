@@ -30,7 +30,7 @@ struct EmbedRequest {
   std::optional<int> dimensions = {};  // The vectors are to have so many numbers.
   TooLong too_long = TooLong::refuse;
   Priority priority = Priority::interactive;
-  const Caller* caller = nullptr;  // As Request's, and so are these.
+  Caller* caller = nullptr;  // As Request's, and so are these.
   std::optional<int> deadline_ms = {};
   std::vector<std::string> ignored_options = {};
 };

@@ -65,11 +65,27 @@ enum class Priority : std::uint8_t { interactive, batch };
 // Whoever takes turns with others in a queue: all requests of one caller share its turns. Zero is nobody in particular.
 enum class CallerId : std::uint64_t {};
 
-// Who asks. Found out only for a request that has to wait.
+class Trace;  // llm/trace.h
+
+// Who asks, and what that allows. One thread at a time has it.
 class Caller {
  public:
   virtual ~Caller() = default;
+  // Found out only for a request that has to wait.
   virtual CallerId id() const = 0;
+  // Whether some roles are closed to it, and whether this one is open.
+  virtual bool is_restricted() const { return false; }
+  virtual bool may_use(std::string_view /*role*/) const { return true; }
+  // Whether it may use only so many tokens; if so expect() is told how many a model will probably take, before it is
+  // asked. Nothing comes back when others have to be asked what is left: then expect_later() does so, which takes a
+  // moment. Errors: busy (retry_after_seconds is set), too_large.
+  virtual bool is_metered() const { return false; }
+  virtual std::optional<Result<void>> expect(std::int64_t /*tokens*/) { return Result<void>{}; }
+  virtual Task<Result<void>> expect_later(std::int64_t /*tokens*/) { co_return Result<void>{}; }
+  // What a model took, of prompt and answer together; also when the answer broke off.
+  virtual void spent(std::int64_t /*tokens*/) {}
+  // What is told of its request on the way; null when nobody wants to know. It outlives the request.
+  virtual Trace* trace() const { return nullptr; }
 };
 
 struct Request {
@@ -86,7 +102,7 @@ struct Request {
   std::optional<bool> think = {};     // Whether to think aloud first, for models that can; absent is the model's way.
   bool stop_sequence_wanted = false;  // The answer has to say which stop sequence ended it.
   Priority priority = Priority::interactive;
-  const Caller* caller = nullptr;       // Outlives the request; null is nobody in particular.
+  Caller* caller = nullptr;             // Outlives the request; null is nobody in particular.
   std::optional<int> deadline_ms = {};  // From the arrival of the request; the gateway's own bound applies when absent.
   SteadyTime deadline = SteadyTime::max();  // The same as a point in time; set by the service that takes the request.
   // Something of the answer has to come by then, or the backend is taken for one that hangs: set for each attempt.

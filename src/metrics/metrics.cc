@@ -47,6 +47,12 @@ std::uint64_t Counter::total() const {
   return total;
 }
 
+std::int64_t Gauge::value() const {
+  std::int64_t value = 0;
+  for (const Cell& cell : cells_) value += cell.value.load(std::memory_order_relaxed);
+  return std::max<std::int64_t>(0, value);
+}
+
 Histogram::Histogram(int lanes) : cells_(static_cast<std::size_t>(lanes) + 1) {}
 
 void Histogram::observe(int lane, double seconds) {
@@ -108,12 +114,14 @@ Registry::Family& Registry::family(std::string name, std::string help, std::stri
                        .help = std::move(help),
                        .type = std::string(type),
                        .counters = {},
+                       .gauges = {},
                        .histograms = {},
                        .read = {}});
   return families_.back();
 }
 
 Counter& Registry::counter(std::string name, std::string help, std::string labels, Shown shown) {
+  const std::scoped_lock lock(mutex_);
   Family& owner = family(std::move(name), std::move(help), "counter");
   check_new(owner.counters, owner.name, labels);
   auto& counters = owner.counters;
@@ -121,7 +129,17 @@ Counter& Registry::counter(std::string name, std::string help, std::string label
   return *counters.back().cells;
 }
 
+Gauge& Registry::gauge(std::string name, std::string help, std::string labels, Shown shown) {
+  const std::scoped_lock lock(mutex_);
+  Family& owner = family(std::move(name), std::move(help), "gauge");
+  check_new(owner.gauges, owner.name, labels);
+  auto& gauges = owner.gauges;
+  gauges.push_back({.labels = std::move(labels), .shown = shown, .cells = std::make_unique<Gauge>(lanes_)});
+  return *gauges.back().cells;
+}
+
 Histogram& Registry::histogram(std::string name, std::string help, std::string labels, Shown shown) {
+  const std::scoped_lock lock(mutex_);
   Family& owner = family(std::move(name), std::move(help), "histogram");
   check_new(owner.histograms, owner.name, labels);
   auto& histograms = owner.histograms;
@@ -131,17 +149,23 @@ Histogram& Registry::histogram(std::string name, std::string help, std::string l
 
 void Registry::sampled(std::string name, std::string help, std::string_view type,
                        std::function<std::vector<Sample>()> read) {
+  const std::scoped_lock lock(mutex_);
   family(std::move(name), std::move(help), type).read = std::move(read);
 }
 
 std::string Registry::prometheus_text() const {
   std::string out;
+  const std::scoped_lock lock(mutex_);
   for (const Family& family : families_) {
     out.append("# HELP ").append(family.name).append(" ").append(family.help).append("\n");
     out.append("# TYPE ").append(family.name).append(" ").append(family.type).append("\n");
     for (const auto& [labels, shown, counter] : family.counters) {
       const std::uint64_t total = counter->total();
       if (total > 0 || shown == Shown::always) append_sample(out, family.name, labels, static_cast<double>(total));
+    }
+    for (const auto& [labels, shown, gauge] : family.gauges) {
+      const std::int64_t value = gauge->value();
+      if (value > 0 || shown == Shown::always) append_sample(out, family.name, labels, static_cast<double>(value));
     }
     for (const auto& [labels, shown, histogram] : family.histograms) {
       const Histogram::Totals totals = histogram->totals();

@@ -1,9 +1,11 @@
 // Counters, gauges and histograms, and their Prometheus text.
 //
 // A counter has one cell for each lane (an I/O thread, or the last lane for every other thread), each on its own cache
-// line, so that counting never makes two cores wait for each other. Families are made once, before the threads start;
-// afterwards any thread may count and any thread may read. Labels are fixed when a family is made: nothing a client
-// sends becomes a label.
+// line, so that counting never makes two cores wait for each other. Any thread may make a series, count and read; a
+// series stays for good, so most are made before the threads start, and the others are few. Nothing that a client sends
+// becomes a label.
+//
+// docs/metrics.md is the list of them all, and tests/metrics compares it with what there is.
 #pragma once
 
 #include <array>
@@ -12,6 +14,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +38,23 @@ class Counter {
     std::atomic<std::uint64_t> value{0};
   };
   std::vector<Cell> cells_;  // The first is kOtherLane's.
+};
+
+// What goes up and down; its cells likewise, so one may be below zero when what came on its lane goes on another.
+class Gauge {
+ public:
+  explicit Gauge(int lanes) : cells_(static_cast<std::size_t>(lanes) + 1) {}
+  void add(int lane, std::int64_t amount = 1) {
+    cells_[static_cast<std::size_t>(lane + 1)].value.fetch_add(amount, std::memory_order_relaxed);
+  }
+  // Never below zero, though cells are read one after another.
+  std::int64_t value() const;
+
+ private:
+  struct alignas(64) Cell {
+    std::atomic<std::int64_t> value{0};
+  };
+  std::vector<Cell> cells_;
 };
 
 // Seconds, in buckets from 1 ms to 300 s.
@@ -82,11 +102,12 @@ class Registry {
 
   int lanes() const { return lanes_; }
 
-  // Counters and histograms of one name stand together in the text; help and name are those of the first call. Labels
-  // of one name that come twice are a mistake of ours: std::logic_error.
+  // Counters, gauges and histograms of one name stand together in the text; help and name are those of the first call.
+  // Labels of one name that come twice are a mistake of ours: std::logic_error.
   Counter& counter(std::string name, std::string help, std::string labels = {}, Shown shown = Shown::always);
+  Gauge& gauge(std::string name, std::string help, std::string labels = {}, Shown shown = Shown::always);
   Histogram& histogram(std::string name, std::string help, std::string labels = {}, Shown shown = Shown::always);
-  // `read` is called by whoever asks for the text.
+  // `read` is called by whoever asks for the text, and makes no series.
   void sampled(std::string name, std::string help, std::string_view type, std::function<std::vector<Sample>()> read);
 
   // Prometheus text format 0.0.4.
@@ -102,13 +123,16 @@ class Registry {
   struct Family {
     std::string name, help, type;
     std::vector<Series<Counter>> counters;
+    std::vector<Series<Gauge>> gauges;
     std::vector<Series<Histogram>> histograms;
     std::function<std::vector<Sample>()> read;
   };
+  // With the mutex held.
   Family& family(std::string name, std::string help, std::string_view type);
 
   int lanes_;
-  std::deque<Family> families_;
+  mutable std::mutex mutex_;
+  std::deque<Family> families_;  // Guarded by mutex_; their cells are not.
 };
 
 }  // namespace gbgreg::metrics

@@ -24,6 +24,16 @@ TEST(Counter, AddsUpWhatEveryLaneCounted) {
   EXPECT_EQ(counter.total(), 3005U);
 }
 
+TEST(Gauge, IsWhatCameAndHasNotGone) {
+  Gauge gauge(2);
+  gauge.add(0, 3);
+  gauge.add(1, -1);  // One that came on another lane.
+  gauge.add(kOtherLane);
+  EXPECT_EQ(gauge.value(), 3);
+  gauge.add(1, -5);
+  EXPECT_EQ(gauge.value(), 0);
+}
+
 TEST(Histogram, PutsEachValueIntoTheFirstBucketThatHoldsIt) {
   Histogram histogram(1);
   histogram.observe(0, 0.001);  // On the border: belongs below it.
@@ -44,6 +54,7 @@ TEST(PrometheusText, HasHelpTypeAndCumulativeBuckets) {
   Histogram& histogram = registry.histogram("gbgreg_wait_seconds", "Waiting.");
   histogram.observe(0, 0.0005);
   histogram.observe(0, 0.2);
+  registry.gauge("gbgreg_under_way", "Under way.", label("role", "a")).add(0, 2);
   registry.sampled("gbgreg_free", "Free.", "gauge", [] { return std::vector<Sample>{{"", 1.5}}; });
   const std::string text = registry.prometheus_text();
   EXPECT_THAT(text, HasSubstr("# HELP gbgreg_things_total Things seen.\n# TYPE gbgreg_things_total counter\n"
@@ -51,6 +62,7 @@ TEST(PrometheusText, HasHelpTypeAndCumulativeBuckets) {
   EXPECT_THAT(text, HasSubstr("gbgreg_wait_seconds_bucket{le=\"0.1\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("gbgreg_wait_seconds_bucket{le=\"+Inf\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("gbgreg_wait_seconds_count 2\n"));
+  EXPECT_THAT(text, HasSubstr("# TYPE gbgreg_under_way gauge\ngbgreg_under_way{role=\"a\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("gbgreg_free 1.5\n"));
 }
 
@@ -71,8 +83,25 @@ TEST(Registry, RefusesASeriesThatIsMadeTwice) {
   Registry registry(1);
   registry.counter("gbgreg_things_total", "Things.", label("kind", "a"));
   EXPECT_THROW(registry.counter("gbgreg_things_total", "Things.", label("kind", "a")), std::logic_error);
+  registry.gauge("gbgreg_under_way", "Under way.");
+  EXPECT_THROW(registry.gauge("gbgreg_under_way", "Under way."), std::logic_error);
   registry.histogram("gbgreg_wait_seconds", "Waiting.");
   EXPECT_THROW(registry.histogram("gbgreg_wait_seconds", "Waiting."), std::logic_error);
+}
+
+TEST(Registry, MakesSeriesWhileOthersRead) {
+  Registry registry(1);
+  std::thread maker([&] {
+    for (int i = 0; i < 200; ++i) {
+      registry.counter("gbgreg_things_total", "Things.", label("kind", std::to_string(i))).add(kOtherLane);
+    }
+  });
+  std::string text;
+  do {
+    text = registry.prometheus_text();
+  } while (text.find("kind=\"199\"} 1\n") == std::string::npos);
+  maker.join();
+  EXPECT_THAT(text, HasSubstr("gbgreg_things_total{kind=\"0\"} 1\n"));
 }
 
 TEST(Label, EscapesWhatWouldEndIt) { EXPECT_EQ(label("a", "x\"y\\z\n"), "a=\"x\\\"y\\\\z\\n\""); }

@@ -161,6 +161,10 @@ Result<Source> parse_source(std::string_view text) {
   }
   auto name = parse_name(rest);
   if (!name) return std::unexpected(std::move(name.error()));
+  // Shorter names are taken with what they leave out filled in; behind a scheme that would be a host nobody named.
+  if (!scheme.empty() && name->host != host) {
+    return bad_url("The address of a model in a registry is like https://HOST/NAMESPACE/MODEL:TAG.");
+  }
   Source source{.name = std::move(*name), .base = {}};
   source.base = base_for(source.name.host, scheme);
   return source;

@@ -87,8 +87,9 @@ TEST(ParseSource, SpeaksPlainHttpToThisMachineOnly) {
   EXPECT_EQ(parse_source("127.0.0.1:5000/library/m")->base, "http://127.0.0.1:5000");
   EXPECT_EQ(parse_source("localhost:5000/library/m")->base, "http://localhost:5000");
   EXPECT_EQ(parse_source("https://localhost:5000/library/m")->base, "https://localhost:5000");
-  for (const char* text : {"http://example.org/library/m", "http://127.0.0.1.example.org/library/m",
-                           "http://localhost.example.org/a/m", "http://10.0.0.1/library/m"}) {
+  for (const char* text :
+       {"http://example.org/library/m", "http://127.0.0.1.example.org/library/m", "http://localhost.example.org/a/m",
+        "http://10.0.0.1/library/m", "http://127.0.0.1/m", "http://localhost"}) {
     const auto source = parse_source(text);
     ASSERT_FALSE(source) << text;
     EXPECT_EQ(source.error().code, "bad_model_url");
@@ -96,11 +97,12 @@ TEST(ParseSource, SpeaksPlainHttpToThisMachineOnly) {
 }
 
 TEST(ParseSource, RefusesAddressesThatLeadElsewhere) {
-  for (const char* text : {"file:///etc/passwd", "ftp://x/a/b", "https://user:secret@hf.co/o/r/resolve/main/m.gguf",
-                           "https://hf.co/o/r/resolve/main/../../x.gguf", "https://hf.co/o/r/resolve/main/a%2e%2e.gguf",
-                           "https://hf.co/o/r/resolve/main/m.safetensors", "https://hf.co/o/r/resolve/main/m.gguf?x=1",
-                           "https://hf.co/o/r/resolve/m.gguf", "https:///o/r/resolve/main/m.gguf",
-                           "https://hf.co/o/r/resolve/main/m\r\n.gguf"}) {
+  for (const char* text :
+       {"file:///etc/passwd", "ftp://x/a/b", "https://user:secret@hf.co/o/r/resolve/main/m.gguf",
+        "https://hf.co/o/r/resolve/main/../../x.gguf", "https://hf.co/o/r/resolve/main/a%2e%2e.gguf",
+        "https://hf.co/o/r/resolve/main/m.safetensors", "https://hf.co/o/r/resolve/main/m.gguf?x=1",
+        "https://hf.co/o/r/resolve/m.gguf", "https:///o/r/resolve/main/m.gguf",
+        "https://hf.co/o/r/resolve/main/m\r\n.gguf", "https://example.org/m", "https://example.org"}) {
     EXPECT_FALSE(parse_source(text)) << text;
   }
   EXPECT_FALSE(parse_source(std::string(kUrlBytesMax + 1, 'a')));

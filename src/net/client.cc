@@ -225,6 +225,7 @@ std::string write_head(const Address& address, const ClientRequest& request) {
   head.append(request.method).append(" ").append(address.base_path).append(request.target);
   head.append(" HTTP/1.1\r\nHost: ").append(address.host).append("\r\n");
   if (!request.bearer.empty()) head.append("Authorization: Bearer ").append(request.bearer).append("\r\n");
+  head.append(request.fields);
   if (request.method != "GET" && request.method != "HEAD") {
     head.append("Content-Type: application/json\r\nContent-Length: ");
     head.append(std::to_string(request.body.size())).append("\r\n");

@@ -34,6 +34,7 @@ struct ClientRequest {
   std::string_view method = "POST";
   std::string_view target;
   std::string_view bearer = {};  // Sent as Authorization when not empty.
+  std::string_view fields = {};  // More of them, each with its end of line: of our own making, or checked.
   BodyParts body = {};
   // Until the whole head of the answer is there, and between two pieces of its body: the error's code is then
   // "backend_silent".

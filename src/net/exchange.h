@@ -26,6 +26,14 @@ struct HeaderField {
 };
 using HeaderFields = std::vector<HeaderField>;
 
+// Fields whose values are only known when the head of an answer is written.
+class LateFields {
+ public:
+  virtual ~LateFields() = default;
+  // A line "name: value\r\n" for each.
+  virtual void append_to(std::string& head) const = 0;
+};
+
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -50,6 +58,8 @@ class Exchange {
 
   // Fields that every answer of this exchange carries; to be set before the answer begins.
   virtual void add_field(std::string_view name, std::string value) = 0;
+  // Those are asked for when the answer begins; they outlive the exchange.
+  virtual void add_late_fields(const LateFields& fields) = 0;
 
   // The whole answer at once. Errors: cancelled.
   virtual Task<Result<void>> respond(int status, std::string_view content_type, std::string_view body,

@@ -82,6 +82,7 @@ void Session::reset_for_next_request() {
   body_patience_ = new_patience(io().options().body_grace, io().options());
   large_pieces_ = false;
   fields_.clear();
+  late_fields_ = nullptr;
   out_.clear();
   rest_.clear();
   answer_ = Answer::none;
@@ -290,6 +291,7 @@ void Session::write_head(int status, std::string_view content_type, const Header
     for (const HeaderField& field : list) out_.append(field.name).append(": ").append(field.value).append("\r\n");
   };
   append_fields(fields_);
+  if (late_fields_ != nullptr) late_fields_->append_to(out_);
   append_fields(fields);
   if (!keep_alive_) {
     out_.append("Connection: close\r\n");

@@ -44,6 +44,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   void want_large_pieces() override { large_pieces_ = true; }
   void cancel_when_client_leaves() override;
   void add_field(std::string_view name, std::string value) override;
+  void add_late_fields(const LateFields& fields) override { late_fields_ = &fields; }
   Task<Result<void>> respond(int status, std::string_view content_type, std::string_view body,
                              HeaderFields fields) override;
   void begin_sized(int status, std::string_view content_type, std::uint64_t length, HeaderFields fields) override;
@@ -94,6 +95,7 @@ class Session final : public Exchange, public std::enable_shared_from_this<Sessi
   std::size_t handed_out_ = 0;
   bool continue_owed_ = false;
   HeaderFields fields_;
+  const LateFields* late_fields_ = nullptr;
   std::string out_;   // The head of the answer, until it leaves with the first bytes of the body.
   std::string rest_;  // What write_at_once() left for flush().
   Answer answer_ = Answer::none;

@@ -28,7 +28,8 @@ class CountingBackend final : public backends::Backend {
   Task<Result<llm::Completion>> generate(net::IoThread&, const llm::Request&, llm::Sink&) override {
     co_return llm::Completion{};
   }
-  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime) override {
+  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime,
+                                      std::string_view) override {
     co_return llm::EmbedBatch{};
   }
   Task<Result<llm::TokenIds>> tokens(net::IoThread&, std::string_view, SteadyTime) override {

@@ -195,7 +195,7 @@ class Backup {
     // One that was killed may have left its copy. Our own lock on the partial file says that nobody uses it.
     std::error_code ignored;
     for (const char* suffix : {"", "-wal", "-shm", "-journal"}) fs::remove(rows_.string() + suffix, ignored);
-    return Snapshot::take(options_.database, rows_, clock_);
+    return Snapshot::take(options_.database_url, rows_, clock_);
   }
 
   // Adds the bytes that these rows name and that are not in yet. What is not there comes back, unless it was not there

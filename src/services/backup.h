@@ -32,7 +32,7 @@ inline constexpr int kRowsTakenMax = 16;  // A gateway that deletes faster than 
 inline constexpr std::size_t kManifestBytesMax = 64 * 1024;
 
 struct BackupOptions {
-  std::filesystem::path database;
+  std::string database_url;
   std::filesystem::path uploads;
   std::filesystem::path file;  // The backup. One that is there is replaced when the new one is whole.
   std::string version;         // Of this gbgreg.
@@ -57,7 +57,7 @@ enum class Present : std::uint8_t { refuse, move_aside };
 struct RestoreOptions {
   std::filesystem::path file;
   std::filesystem::path data;  // The data folder, which the caller has locked.
-  std::filesystem::path database;
+  std::string database_url;    // Of the database that gets the rows. One that is no file has to be empty.
   std::filesystem::path uploads;
   Present present = Present::refuse;
 };
@@ -72,9 +72,10 @@ struct RestoreReport {
 };
 
 // Unpacks into a folder of its own inside the data folder, checks all of it, and only then puts it in its place by
-// renames, the database last. Errors: malformed (backup_damaged, which says what is wrong; database_corrupt); conflict
-// (data_present; schema_newer: the backup is of a newer gbgreg); not_found (backup_missing); unavailable (storage_full,
-// storage_failed). After an error the data is as it was.
+// renames, the database last: a file of SQLite's by another rename, PostgreSQL's rows by one transaction. Errors:
+// malformed (backup_damaged, which says what is wrong; database_corrupt); conflict (data_present; schema_newer: the
+// backup is of a newer gbgreg); not_found (backup_missing); unavailable (storage_full, storage_failed). After an error
+// the data is as it was.
 Result<RestoreReport> restore(const RestoreOptions& options, storage::Disk& disk, const Clock& clock,
                               const ShowKept& show);
 

@@ -18,6 +18,9 @@
 #include "services/backup.h"
 #include "services/backup_manifest.h"
 #include "storage/blob_store.h"
+#include "storage/copy_rows.h"
+#include "storage/database_url.h"
+#include "storage/migrations.h"
 #include "storage/snapshot.h"
 
 namespace gbgreg::services {
@@ -132,6 +135,7 @@ class Restoration {
   Restoration& operator=(const Restoration&) = delete;
 
   Result<RestoreReport> run() {
+    if (auto ready = make_target_ready(); !ready) return std::unexpected(std::move(ready.error()));
     if (is_present() && options_.present == Present::refuse) {
       return fail(
           Kind::conflict, "data_present",
@@ -151,10 +155,36 @@ class Restoration {
   fs::path blobs() const { return staging_ / "uploads"; }
   fs::path database() const { return staging_ / kDatabaseName; }
 
+  // Of PostgreSQL: there, with its tables, and empty, for nobody could move its rows aside. Of SQLite: where its file
+  // is.
+  Result<void> make_target_ready() {
+    if (storage::is_sqlite_url(options_.database_url)) {
+      auto path = storage::sqlite_path(options_.database_url);
+      if (!path) return std::unexpected(std::move(path.error()));
+      target_file_ = std::move(*path);
+      return {};
+    }
+    auto opened = storage::Database::open(
+        {.database_url = options_.database_url, .uploads_folder = {}, .database_connections = 1});
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    target_ = std::move(*opened);
+    if (auto migrated = storage::migrate(*target_, clock_); !migrated) {
+      return std::unexpected(std::move(migrated.error()));
+    }
+    const auto tables = storage::count_rows(*target_);
+    if (!tables) return std::unexpected(tables.error());
+    if (std::ranges::all_of(*tables, [](const storage::TableRows& table) { return table.rows == 0; })) return {};
+    return fail(
+        Kind::conflict, "data_present",
+        "The database has rows already, and those of PostgreSQL are not moved aside: make a new, empty database "
+        "and name that one.",
+        target_->place());
+  }
+
   // What a gateway that never kept anything has made does not count.
   bool is_present() const {
     std::error_code error;
-    if (fs::exists(options_.database, error) && fs::file_size(options_.database, error) > 0) return true;
+    if (!target_ && fs::exists(target_file_, error) && fs::file_size(target_file_, error) > 0) return true;
     for (fs::recursive_directory_iterator entry(options_.uploads, error), end; !error && entry != end;
          entry.increment(error)) {
       if (!entry->is_directory()) return true;
@@ -272,7 +302,8 @@ class Restoration {
 
   // Every row has its bytes, of the size that it says; and the bytes that no row names go.
   Result<void> check_rows(TarReader&) {
-    auto rows = Snapshot::take(database(), fs::absolute(staging_ / "rows.sqlite"), clock_);
+    const std::string unpacked = "sqlite://" + fs::absolute(database()).string();
+    auto rows = Snapshot::take(unpacked, fs::absolute(staging_ / "rows.sqlite"), clock_);
     if (!rows) return std::unexpected(std::move(rows.error()));
     for (unsigned shard = 0; shard < kShards; ++shard) {
       auto digests = (*rows)->digests(shard_name(shard));
@@ -321,10 +352,36 @@ class Restoration {
     std::error_code ignored;
     fs::remove_all(options_.uploads, ignored);
     if (disk_.rename(blobs().string(), options_.uploads.string()) != 0) return cannot_write(errno, options_.uploads);
-    if (disk_.rename(database().string(), options_.database.string()) != 0) {
-      return cannot_write(errno, options_.database);
+    if (target_) return put_rows_in_place();
+    if (disk_.rename(database().string(), target_file_.string()) != 0) return cannot_write(errno, target_file_);
+    for (const fs::path& folder : {options_.data, target_file_.parent_path()}) {
+      if (disk_.sync_folder(folder.string()) != 0) return cannot_write(errno, folder);
     }
+    return {};
+  }
+
+  // The bytes are in their place already, for a row without them would be a lie. They leave it again when the rows do
+  // not come.
+  Result<void> put_rows_in_place() {
     if (disk_.sync_folder(options_.data.string()) != 0) return cannot_write(errno, options_.data);
+    auto copied = copy_rows_to_target();
+    if (copied) return {};
+    disk_.rename(options_.uploads.string(), blobs().string());
+    if (!report_.moved_aside.empty()) {
+      disk_.rename((report_.moved_aside / options_.uploads.filename()).string(), options_.uploads.string());
+    }
+    return copied;
+  }
+
+  Result<void> copy_rows_to_target() {
+    auto from = storage::Database::open({.database_url = "sqlite://" + fs::absolute(database()).string(),
+                                         .uploads_folder = {},
+                                         .database_connections = 1});
+    if (!from) return std::unexpected(std::move(from.error()));
+    // The backup may be an older gbgreg's.
+    if (auto migrated = storage::migrate(**from, clock_); !migrated) return std::unexpected(migrated.error());
+    const auto copied = storage::copy_rows(**from, *target_, [](const storage::RowsProgress&) {});
+    if (!copied) return std::unexpected(copied.error());
     return {};
   }
 
@@ -334,9 +391,11 @@ class Restoration {
     const fs::path aside = options_.data / name;
     if (disk_.make_folder(aside.string()) != 0) return cannot_write(errno, aside);
     report_.moved_aside = aside;
-    const std::string database = options_.database.string();
-    for (const fs::path& old :
-         {fs::path(database), fs::path(database + "-wal"), fs::path(database + "-shm"), options_.uploads}) {
+    std::vector<fs::path> present = {options_.uploads};
+    if (!target_) {
+      for (const char* suffix : {"", "-wal", "-shm"}) present.emplace_back(target_file_.string() + suffix);
+    }
+    for (const fs::path& old : present) {
       if (disk_.rename(old.string(), (aside / old.filename()).string()) != 0 && errno != ENOENT) {
         return cannot_write(errno, old);
       }
@@ -350,6 +409,8 @@ class Restoration {
   const Clock& clock_;
   const ShowKept& show_;
   fs::path staging_;
+  fs::path target_file_;                       // Of SQLite, …
+  std::unique_ptr<storage::Database> target_;  // … or PostgreSQL.
   std::optional<BackupManifest> manifest_;
   std::optional<Written> database_;
   std::uint64_t bytes_ = 0;

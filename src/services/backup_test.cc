@@ -70,7 +70,8 @@ class BackupTest : public KeptTest {
   BackupTest() { fs::create_directory(other_); }
 
   Result<BackupReport> back_up_now(const ShowKept& show = kQuiet) {
-    const BackupOptions options{.database = database(), .uploads = uploads(), .file = file_, .version = "1.2.3"};
+    const BackupOptions options{
+        .database_url = database_url(), .uploads = uploads(), .file = file_, .version = "1.2.3"};
     return back_up(options, disk_, clock_, show);
   }
   Result<BackupReport> back_up_while(const std::function<void()>& happens) {
@@ -80,8 +81,11 @@ class BackupTest : public KeptTest {
     });
   }
   Result<RestoreReport> restore_to_other(Present present = Present::refuse) {
-    const RestoreOptions options{
-        .file = file_, .data = other_, .database = other_ / "x.db", .uploads = other_ / "uploads", .present = present};
+    const RestoreOptions options{.file = file_,
+                                 .data = other_,
+                                 .database_url = "sqlite://" + (other_ / "x.db").string(),
+                                 .uploads = other_ / "uploads",
+                                 .present = present};
     auto report = restore(options, disk_, clock_, kQuiet);
     EXPECT_FALSE(fs::exists(other_ / "restore.partial"));
     return report;

@@ -9,7 +9,10 @@
 #include <cstring>
 #include <string>
 
+#include "storage/database.h"
+#include "storage/database_url.h"
 #include "storage/integrity.h"
+#include "storage/migrations.h"
 
 namespace gbgreg::services {
 namespace {
@@ -18,13 +21,42 @@ using gpu::Finding;
 using gpu::Severity;
 
 constexpr std::uint64_t kMegabyte = 1024 * 1024;
-constexpr std::chrono::milliseconds kDatabaseTimeMax{500};  // Of the few seconds that a diagnosis may take.
+// Of the few seconds that a diagnosis may take.
+constexpr std::chrono::milliseconds kDatabaseTimeMax{500};
+constexpr std::chrono::milliseconds kServerConnectMax{2'000};
+constexpr std::chrono::milliseconds kServerStatementMax{1'000};
 
 // The folder itself, or the nearest one above it that is there.
 std::filesystem::path existing_part(std::filesystem::path folder) {
   std::error_code error;
   while (!std::filesystem::exists(folder, error) && folder.has_relative_path()) folder = folder.parent_path();
   return folder.empty() ? "." : folder;
+}
+
+// By a connection of its own, which a gateway that runs need not have.
+void check_server(const std::string& url, std::vector<Finding>& findings) {
+  auto database = storage::Database::open({.database_url = url,
+                                           .uploads_folder = {},
+                                           .database_connections = 1,
+                                           .database_connect_timeout = kServerConnectMax,
+                                           .database_statement_timeout = kServerStatementMax});
+  if (!database) {
+    findings.push_back(
+        {.code = "database_unreachable",
+         .message = "The PostgreSQL of the configuration cannot be used, so nothing can be kept.",
+         .evidence = {database.error().detail},
+         .fix = "Start it, or mend the address, the name or the password in GBGREG_DATABASE, --database or the "
+                "configuration's database; gbgreg db check tries it."});
+    return;
+  }
+  const auto version = storage::schema_version(**database);
+  const int newest = storage::newest_schema_version();
+  if (!version || *version <= newest) return;
+  findings.push_back({.code = "database_newer",
+                      .message = "The database was made by a newer gbgreg, and this one does not start on it.",
+                      .evidence = {(*database)->place() + ": schema version " + std::to_string(*version) +
+                                   ", known up to " + std::to_string(newest)},
+                      .fix = "Start the newer gbgreg, or name another database."});
 }
 
 }  // namespace
@@ -53,7 +85,12 @@ void check_data_folder(const DoctorOptions& options, std::vector<Finding>& findi
 }
 
 void check_database(const DoctorOptions& options, std::vector<Finding>& findings) {
-  const auto file = options.data / "gbgreg.sqlite";
+  const std::string& url = options.database_url;
+  if (!url.empty() && !storage::is_sqlite_url(url)) return check_server(url, findings);
+  const auto named =
+      url.empty() ? Result<std::string>((options.data / "gbgreg.sqlite").string()) : storage::sqlite_path(url);
+  if (!named) return;  // The configuration was refused for it.
+  const std::filesystem::path file = *named;
   const auto whole = storage::check_integrity(file, kDatabaseTimeMax);
   if (whole) return;
   const bool is_damaged = whole.error().code == "database_corrupt";

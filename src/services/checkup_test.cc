@@ -12,7 +12,9 @@ namespace gbgreg::services {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class CheckupTest : public ::testing::Test {
  protected:
@@ -178,6 +180,18 @@ TEST_F(CheckupTest, TheDatabaseIsOneOfSqlite) {
   std::filesystem::remove(folder_ / "gbgreg.sqlite");
   std::filesystem::create_directory(folder_ / "gbgreg.sqlite");
   EXPECT_THAT(codes(), ElementsAre("database_unreadable"));
+}
+
+TEST_F(CheckupTest, TheServerOfTheDatabaseIsAskedWhereThereIsOne) {
+  options_.database_url = "postgresql://gbgreg:hunter2@/gbgreg?host=" + folder_.string();
+  const auto findings = check_up(options_);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].code, "database_unreachable");
+  ASSERT_EQ(findings[0].evidence.size(), 1U);
+  EXPECT_THAT(findings[0].evidence[0], HasSubstr(folder_.string()));
+  EXPECT_THAT(findings[0].evidence[0], Not(HasSubstr("hunter2")));
+  options_.database_url = "sqlite://" + write("elsewhere.db", std::string(700, '.')).string();
+  EXPECT_THAT(codes(), ElementsAre("database_broken"));
 }
 
 }  // namespace

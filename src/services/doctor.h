@@ -29,8 +29,9 @@
 namespace gbgreg::services {
 
 struct DoctorOptions {
-  std::filesystem::path engine;  // The llama-server program.
-  std::filesystem::path data;    // The data folder, which need not be there yet.
+  std::filesystem::path engine;   // The llama-server program.
+  std::filesystem::path data;     // The data folder, which need not be there yet.
+  std::string database_url = {};  // Empty for the file in the data folder. It may have a password in it.
   // Where the models of workers are that are stored by their names; asked at each examination.
   std::function<Result<fleet::StoredFiles>(const std::string& model)> find_model = {};
   std::vector<fleet::WorkerOptions> workers = {};

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "llm/trace.h"
 #include "net/io_thread.h"
 #include "routing/embedders.h"
 
@@ -91,12 +92,14 @@ int cut_tokens(llm::TokenIds& tokens, const llm::TokenIds& around, int tokens_ma
   return dropped;
 }
 
+llm::Usage usage_of(const llm::Embeddings& answer) { return {.prompt_tokens = answer.prompt_tokens}; }
+
 // The other backends of the same model that are ready: vectors of another would not fit.
-std::vector<llm::BackendView> others_of(std::vector<llm::BackendView> backends, std::string_view model,
-                                        const std::vector<std::string>& tried) {
+std::vector<llm::BackendView> others_of(std::vector<llm::BackendView> backends, const llm::Caller* caller,
+                                        std::string_view model, const std::vector<std::string>& tried) {
   std::erase_if(backends, [&](const llm::BackendView& view) {
-    return !view.embeds || view.model != model || view.state != llm::BackendState::ready ||
-           std::ranges::find(tried, view.id) != tried.end();
+    return !view.embeds || (caller != nullptr && !caller->may_use(view.role)) || view.model != model ||
+           view.state != llm::BackendState::ready || std::ranges::find(tried, view.id) != tried.end();
   });
   return backends;
 }
@@ -123,42 +126,67 @@ Embed::Embed(fleet::Fleet& fleet, metrics::Registry& registry, const Clock& cloc
       clock_(clock),
       options_(options),
       inputs_(registry.counter("gbgreg_embedded_inputs_total", "Texts that models have made vectors of.")),
-      tokens_(registry.counter("gbgreg_prompt_tokens_total", "Prompt tokens that models have read.",
-                               metrics::label("work", "embedding"))),
-      retries_(registry.counter("gbgreg_retries_total", "Requests given to a worker again after it failed.",
-                                metrics::label("work", "embedding"))),
-      failovers_(registry, *fleet.snapshot(), true) {}
+      figures_(registry, *fleet.snapshot(), Work::embedding),
+      failovers_(registry, Work::embedding) {}
 
 Task<Result<llm::Embeddings>> Embed::embed(net::IoThread& io, llm::EmbedRequest request, llm::AnswerNotes& chosen) {
   const SteadyTime arrived = clock_.steady();
+  AnswerFigures::Request counted(figures_, io.index());
+  llm::Trace* trace = request.caller != nullptr ? request.caller->trace() : nullptr;
   const SteadyTime deadline =
       arrived + (request.deadline_ms ? std::chrono::milliseconds{*request.deadline_ms} : options_.request_timeout);
+  if (request.caller != nullptr && request.caller->is_metered()) {
+    const std::int64_t tokens = tokens_expected(request);
+    auto may = request.caller->expect(tokens);
+    if (!may) may = co_await request.caller->expect_later(tokens);
+    if (!*may) co_return std::unexpected(counted.failed(std::move(may->error())));
+  }
   Attempts attempts(options_.attempts, clock_, deadline);
   std::vector<std::string> tried;  // Backends that failed this request.
   for (;;) {
     auto placed = co_await place(request, deadline, attempts.begin(), tried);
-    if (!placed) co_return std::unexpected(std::move(placed.error()));
+    if (!placed) co_return std::unexpected(counted.failed(std::move(placed.error())));
     chosen = placed->answer.notes;
+    counted.chosen(chosen.role, chosen.model);
+    counted.placed(chosen.queue_ms);
+    if (trace != nullptr) trace->asks(chosen);
     auto answer = co_await attempt(io, request, *placed);
+    if (trace != nullptr) trace->told(answer ? usage_of(*answer) : llm::Usage{}, answer ? "" : answer.error().code);
     if (answer) {
       answer->notes.total_ms = milliseconds(arrived, clock_.steady());
       answer->notes.ttft_ms = answer->notes.total_ms;  // No part of it is of use before the whole.
-      if (!request.inputs.empty()) report(io, *placed, *answer);
+      if (request.inputs.empty()) {
+        counted.asked_nothing();
+      } else {
+        report(io, *placed, *answer);
+        counted.answered(usage_of(*answer), answer->notes);
+      }
       co_return answer;
     }
     Error& error = answer.error();
     error.detail = placed->lease.backend().without_secrets(std::move(error.detail));
-    if (!attempts.failed(error, placed->lease)) co_return answer;
+    if (!attempts.failed(error, placed->lease)) co_return std::unexpected(counted.failed(std::move(error)));
     tried.push_back(chosen.backend);
-    const bool another = attempts.may_ask_another() && !others_of(fleet_.views(), chosen.model, tried).empty();
+    const bool another =
+        attempts.may_ask_another() && !others_of(fleet_.views(), request.caller, chosen.model, tried).empty();
     if (another) {
-      failovers_.count(io.index(), chosen.backend);
+      failovers_.count(io.index(), chosen.role, chosen.backend);
     } else {
-      if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
+      if (auto last = attempts.give_up(error)) co_return std::unexpected(counted.failed(std::move(*last)));
     }
-    retries_.add(io.index());
+    counted.retried();
     spdlog::warn("request {}: {} ({}); trying again", request.id, error.message, error.detail);
   }
+}
+
+// Of what is open to the caller; what could be answered if all were is forbidden, and not unknown.
+Result<llm::Decision> Embed::choose(const llm::EmbedRequest& request, const Backends& all) {
+  const Backends open = open_to(request.caller, all);
+  auto decision = routing::choose_embedder(request.model, *open);
+  if (decision || open == all) return decision;
+  const auto other = routing::choose_embedder(request.model, *all);
+  if (!other) return decision;
+  return role_closed(*request.caller, other->role, *all);
 }
 
 Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, SteadyTime deadline, fleet::Attempt attempt,
@@ -166,15 +194,15 @@ Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, Stead
   auto backends = fleet_.picture_to_choose_from();
   if (!tried.empty()) {
     const auto first = std::ranges::find(*backends, tried.front(), &llm::BackendView::id);
-    auto others =
-        first == backends->end() ? std::vector<llm::BackendView>{} : others_of(*backends, first->model, tried);
+    auto others = first == backends->end() ? std::vector<llm::BackendView>{}
+                                           : others_of(*backends, request.caller, first->model, tried);
     // A server that was never asked may take it as any first request.
     if (!others.empty()) {
       attempt = fleet::Attempt::first;
       backends = std::make_shared<const std::vector<llm::BackendView>>(std::move(others));
     }
   }
-  auto decision = routing::choose_embedder(request.model, *backends);
+  auto decision = choose(request, backends);
   if (!decision) co_return std::unexpected(std::move(decision.error()));
   const SteadyTime asked = clock_.steady();
   auto lease = co_await fleet_.lease(decision->backend, request.priority, deadline, attempt, request.caller);
@@ -182,7 +210,7 @@ Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, Stead
   for (int more = 1; !lease && lease.error().code == fleet::kModelRemoved && more < options_.attempts.backends_max;
        ++more) {
     backends = fleet_.picture_to_choose_from();
-    auto now = routing::choose_embedder(request.model, *backends);
+    auto now = choose(request, backends);
     if (!now) break;
     decision = std::move(now);
     lease = co_await fleet_.lease(decision->backend, request.priority, deadline, attempt, request.caller);
@@ -204,9 +232,12 @@ Task<Result<Embed::Placed>> Embed::place(const llm::EmbedRequest& request, Stead
                          .device = view.placement.device,
                          .complexity = decision->complexity,
                          .reason = decision->reason,
+                         .objective_ms = view.objective_ms,
                          .queue_ms = milliseconds(asked, leased),
                          .ignored_options = request.ignored_options};
   if (!was_ready) placed.answer.load = leased - asked;
+  llm::Trace* trace = request.caller != nullptr ? request.caller->trace() : nullptr;
+  if (trace != nullptr) trace->waited(placed.answer.notes, asked, {});
   co_return placed;
 }
 
@@ -217,6 +248,8 @@ Task<Result<llm::Embeddings>> Embed::attempt(net::IoThread& io, const llm::Embed
     const auto inputs = rest.first(std::min(rest.size(), options_.inputs_at_once));
     auto portion = co_await embed_portion(io, request, placed, inputs);
     if (!portion) co_return std::unexpected(std::move(portion.error()));
+    // As it goes, for who leaves in between pays for what was done.
+    if (request.caller != nullptr) request.caller->spent(std::max(0, portion->batch.prompt_tokens));
     if (portion->batch.vectors.size() != inputs.size()) co_return not_understood("other vectors than were asked for");
     auto taken = take(request, placed, std::move(*portion), answer);
     if (!taken) co_return std::unexpected(std::move(taken.error()));
@@ -254,7 +287,7 @@ Result<void> Embed::take(const llm::EmbedRequest& request, const Placed& placed,
 Task<Result<Embed::Portion>> Embed::embed_portion(net::IoThread& io, const llm::EmbedRequest& request,
                                                   const Placed& placed, std::span<const llm::EmbedInput> inputs) {
   backends::Backend& backend = placed.lease.backend();
-  auto batch = co_await backend.embed(io, inputs, placed.deadline);
+  auto batch = co_await backend.embed(io, inputs, placed.deadline, llm::trace_fields(request.caller));
   if (batch) co_return Portion{.batch = std::move(*batch)};
   if (batch.error().code != kTooLong) co_return std::unexpected(std::move(batch.error()));
   if (request.too_long == llm::TooLong::refuse) co_return too_long(placed.tokens_max);
@@ -262,7 +295,7 @@ Task<Result<Embed::Portion>> Embed::embed_portion(net::IoThread& io, const llm::
   std::vector<llm::EmbedInput> shorter(inputs.begin(), inputs.end());
   const auto dropped = co_await cut(io, placed, shorter);
   if (!dropped) co_return std::unexpected(dropped.error());
-  batch = co_await backend.embed(io, shorter, placed.deadline);
+  batch = co_await backend.embed(io, shorter, placed.deadline, llm::trace_fields(request.caller));
   if (batch) co_return Portion{.batch = std::move(*batch), .dropped_tokens = *dropped};
   if (batch.error().code == kTooLong) co_return too_long(placed.tokens_max);
   co_return std::unexpected(std::move(batch.error()));
@@ -291,12 +324,11 @@ Task<Result<int>> Embed::cut(net::IoThread& io, const Placed& placed, std::span<
 }
 
 void Embed::report(net::IoThread& io, Placed& placed, const llm::Embeddings& answer) {
-  const llm::Usage usage{.prompt_tokens = answer.prompt_tokens};
+  const llm::Usage usage = usage_of(answer);
   const fleet::TimesTaken times{.slot_ms = milliseconds(placed.leased, clock_.steady()),
                                 .total_ms = answer.notes.total_ms};
   placed.lease.report_success(usage, times);
   inputs_.add(io.index(), answer.vectors.size());
-  tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, answer.prompt_tokens)));
 }
 
 }  // namespace gbgreg::services

@@ -14,6 +14,8 @@
 #include "fleet/fleet.h"
 #include "llm/embedding.h"
 #include "metrics/metrics.h"
+#include "services/allowance.h"
+#include "services/answer_figures.h"
 #include "services/attempts.h"
 #include "services/failovers.h"
 
@@ -34,11 +36,13 @@ class Embed {
   // One vector for each input, of unit length; without inputs the model is only loaded. `chosen` gets the choice as
   // soon as it is made, also when it comes to nothing. Cancelling the calling task gives the slot back and stops the
   // model. Errors: what routing::choose_embedder, fleet::Fleet::lease and backends::Backend::embed say; malformed (a
-  // text is too long and not to be cut, `dimensions` that the model cannot have), too_large (embeddings_too_large).
+  // text is too long and not to be cut, `dimensions` that the model cannot have), too_large (embeddings_too_large); and
+  // what the caller's rights and limits forbid, as services::Generate::answer.
   Task<Result<llm::Embeddings>> embed(net::IoThread& io, llm::EmbedRequest request, llm::AnswerNotes& chosen);
 
  private:
   struct Placed;
+  static Result<llm::Decision> choose(const llm::EmbedRequest& request, const Backends& all);
   struct Portion;
   Task<Result<Placed>> place(const llm::EmbedRequest& request, SteadyTime deadline, fleet::Attempt attempt,
                              const std::vector<std::string>& tried);
@@ -54,8 +58,7 @@ class Embed {
   const Clock& clock_;
   EmbedOptions options_;
   metrics::Counter& inputs_;
-  metrics::Counter& tokens_;
-  metrics::Counter& retries_;
+  AnswerFigures figures_;
   Failovers failovers_;
 };
 

@@ -1,18 +1,33 @@
 #include "services/failovers.h"
 
-namespace gbgreg::services {
+#include <utility>
 
-Failovers::Failovers(metrics::Registry& registry, std::span<const llm::BackendView> backends, bool embedding) {
-  for (const llm::BackendView& backend : backends) {
-    if (backend.embeds != embedding) continue;
-    by_backend_[backend.id] = &registry.counter(
-        "gbgreg_failovers_total", "Requests given to another backend because the one that was asked first failed.",
-        metrics::label("role", backend.role) + "," + metrics::label("from", backend.id), metrics::Shown::once_counted);
-  }
+namespace gbgreg::services {
+namespace {
+
+constexpr std::string_view kOther = "other";
+
+}  // namespace
+
+Failovers::Failovers(metrics::Registry& registry, Work work)
+    : registry_(registry), work_(work), other_(make(kOther, kOther)) {}
+
+metrics::Counter& Failovers::make(std::string_view role, std::string_view from) {
+  std::string labels = metrics::label("role", role);
+  labels.append(",").append(metrics::label("from", from));
+  labels.append(",").append(metrics::label("work", word_of(work_)));
+  return registry_.counter("gbgreg_failovers_total",
+                           "Requests given to another backend because the one that was asked first failed.",
+                           std::move(labels), metrics::Shown::once_counted);
 }
 
-void Failovers::count(int lane, std::string_view from) const {
-  if (const auto found = by_backend_.find(from); found != by_backend_.end()) found->second->add(lane);
+void Failovers::count(int lane, std::string_view role, std::string_view from) {
+  const std::scoped_lock lock(mutex_);
+  auto found = by_backend_.find(from);
+  if (found == by_backend_.end() && by_backend_.size() < kBackendsMax) {
+    found = by_backend_.emplace(from, &make(role, from)).first;
+  }
+  (found == by_backend_.end() ? other_ : *found->second).add(lane);
 }
 
 }  // namespace gbgreg::services

@@ -6,6 +6,7 @@
 #include <optional>
 #include <random>
 
+#include "llm/trace.h"
 #include "net/io_thread.h"
 #include "routing/features.h"
 #include "routing/policy.h"
@@ -30,15 +31,21 @@ class Generate::Speaker {
  public:
   // When the first of this attempt's answer came.
   std::optional<SteadyTime> first_at() const { return first_at_; }
-  void begin_attempt() { first_at_.reset(); }
+  void begin_attempt(Spending& spending) {
+    first_at_.reset();
+    spending.begin_attempt();
+    spending_ = &spending;
+  }
 
  protected:
-  void something_came(const Clock& clock) {
+  void something_came(const Clock& clock, std::int64_t pieces) {
     if (!first_at_) first_at_ = clock.steady();
+    spending_->piece_came(pieces);
   }
 
  private:
   std::optional<SteadyTime> first_at_;
+  Spending* spending_ = nullptr;  // Of the request.
 };
 
 class Generate::Speaking final : public Speaker, private llm::Sink {
@@ -70,7 +77,7 @@ class Generate::Speaking final : public Speaker, private llm::Sink {
   bool is_too_long() const { return !completion_ && completion_.error().code == "prompt_too_long"; }
 
   Task<Result<void>> delta(const llm::Delta& piece) override {
-    something_came(clock_);
+    something_came(clock_, 1);
     return sink_.delta(piece);
   }
 
@@ -90,6 +97,7 @@ class Generate::Relaying final : public Speaker, private backends::ByteSink {
   void tell(const llm::Request&, llm::AnswerNotes&) const {}
   Task<Result<void>> speak(net::IoThread& io, llm::Request& request, backends::Backend& backend, int) {
     post_ = sink_.post(backend.takes());
+    post_.trace_fields = llm::trace_fields(request.caller);
     post_.first_byte_by = request.first_byte_by;
     post_.deadline = request.deadline;
     return backend.post(io, post_, *this);
@@ -98,7 +106,8 @@ class Generate::Relaying final : public Speaker, private backends::ByteSink {
 
  private:
   Result<bool> bytes(std::string_view piece) override {
-    something_came(clock_);
+    // An event is two lines, and about a token.
+    something_came(clock_, std::max<std::int64_t>(1, std::ranges::count(piece, '\n') / 2));
     return sink_.bytes(piece);
   }
   Task<Result<void>> drain() override { return sink_.drain(); }
@@ -131,23 +140,36 @@ Generate::Generate(fleet::Fleet& fleet, metrics::Registry& registry, const Clock
     : fleet_(fleet),
       clock_(clock),
       options_(options),
-      prompt_tokens_(registry.counter("gbgreg_prompt_tokens_total", "Prompt tokens that models have read.")),
-      completion_tokens_(registry.counter("gbgreg_completion_tokens_total", "Tokens that models have written.")),
-      retries_(registry.counter("gbgreg_retries_total", "Requests given to a worker again after it failed.")),
-      first_token_(
-          registry.histogram("gbgreg_first_token_seconds", "From the request to the first text of its answer.")),
-      failovers_(registry, *fleet.snapshot(), false) {}
+      figures_(registry, *fleet.snapshot(), Work::answer),
+      failovers_(registry, Work::answer) {}
 
 Result<llm::Decision> Generate::decide(const llm::Request& request) const {
-  return routing::choose(routing::read_features(request), request.model, fleet_.views());
+  const auto all = std::make_shared<const std::vector<llm::BackendView>>(fleet_.views());
+  return choose_open(request, all, open_to(request.caller, all), [&](const std::vector<llm::BackendView>& backends) {
+    return routing::choose(routing::read_features(request), request.model, backends);
+  });
+}
+
+// `open` has what of `all` the caller may use. What could be answered if all were open is forbidden, and not unknown.
+template <class Choose>
+Result<llm::Decision> Generate::choose_open(const llm::Request& request, const Backends& all, const Backends& open,
+                                            Choose choose) const {
+  auto decision = choose(*open);
+  if (decision || all == open) return decision;
+  const auto other = choose(*all);
+  if (!other) return decision;
+  return role_closed(*request.caller, other->role, *all);
 }
 
 Result<Generate::Chosen> Generate::choose(const llm::Request& request) const {
-  const auto backends = fleet_.picture_to_choose_from();
+  const Backends all = fleet_.picture_to_choose_from();
+  const Backends backends = open_to(request.caller, all);
   const auto reading =
       routing::is_asked_by_name(request.model) ? routing::Reading::for_complexity : routing::Reading::whole;
-  auto decision = routing::choose(routing::read_features(request, reading), request.model, *backends,
-                                  routing::Detail::brief, roll_dice());
+  const auto features = routing::read_features(request, reading);
+  auto decision = choose_open(request, all, backends, [&](const std::vector<llm::BackendView>& from) {
+    return routing::choose(features, request.model, from, routing::Detail::brief, roll_dice());
+  });
   if (!decision) return std::unexpected(std::move(decision.error()));
   return chosen(request, std::move(*decision), *backends);
 }
@@ -166,6 +188,7 @@ Generate::Chosen Generate::chosen(const llm::Request& request, llm::Decision dec
   const auto view = std::ranges::find(backends, chosen.notes.backend, &llm::BackendView::id);
   if (view != backends.end()) {
     chosen.notes.device = view->placement.device;
+    chosen.notes.objective_ms = view->objective_ms;
     chosen.was_ready = view->state == llm::BackendState::ready;
     chosen.is_outside = !view->server.empty();
     chosen.context_tokens = view->context_tokens;
@@ -181,7 +204,8 @@ bool can_stand_in(const llm::BackendView& view, const llm::Request& request, con
                   const std::vector<std::string>& tried) {
   const bool by_name = routing::is_asked_by_name(request.model) && request.model != failed.role;
   const bool can_answer = by_name ? routing::is_named(view.model, request.model) : view.role == failed.role;
-  return can_answer && !view.embeds && view.state == llm::BackendState::ready &&
+  const bool is_open = request.caller == nullptr || request.caller->may_use(view.role);
+  return can_answer && is_open && !view.embeds && view.state == llm::BackendState::ready &&
          std::ranges::find(tried, view.id) == tried.end();
 }
 
@@ -232,8 +256,17 @@ Task<Result<llm::Answer>> Generate::relay(net::IoThread& io, llm::Request& reque
 template <class Speaks>
 Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request, Speaks speaker) {
   const SteadyTime arrived = clock_.steady();
+  AnswerFigures::Request counted(figures_, io.index());
+  llm::Trace* trace = request.caller != nullptr ? request.caller->trace() : nullptr;
   request.deadline = arrived + allowed_for(request);
+  if (request.caller != nullptr && request.caller->is_metered()) {
+    const std::int64_t tokens = tokens_expected(request);
+    auto may = request.caller->expect(tokens);
+    if (!may) may = co_await request.caller->expect_later(tokens);
+    if (!*may) co_return std::unexpected(counted.failed(std::move(may->error())));
+  }
 
+  Spending spending(request);
   Attempts attempts(options_.attempts, clock_, request.deadline);
   std::vector<std::string> tried;  // Backends that failed this request.
   std::optional<Chosen> another;
@@ -241,7 +274,8 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
   for (;;) {
     auto chosen = another ? Result<Chosen>(std::move(*another)) : choose(request);
     another.reset();
-    if (!chosen) co_return std::unexpected(std::move(chosen.error()));
+    if (!chosen) co_return std::unexpected(counted.failed(std::move(chosen.error())));
+    counted.chosen(chosen->notes.role, chosen->notes.model);
     // Not since it arrived: what an earlier attempt took was neither waiting nor loading.
     const SteadyTime asked = clock_.steady();
     const fleet::Attempt begun = attempts.begin();
@@ -251,6 +285,7 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
       auto waited =
           co_await fleet_.lease(chosen->notes.backend, request.priority, request.deadline, which, request.caller);
       if (!waited) {
+        if (trace != nullptr) trace->waited(chosen->notes, asked, waited.error().code);
         // What the fleet says is final, for it has waited for whatever can be waited for, unless another can answer.
         const bool is_down = waited.error().kind == Kind::unavailable || waited.error().kind == Kind::busy;
         if (is_down && attempts.may_ask_another()) {
@@ -260,8 +295,8 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
           // It is not configured any more, and what is now may answer as well.
           if (auto now = choose(request)) another = std::move(*now);
         }
-        if (!another) co_return std::unexpected(std::move(waited.error()));
-        failovers_.count(io.index(), chosen->notes.backend);
+        if (!another) co_return std::unexpected(counted.failed(std::move(waited.error())));
+        failovers_.count(io.index(), chosen->notes.role, chosen->notes.backend);
         is_fresh = which == fleet::Attempt::first;
         continue;
       }
@@ -270,6 +305,11 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
     const bool is_outside = chosen->is_outside;
     const int context_tokens = chosen->context_tokens;
     Placed placed = place(std::move(*chosen), std::move(*lease), asked, clock_.steady());
+    counted.placed(placed.answer.notes.queue_ms);
+    if (trace != nullptr) {
+      trace->waited(placed.answer.notes, asked, {});
+      trace->asks(placed.answer.notes);
+    }
 
     request.first_byte_by = SteadyTime::max();
     if (is_outside) {
@@ -279,18 +319,27 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
           protocols::fields_left_out(request, placed.lease.backend().takes(), std::decay_t<Speaks>::kThinkName);
       notes.ignored_options.insert(notes.ignored_options.end(), left_out.begin(), left_out.end());
     }
-    speaker.begin_attempt();
+    speaker.begin_attempt(spending);
     speaker.chosen(placed.answer.notes);
     auto spoken = co_await speaker.speak(io, request, placed.lease.backend(), context_tokens);
     auto completion = spoken ? speaker.end() : std::unexpected(std::move(spoken.error()));
+    if (trace != nullptr) {
+      trace->told(completion ? completion->usage : llm::Usage{}, completion ? "" : completion.error().code);
+    }
     if (completion) {
+      spending.told(completion->usage);
       speaker.tell(request, placed.answer.notes);
-      co_return told(io, placed, arrived, speaker, *completion);
+      llm::Answer answer = told(placed, arrived, speaker, *completion);
+      counted.answered(completion->usage, answer.notes);
+      co_return answer;
     }
 
     Error& error = completion.error();
+    if (error.kind != Kind::cancelled && !spending.has_come()) spending.spared();
     error.detail = placed.lease.backend().without_secrets(std::move(error.detail));
-    if (!attempts.failed(error, placed.lease) || !speaker.start_over()) co_return std::unexpected(std::move(error));
+    if (!attempts.failed(error, placed.lease) || !speaker.start_over()) {
+      co_return std::unexpected(counted.failed(std::move(error)));
+    }
     if (attempts.may_ask_another()) {
       tried.push_back(placed.answer.notes.backend);
       another = choose_another(request, placed.answer.notes, tried);
@@ -298,10 +347,10 @@ Task<Result<llm::Answer>> Generate::run(net::IoThread& io, llm::Request& request
     // A prompt that kills our own workers counts as before, wherever it goes next.
     is_fresh = another && (is_outside || error.kind == Kind::unavailable);
     if (!is_fresh) {
-      if (auto last = attempts.give_up(error)) co_return std::unexpected(std::move(*last));
+      if (auto last = attempts.give_up(error)) co_return std::unexpected(counted.failed(std::move(*last)));
     }
-    retries_.add(io.index());
-    if (another) failovers_.count(io.index(), placed.answer.notes.backend);
+    counted.retried();
+    if (another) failovers_.count(io.index(), placed.answer.notes.role, placed.answer.notes.backend);
     spdlog::warn("request {}: {} ({}); trying {}", request.id, error.message, error.detail,
                  another ? another->notes.backend : "again");
   }
@@ -316,8 +365,8 @@ Generate::Placed Generate::place(Chosen chosen, fleet::Lease lease, SteadyTime a
   return placed;
 }
 
-// The answer is whole: what is to be said of it, to the client, to the fleet and in the figures.
-llm::Answer Generate::told(net::IoThread& io, Placed& placed, SteadyTime arrived, const Speaker& speaker,
+// The answer is whole: what is to be said of it, to the client, and to the fleet.
+llm::Answer Generate::told(Placed& placed, SteadyTime arrived, const Speaker& speaker,
                            const llm::Completion& completion) {
   llm::Answer answer = std::move(placed.answer);
   const SteadyTime ended = clock_.steady();
@@ -328,9 +377,6 @@ llm::Answer Generate::told(net::IoThread& io, Placed& placed, SteadyTime arrived
   answer.notes.kept_tokens = completion.usage.prompt_tokens;
   const fleet::TimesTaken times{.slot_ms = milliseconds(placed.leased, ended), .total_ms = answer.notes.total_ms};
   placed.lease.report_success(completion.usage, times);
-  prompt_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion.usage.prompt_tokens)));
-  completion_tokens_.add(io.index(), static_cast<std::uint64_t>(std::max(0, completion.usage.completion_tokens)));
-  first_token_.observe(io.index(), answer.notes.ttft_ms / 1000);
   return answer;
 }
 

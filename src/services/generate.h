@@ -13,6 +13,8 @@
 #include "llm/decision.h"
 #include "llm/llm.h"
 #include "metrics/metrics.h"
+#include "services/allowance.h"
+#include "services/answer_figures.h"
 #include "services/attached.h"
 #include "services/attempts.h"
 #include "services/failovers.h"
@@ -55,7 +57,8 @@ class Generate {
 
   // Answers `request`, whose deadline is set here, into `sink`. Cancelling the calling task gives the slot back and
   // stops the model. Errors: what routing::choose, fleet::Fleet::lease and backends::Backend::generate say; of these
-  // only the backend's are tried again.
+  // only the backend's are tried again. And what the caller's rights and limits forbid: forbidden (role_not_allowed),
+  // busy, too_large (llm::Caller).
   // `attached`, if any, are files that were put into the request: of them no more is sent than the chosen model takes.
   // It must outlive the call.
   Task<Result<llm::Answer>> answer(net::IoThread& io, llm::Request request, AnswerSink& sink,
@@ -71,7 +74,7 @@ class Generate {
   // Waits until the model is loaded, without asking it anything.
   Task<Result<llm::Answer>> load(llm::Request request);
 
-  // What answer() would choose now. Errors: as routing::choose.
+  // What answer() would choose now. Errors: as routing::choose; forbidden (role_not_allowed).
   Result<llm::Decision> decide(const llm::Request& request) const;
 
  private:
@@ -80,6 +83,9 @@ class Generate {
   struct Placed;
   std::chrono::milliseconds allowed_for(const llm::Request& request) const;
   Result<Chosen> choose(const llm::Request& request) const;
+  template <class Choose>
+  Result<llm::Decision> choose_open(const llm::Request& request, const Backends& all, const Backends& open,
+                                    Choose choose) const;
   std::optional<Chosen> choose_another(const llm::Request& request, const llm::AnswerNotes& failed,
                                        const std::vector<std::string>& tried) const;
   static Chosen chosen(const llm::Request& request, llm::Decision decision,
@@ -93,16 +99,12 @@ class Generate {
   Task<Result<llm::Answer>> run(net::IoThread& io, llm::Request& request, Speaks speaker);
   Task<Result<Leased>> lease(const llm::Request& request, SteadyTime deadline);
   static Placed place(Chosen chosen, fleet::Lease lease, SteadyTime asked, SteadyTime leased);
-  llm::Answer told(net::IoThread& io, Placed& placed, SteadyTime arrived, const Speaker& speaker,
-                   const llm::Completion& completion);
+  llm::Answer told(Placed& placed, SteadyTime arrived, const Speaker& speaker, const llm::Completion& completion);
 
   fleet::Fleet& fleet_;
   const Clock& clock_;
   GenerateOptions options_;
-  metrics::Counter& prompt_tokens_;
-  metrics::Counter& completion_tokens_;
-  metrics::Counter& retries_;
-  metrics::Histogram& first_token_;
+  AnswerFigures figures_;
   Failovers failovers_;
 };
 

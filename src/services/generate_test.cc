@@ -39,7 +39,8 @@ class ScriptedBackend final : public backends::Backend {
     co_return std::unexpected(failure);
   }
   Task<Result<int>> count_tokens(net::IoThread&, const llm::Request&) override { co_return 0; }
-  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime) override {
+  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime,
+                                      std::string_view) override {
     co_return llm::EmbedBatch{};
   }
   Task<Result<llm::TokenIds>> tokens(net::IoThread&, std::string_view, SteadyTime) override {
@@ -74,7 +75,8 @@ class GenerateTest : public FleetTest {
     fleet::Fleet& fleet = start_fleet();
     if (!generate_) generate_ = std::make_unique<Generate>(fleet, registry_, jumping_clock_);
     llm::Request request;
-    request.model = "technical";
+    request.model = model_;
+    request.caller = caller_;
     request.deadline_ms = deadline_ms;
     request.messages.push_back({.text = "Hello"});
     if (attached != nullptr) attached->texts = {{.upload_id = "u", .path = "a.txt", .bytes = 5, .size_bytes = 5}};
@@ -86,6 +88,11 @@ class GenerateTest : public FleetTest {
     };
     spawn(io_.executor(), "test", story(*generate_, io_, std::move(request), attached, result));
     return wait_for(result);
+  }
+
+  int figure(const std::string& name) {
+    const std::string series = name + R"({role="technical",model="demo",work="answer"})";
+    return std::stoi(metric(series).substr(series.size()));
   }
 
   // Asks while the only slot is held, and takes another configuration before it is given back.
@@ -136,7 +143,57 @@ class GenerateTest : public FleetTest {
 
   Script script_{.clock = jumping_clock_};
   std::unique_ptr<Generate> generate_;
+  std::string model_ = "technical";
+  llm::Caller* caller_ = nullptr;
 };
+
+// May use one role, and so many tokens at a time.
+class BoundCaller final : public llm::Caller {
+ public:
+  explicit BoundCaller(std::string role, std::int64_t tokens = 1'000'000) : role_(std::move(role)), tokens_(tokens) {}
+  llm::CallerId id() const override { return {}; }
+  bool is_restricted() const override { return true; }
+  bool may_use(std::string_view role) const override { return role == role_; }
+  bool is_metered() const override { return true; }
+  std::optional<Result<void>> expect(std::int64_t tokens) override {
+    if (tokens <= tokens_) return Result<void>{};
+    return fail(Kind::busy, "tokens_per_minute_exceeded", "Too many.");
+  }
+
+ private:
+  std::string role_;
+  std::int64_t tokens_;
+};
+
+TEST_F(GenerateTest, AnswersOnlyByRolesThatTheCallerMayUse) {
+  add_worker("documentation", "other");
+  BoundCaller writer("documentation"), stranger("vision");
+  for (const char* model : {"technical", "demo"}) {
+    caller_ = &writer;
+    model_ = model;
+    EXPECT_EQ(answer().error().code, "role_not_allowed") << model;
+    EXPECT_EQ(answer().error().kind, Kind::forbidden) << model;
+  }
+  model_ = "nobody";
+  EXPECT_EQ(answer().error().code, "model_not_found");
+  EXPECT_TRUE(script_.asked.empty());
+  for (const char* model : {"auto", "documentation", "other"}) {
+    model_ = model;
+    const auto answered = answer();
+    ASSERT_TRUE(answered) << model;
+    EXPECT_EQ(answered->notes.role, "documentation") << model;
+  }
+  model_ = "auto";
+  caller_ = &stranger;
+  EXPECT_EQ(answer().error().code, "role_not_allowed");
+}
+
+TEST_F(GenerateTest, AsksNoModelForMoreTokensThanTheCallerMayUse) {
+  BoundCaller poor("technical", 2);  // "Hello" is thought to be three.
+  caller_ = &poor;
+  EXPECT_EQ(answer().error().code, "tokens_per_minute_exceeded");
+  EXPECT_TRUE(script_.asked.empty());
+}
 
 TEST_F(GenerateTest, DoesNotBlameAWorkerForADeadlineThatPassed) {
   options_.failures_until_restart = 1;
@@ -162,7 +219,7 @@ TEST_F(GenerateTest, TriesAgainAfterAWorkerBrokeDown) {
   script_.failures = {failed()};
   EXPECT_TRUE(answer());
   EXPECT_EQ(script_.asked.size(), 2U);
-  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 1");
+  EXPECT_EQ(figure("gbgreg_retries_total"), 1);
 }
 
 TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
@@ -173,7 +230,7 @@ TEST_F(GenerateTest, GivesUpOnARequestThatBrokeTwoWorkersDown) {
   EXPECT_EQ(refused.error().code, "backend_failed_again");
   EXPECT_THAT(refused.error().message, HasSubstr("not tried again"));
   EXPECT_EQ(script_.asked.size(), 2U);
-  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 1");
+  EXPECT_EQ(figure("gbgreg_retries_total"), 1);
 }
 
 TEST_F(GenerateTest, SendsLessOfTheFilesToAModelThatRefusesThem) {
@@ -183,7 +240,7 @@ TEST_F(GenerateTest, SendsLessOfTheFilesToAModelThatRefusesThem) {
   ASSERT_TRUE(answered) << answered.error().message;
   EXPECT_EQ(script_.asked.size(), 2U);
   EXPECT_EQ(attached.text_bytes(), 0U);
-  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 0");
+  EXPECT_EQ(figure("gbgreg_retries_total"), 0);
   // There is nothing left of them to cut; and without files it is the client's business at once.
   for (Attached* with : {&attached, static_cast<Attached*>(nullptr)}) {
     script_.asked.clear();
@@ -247,7 +304,7 @@ TEST_F(GenerateTest, DoesNotTryAgainWhatTheFleetRefuses) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, Kind::unavailable);
   EXPECT_TRUE(script_.asked.empty());
-  EXPECT_EQ(metric("gbgreg_retries_total"), "gbgreg_retries_total 0");
+  EXPECT_EQ(figure("gbgreg_retries_total"), 0);
 }
 
 TEST_F(GenerateTest, ChoosesAgainWhenItsModelIsTakenOutOfTheConfiguration) {

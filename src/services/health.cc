@@ -54,11 +54,14 @@ Task<protocols::native::HealthReport> Health::report() {
   report.uptime_seconds = milliseconds_between(started_, clock_.steady()) / 1000;
   report.backends = fleet_.views();
 
+  report.database.kind = stores_.database_kind();
   add_stores(report, co_await stores_.report(), upload_bytes_max_);
   add_gpu(report, doctor_.latest().get());
   report.status = overall_status(report);
   co_return report;
 }
+
+Task<void> Health::look_at_stores() { (void)co_await stores_.report(); }
 
 void add_gpu(protocols::native::HealthReport& report, const Diagnosis* diagnosis) {
   report.gpu.devices = devices_in_use(report.backends);

@@ -22,6 +22,9 @@ class Health {
   // Waits for the database and the disk, but never longer than StoresWatchOptions::wait_max.
   Task<protocols::native::HealthReport> report();
 
+  // Has database and disk looked at, for gauges that say what was seen last. Waits likewise.
+  Task<void> look_at_stores();
+
   // Is there a worker that is ready now? Costs one pointer copy.
   bool can_answer() const;
 

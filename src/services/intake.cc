@@ -159,7 +159,12 @@ Task<Result<storage::Upload>> Intake::finish(std::unique_ptr<Incoming> incoming,
     if (!unknown_binaries_allowed_ && is_unknown_binary(upload)) return not_accepted(upload);
     auto written = writer->write(rest);
     if (!written) return std::unexpected(std::move(written.error()));
-    return store(*writer, std::move(upload));
+    auto stored = store(*writer, std::move(upload));
+    if (stored) {
+      ++stored_;
+      stored_bytes_ += stored->size_bytes;
+    }
+    return stored;
   };
   co_return co_await offload(pool_, std::move(work));
 }
@@ -180,6 +185,10 @@ Result<storage::Upload> Intake::keep_and_insert(storage::BlobWriter& writer, sto
   auto kept = blobs_.keep(writer);
   if (!kept) return std::unexpected(std::move(kept.error()));
   return uploads_.insert(std::move(upload));
+}
+
+IntakeFigures Intake::figures() const {
+  return {.stored = stored_, .stored_bytes = stored_bytes_, .incoming = incoming_, .outgoing = outgoing_};
 }
 
 Task<Result<storage::UploadPage>> Intake::list(storage::UploadQuery query) {
@@ -242,7 +251,7 @@ Result<std::unique_ptr<Outgoing>> Intake::open_now(const FindFile& find, Place p
   return std::make_unique<Outgoing>(pool_, std::move(*file), std::move(*blob), std::move(place));
 }
 
-Task<Result<void>> Intake::remove(std::string id) {
+Task<Result<storage::Upload>> Intake::remove(std::string id) {
   auto work = [this, id = std::move(id)] { return remove_now(id); };
   co_return co_await offload(pool_, std::move(work));
 }
@@ -260,9 +269,9 @@ void Intake::remove_soon(std::string id) noexcept {
   }
 }
 
-Result<void> Intake::remove_now(const std::string& id) {
-  const auto upload = uploads_.find(id);
-  if (!upload) return std::unexpected(upload.error());
+Result<storage::Upload> Intake::remove_now(const std::string& id) {
+  auto upload = uploads_.find(id);
+  if (!upload) return upload;
 
   const storage::ReserveKeeper keeper(reserve_);
   const StoredBytes::Lock lock = bytes_.lock(upload->sha256);
@@ -274,7 +283,7 @@ Result<void> Intake::remove_now(const std::string& id) {
   if (!removed) return std::unexpected(removed.error());
   // The upload is gone once its row is. Bytes that resist are set aside at the next start.
   if (!removed->bytes_still_used) bytes_.remove(removed->sha256);
-  return {};
+  return upload;
 }
 
 }  // namespace gbgreg::services

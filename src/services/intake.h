@@ -75,6 +75,14 @@ struct StoredFile {
   std::string sha256;
 };
 
+// What came in since the start, and what is on its way at this moment.
+struct IntakeFigures {
+  std::uint64_t stored = 0;
+  std::uint64_t stored_bytes = 0;
+  int incoming = 0;
+  int outgoing = 0;
+};
+
 // Looks a file up, on the storage pool.
 using FindFile = std::function<Result<StoredFile>()>;
 
@@ -117,6 +125,9 @@ class Intake {
   // When this succeeds, the file is durable and listed. Errors: unsupported_type (file_type_not_accepted); unavailable.
   Task<Result<storage::Upload>> finish(std::unique_ptr<Incoming> incoming, FileFacts facts);
 
+  // Of single files: what came in as a project is not among what is stored. Any thread.
+  IntakeFigures figures() const;
+
   // The most uploads that a page may have.
   int list_limit_max() const { return uploads_.list_limit_max(); }
   // Errors: those of storage::UploadStore.
@@ -131,8 +142,8 @@ class Intake {
 
   StoredBytes& bytes() { return bytes_; }
 
-  // Works on a full disk too, as long as the reserve does. Errors: not_found, unavailable.
-  Task<Result<void>> remove(std::string id);
+  // Works on a full disk too, as long as the reserve does. What it was. Errors: not_found, unavailable.
+  Task<Result<storage::Upload>> remove(std::string id);
   // The same, for whoever cannot wait for it; a failure is only logged.
   void remove_soon(std::string id) noexcept;
 
@@ -143,7 +154,7 @@ class Intake {
   Result<storage::Upload> store(storage::BlobWriter& writer, storage::Upload upload);
   Result<storage::Upload> keep_and_insert(storage::BlobWriter& writer, storage::Upload upload);
   Result<std::unique_ptr<Outgoing>> open_now(const FindFile& find, Place place);
-  Result<void> remove_now(const std::string& id);
+  Result<storage::Upload> remove_now(const std::string& id);
 
   asio::thread_pool& pool_;
   storage::UploadStore& uploads_;
@@ -153,6 +164,8 @@ class Intake {
   std::atomic<bool> unknown_binaries_allowed_ = true;
   std::atomic<int> incoming_ = 0;
   std::atomic<int> outgoing_ = 0;
+  std::atomic<std::uint64_t> stored_ = 0;
+  std::atomic<std::uint64_t> stored_bytes_ = 0;
   StoredBytes bytes_;
 };
 

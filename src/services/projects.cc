@@ -1,7 +1,6 @@
 #include "services/projects.h"
 
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "intake/intake.h"
 #include "intake/jail.h"
+#include "intake/step_back.h"
 #include "services/archive_reader.h"
 
 namespace gbgreg::services {
@@ -18,9 +18,6 @@ namespace {
 constexpr std::size_t kStepsMax = 1'024;
 // What the heads of messages and entries may take beside the bytes that they are about.
 constexpr std::uint64_t kHeadBytesMax = 8 * 1024;
-
-// Of the threads that unpack, so that who waits for an answer of a model comes first.
-constexpr int kNiceness = 10;
 
 std::unexpected<Error> too_many_projects() {
   return std::unexpected(
@@ -174,7 +171,7 @@ Task<Result<NewProject>> Projects::unpack(std::unique_ptr<Incoming> archive, Fil
 }
 
 Result<NewProject> Projects::unpack_now(ArchiveJob& job) {
-  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNiceness);
+  intake::step_back(::gettid());
   const auto began = clock_.steady();
   if (auto written = job.writer->write(job.rest); !written) return std::unexpected(std::move(written.error()));
   auto sha256 = job.writer->seal();
@@ -287,12 +284,14 @@ Task<Result<std::unique_ptr<Outgoing>>> Projects::open_file(std::string id, std:
   co_return co_await intake_.open_found(std::move(find));
 }
 
-Task<Result<void>> Projects::remove(std::string id) {
+Task<Result<storage::Project>> Projects::remove(std::string id) {
   auto work = [this, id = std::move(id)] { return remove_now(id); };
   co_return co_await offload(storage_pool_, std::move(work));
 }
 
-Result<void> Projects::remove_now(const std::string& id) {
+Result<storage::Project> Projects::remove_now(const std::string& id) {
+  auto project = stores_.projects.find(id);
+  if (!project) return project;
   const storage::ReserveKeeper keeper(stores_.reserve);
   const StoredBytes::AllLocks locks = intake_.bytes().lock_all();
   auto unused = stores_.projects.remove(id);
@@ -303,7 +302,7 @@ Result<void> Projects::remove_now(const std::string& id) {
   if (!unused) return std::unexpected(std::move(unused.error()));
   // The project is gone once its rows are.
   for (const std::string& digest : *unused) intake_.bytes().remove(digest);
-  return {};
+  return project;
 }
 
 }  // namespace gbgreg::services

@@ -111,8 +111,8 @@ class Projects {
   Task<Result<storage::FilePage>> files(std::string id, storage::FileQuery query);
   // Errors: those of Intake::open.
   Task<Result<std::unique_ptr<Outgoing>>> open_file(std::string id, std::string path);
-  // Works on a full disk too, as long as the reserve does. Errors: not_found, unavailable.
-  Task<Result<void>> remove(std::string id);
+  // Works on a full disk too, as long as the reserve does. What it was. Errors: not_found, unavailable.
+  Task<Result<storage::Project>> remove(std::string id);
 
   // Ends what is being unpacked, which fails then. For the shutdown, before the pools are joined.
   void stop() { is_stopping_ = true; }
@@ -137,7 +137,7 @@ class Projects {
                            storage::BlobWriter* archive_bytes);
   Result<void> keep_and_insert(ProjectBuilder& builder, const storage::Project& project,
                                storage::StoredArchive* archive, storage::BlobWriter* archive_bytes);
-  Result<void> remove_now(const std::string& id);
+  Result<storage::Project> remove_now(const std::string& id);
   UnknownBinaries unknown_binaries() const;
   std::optional<Place> take_place();
 

@@ -64,7 +64,7 @@ class Screenshots {
     storage::Upload upload;
     std::string prompt;  // Empty for one of ours.
     std::string request_id = {};
-    const llm::Caller* caller = nullptr;  // Outlives the call.
+    llm::Caller* caller = nullptr;  // Outlives the call.
   };
   // Finished, one way or the other: when no model could answer, the analysis is `failed` and says why. After an error,
   // and when the client leaves meanwhile, there is no upload either. Errors: unsupported_type, refused (those of
@@ -90,7 +90,7 @@ class Screenshots {
   struct Asker {
     std::string request_id;
     llm::Priority priority;
-    const llm::Caller* caller;
+    llm::Caller* caller;
   };
 
   Analysis new_analysis(const Asked& asked) const;

@@ -63,7 +63,8 @@ class SeeingBackend final : public backends::Backend {
     co_return llm::Completion{};
   }
   Task<Result<int>> count_tokens(net::IoThread&, const llm::Request&) override { co_return 0; }
-  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime) override {
+  Task<Result<llm::EmbedBatch>> embed(net::IoThread&, std::span<const llm::EmbedInput>, SteadyTime,
+                                      std::string_view) override {
     co_return llm::EmbedBatch{};
   }
   Task<Result<llm::TokenIds>> tokens(net::IoThread&, std::string_view, SteadyTime) override {

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <string_view>
 
 #include "core/core.h"
 #include "storage/storage.h"
@@ -42,6 +43,12 @@ class StoresWatch {
   // Nothing when nobody has been able to look for too long. Comes back within wait_max.
   Task<std::optional<StoresReport>> report();
 
+  // What the last look saw, without another; nothing when that is too old. Any thread.
+  std::optional<StoresReport> last() const;
+
+  // "sqlite" or "postgresql".
+  std::string_view database_kind() const { return database_.kind(); }
+
  private:
   using Timer =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
@@ -50,7 +57,6 @@ class StoresWatch {
 
   void join(const std::shared_ptr<Timer>& waiter);
   void leave(const std::shared_ptr<Timer>& waiter);
-  std::optional<StoresReport> last() const;
 
   // The job on the pool.
   void look();

@@ -39,6 +39,7 @@ class KeptTest : public testing::Test {
   }
   std::filesystem::path file_of(const std::string& sha256) const { return uploads() / sha256.substr(0, 2) / sha256; }
   std::filesystem::path database() const { return folder_.path() / "x.db"; }
+  std::string database_url() const { return "sqlite://" + database().string(); }
   std::filesystem::path uploads() const { return folder_.path() / "uploads"; }
   static void write_file(const std::filesystem::path& path, const std::string& bytes) {
     std::filesystem::create_directories(path.parent_path());

@@ -41,7 +41,7 @@ class Verification {
       : options_(options), clock_(clock), show_(show), began_(clock.wall()) {}
 
   Result<StorageReport> run() {
-    auto rows = Snapshot::take(options_.database, options_.scratch / "rows.sqlite", clock_);
+    auto rows = Snapshot::take(options_.database_url, options_.scratch / "rows.sqlite", clock_);
     if (!rows) return std::unexpected(std::move(rows.error()));
     if (auto counted = count(**rows); !counted) return std::unexpected(std::move(counted.error()));
     for (unsigned shard = 0; shard < kShards; ++shard) {
@@ -110,7 +110,7 @@ class Verification {
   // Against the rows of now: whose row is gone is no fault, and what has one is in use.
   Result<void> look_again() {
     if (suspects_.empty() && unused_.empty()) return {};
-    auto rows = Snapshot::take(options_.database, options_.scratch / "rows-again.sqlite", clock_);
+    auto rows = Snapshot::take(options_.database_url, options_.scratch / "rows-again.sqlite", clock_);
     if (!rows) return std::unexpected(std::move(rows.error()));
     for (unsigned shard = 0; shard < kShards; ++shard) {
       const std::string name = shard_name(shard);

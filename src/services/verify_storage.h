@@ -58,7 +58,7 @@ struct StorageReport {
 };
 
 struct VerifyOptions {
-  std::filesystem::path database;
+  std::string database_url;
   std::filesystem::path uploads;
   std::filesystem::path scratch;  // A folder for the copies of the database.
   bool has_gateway = false;       // One runs on them.

@@ -16,7 +16,7 @@ class VerifyStorageTest : public KeptTest {
     const std::filesystem::path scratch = folder_.path() / "scratch";
     std::filesystem::create_directories(scratch);
     const VerifyOptions options{
-        .database = database(), .uploads = uploads(), .scratch = scratch, .has_gateway = has_gateway_};
+        .database_url = database_url(), .uploads = uploads(), .scratch = scratch, .has_gateway = has_gateway_};
     auto report = verify_storage(options, clock_, show);
     EXPECT_EQ(storage::files_below(scratch), 0);
     return report;

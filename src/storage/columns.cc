@@ -28,7 +28,7 @@ std::string containing(std::string_view text) {
   std::string pattern = "%";
   for (const char c : text) {
     if (c == '%' || c == '_' || c == '!') pattern.push_back('!');
-    pattern.push_back(c);
+    pattern.push_back(c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c);
   }
   return pattern + "%";
 }

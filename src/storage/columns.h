@@ -29,7 +29,9 @@ inline std::optional<std::string> optional_text(const soci::row& row, const std:
 std::string cursor_after(std::string_view id);
 std::optional<std::string> id_in(std::string_view cursor);
 
-// The pattern of LIKE that finds `text` itself anywhere, with '!' as its escape.
+// The pattern of LIKE that finds `text` itself anywhere in what lower() makes of a column, with '!' as its escape. It
+// is in lower case here and not by the database, which would know letters beyond ASCII for a value but not for a
+// column.
 std::string containing(std::string_view text);
 
 }  // namespace gbgreg::storage

@@ -1,55 +1,20 @@
 #include "storage/database.h"
 
-#include <soci/sqlite3/soci-sqlite3.h>
-
-#include <string>
-#include <string_view>
-#include <utility>
+#include <spdlog/spdlog.h>
 
 namespace gbgreg::storage {
-namespace {
-
-constexpr std::string_view kSqliteScheme = "sqlite://";
-
-Result<std::string> sqlite_path(std::string_view url) {
-  const bool is_sqlite = url.starts_with(kSqliteScheme);
-  const std::string_view path = is_sqlite ? url.substr(kSqliteScheme.size()) : std::string_view{};
-  // SOCI takes the path between quotes and knows no escape for them.
-  const bool is_usable = path.size() > 1 && path.front() == '/' && path.find('"') == path.npos;
-  if (!is_usable) {
-    return fail(Kind::malformed, "database_url",
-                "The database URL must be sqlite:// and an absolute path, such as sqlite:///var/lib/gbgreg/gbgreg.db.",
-                std::string(url));
-  }
-  return std::string(path);
-}
-
-void prepare(soci::session& session, const Options& options) {
-  session << "PRAGMA busy_timeout = " << options.database_busy_timeout.count();
-  // A commit survives a loss of power (FULL), and readers do not wait for the writer (WAL).
-  session << "PRAGMA journal_mode = WAL";
-  session << "PRAGMA synchronous = FULL";
-  session << "PRAGMA foreign_keys = ON";
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Database>> Database::open(const Options& options) {
-  const auto path = sqlite_path(options.database_url);
-  if (!path) return std::unexpected(path.error());
+  auto dialect = dialect_of(options);
+  if (!dialect) return std::unexpected(std::move(dialect.error()));
   const auto connections = static_cast<std::size_t>(options.database_connections);
-  std::unique_ptr<Database> database(new Database(connections));
-  try {
-    for (std::size_t i = 0; i < connections; ++i) {
-      soci::session& session = database->pool_.at(i);
-      session.open(soci::sqlite3, "dbname=\"" + *path + "\"");
-      prepare(session, options);
+  std::unique_ptr<Database> database(new Database(std::move(*dialect), connections));
+  for (std::size_t i = 0; i < connections; ++i) {
+    try {
+      database->dialect_->connect(database->pool_.at(i));
+    } catch (const soci::soci_error& error) {
+      return std::unexpected(database->dialect_->explain_away(error));
     }
-  } catch (const soci::sqlite3_soci_error& error) {
-    return std::unexpected(explain(error));
-  } catch (const soci::soci_error& error) {
-    // A failure to connect has no number: the database is away.
-    return std::unexpected(explain(SQLITE_CANTOPEN, error.what()));
   }
   return database;
 }
@@ -62,65 +27,57 @@ Result<void> Database::check() {
   });
 }
 
-// Without a number it is SOCI itself that complains, about a NULL or a column that we did not expect: our own fault.
-Error Database::explain(const soci::soci_error& error) {
-  const auto* from_sqlite = dynamic_cast<const soci::sqlite3_soci_error*>(&error);
-  return explain(from_sqlite != nullptr ? from_sqlite->result() & 0xff : SQLITE_ERROR, error.what());
+Result<void> Database::make_usable(soci::session& session) {
+  if (dialect_->is_usable(session)) return {};
+  return reopen(session);
 }
 
-Error Database::explain(int sqlite_number, std::string detail) {
-  Error answer{.kind = Kind::internal,
-               .code = "database_failed",
-               .message = "The gateway's database refused the operation. Its log says why.",
-               .detail = std::move(detail)};
-  switch (sqlite_number) {
-    case SQLITE_FULL:
-      answer.kind = Kind::unavailable;
-      answer.code = "storage_full";
-      answer.message = "The gateway's disk is full. Free some space on it, then send the request again.";
-      answer.retry_after_seconds = 30;
-      break;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      answer.kind = Kind::unavailable;
-      answer.code = "database_busy";
-      answer.message = "The gateway's database is busy. Send the request again in a moment.";
-      answer.retry_after_seconds = 1;
-      break;
-    case SQLITE_IOERR:
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      answer.kind = Kind::unavailable;
-      answer.code = "storage_failed";
-      answer.message = "The gateway cannot use its database at the moment. Its log says why; try again later.";
-      answer.retry_after_seconds = 10;
-      break;
-    default:
-      break;
+Result<void> Database::reopen(soci::session& session) {
+  using Clock = std::chrono::steady_clock;
+  const auto began = Clock::now();
+  if (began < away_until_.load()) {
+    return std::unexpected(database_away("an attempt to reach it has just failed, and is not repeated yet"));
   }
-  return answer;
+  try {
+    session.close();
+    dialect_->connect(session);
+    if (is_away_.exchange(false)) spdlog::info("the database {} is there again", dialect_->place());
+    return {};
+  } catch (const soci::soci_error& error) {
+    session.close();
+    Error away = dialect_->explain_away(error);
+    const auto ended = Clock::now();
+    away_until_.store(ended + (ended - began));
+    if (!is_away_.exchange(true)) spdlog::error("the database {} is away: {}", dialect_->place(), away.detail);
+    return std::unexpected(std::move(away));
+  }
 }
 
-// IMMEDIATE takes the write lock first. A deferred transaction that reads and then writes fails at once, without the
-// busy timeout, when another connection wrote in between.
-Database::Transaction::Transaction(soci::session& session) : session_(session) { session_ << "BEGIN IMMEDIATE"; }
+Database::Transaction::Transaction(const Dialect& dialect, soci::session& session, TransactionKind kind)
+    : dialect_(dialect), session_(session) {
+  try {
+    dialect_.begin(session_, kind);
+  } catch (const soci::soci_error&) {
+    roll_back();  // Where the lock is what was not to be had, the transaction has begun.
+    throw;
+  }
+}
 
 Database::Transaction::~Transaction() {
-  if (committed_) return;
-  try {
-    session_ << "ROLLBACK";
-  } catch (const soci::soci_error&) {
-    // SQLite has rolled back by itself, as it does when the disk is full.
-  }
+  if (!committed_) roll_back();
 }
 
 void Database::Transaction::commit() {
-  session_ << "COMMIT";
+  dialect_.commit(session_);
   committed_ = true;
+}
+
+void Database::Transaction::roll_back() {
+  try {
+    dialect_.roll_back(session_);
+  } catch (const soci::soci_error&) {
+    // The connection is lost, or the database has rolled back by itself.
+  }
 }
 
 }  // namespace gbgreg::storage

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/core.h"
+#include "storage/each_database.h"
 #include "storage/failing_disk.h"
 #include "storage/test_stores.h"
 
@@ -14,7 +15,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
-class ProjectStoreTest : public testing::Test {
+class ProjectStoreTest : public EachDatabase {
  protected:
   // The nth project, a millisecond after the one before.
   static Project project(int nth) {
@@ -66,10 +67,10 @@ class ProjectStoreTest : public testing::Test {
   TestFolder folder_;
   Disk disk_;
   SystemClock clock_;
-  TestStores stores_{folder_.path(), disk_, clock_};
+  TestStores stores_{folder_.path(), disk_, clock_, new_database(GetParam(), folder_.path())};
 };
 
-TEST_F(ProjectStoreTest, GivesBackEveryColumnAsItCame) {
+TEST_P(ProjectStoreTest, GivesBackEveryColumnAsItCame) {
   Project full = project(1);
   full.description = "für \xF0\x9F\x98\x80 ' --";
   StoredArchive stored = archive('e');
@@ -86,7 +87,7 @@ TEST_F(ProjectStoreTest, GivesBackEveryColumnAsItCame) {
   EXPECT_EQ(stores_.projects.extraction(plain.id).value(), std::nullopt);
 }
 
-TEST_F(ProjectStoreTest, InsertsAllOrNothing) {
+TEST_P(ProjectStoreTest, InsertsAllOrNothing) {
   StoredArchive stored = archive('e');
   const Project one = project(1);
   EXPECT_FALSE(stores_.projects.insert(one, {file("same", 'a'), file("same", 'b')}, &stored));
@@ -95,7 +96,7 @@ TEST_F(ProjectStoreTest, InsertsAllOrNothing) {
   EXPECT_FALSE(stores_.uploads.uses(std::string(64, 'a')).value());
 }
 
-TEST_F(ProjectStoreTest, ListsNewestFirstInPages) {
+TEST_P(ProjectStoreTest, ListsNewestFirstInPages) {
   std::vector<std::string> ids;
   for (int i = 0; i < 5; ++i) {
     const Project each = project(i);
@@ -116,7 +117,7 @@ TEST_F(ProjectStoreTest, ListsNewestFirstInPages) {
   EXPECT_EQ(stores_.projects.list(1, "x").error().code, "cursor_malformed");
 }
 
-TEST_F(ProjectStoreTest, ListsFilesByPathBelowAFolder) {
+TEST_P(ProjectStoreTest, ListsFilesByPathBelowAFolder) {
   const Project one = project(1);
   ASSERT_TRUE(stores_.projects.insert(one,
                                       {file("src/b", 'a'), file("src/a/x", 'a'), file("src.txt", 'a'),
@@ -133,7 +134,7 @@ TEST_F(ProjectStoreTest, ListsFilesByPathBelowAFolder) {
   EXPECT_EQ(stores_.projects.find_file("nobody", "src/b").error().code, "project_not_found");
 }
 
-TEST_F(ProjectStoreTest, ForgetsAllOfAProjectAndTellsWhatNobodyNamesAnyMore) {
+TEST_P(ProjectStoreTest, ForgetsAllOfAProjectAndTellsWhatNobodyNamesAnyMore) {
   StoredArchive stored = archive('e');
   const Project one = project(1), other = project(2);
   ASSERT_TRUE(stores_.projects.insert(one, {file("x", 'a'), file("y", 'b'), file("z", 'c')}, &stored));
@@ -149,7 +150,7 @@ TEST_F(ProjectStoreTest, ForgetsAllOfAProjectAndTellsWhatNobodyNamesAnyMore) {
   EXPECT_THAT(paths(other.id, {}), ElementsAre("x"));
 }
 
-TEST_F(ProjectStoreTest, AnUploadsBytesStayWhileAProjectNamesThem) {
+TEST_P(ProjectStoreTest, AnUploadsBytesStayWhileAProjectNamesThem) {
   ASSERT_TRUE(stores_.projects.insert(project(1), {file("x", 'a')}, nullptr));
   Upload upload = archive('a').upload;
   ASSERT_TRUE(stores_.uploads.insert(upload));
@@ -158,6 +159,8 @@ TEST_F(ProjectStoreTest, AnUploadsBytesStayWhileAProjectNamesThem) {
   EXPECT_THAT(stores_.uploads.digests("aa").value(), ElementsAre(std::string(64, 'a')));
   EXPECT_THAT(stores_.uploads.digests("ab").value(), IsEmpty());
 }
+
+GBGREG_ON_EACH_DATABASE(ProjectStoreTest);
 
 }  // namespace
 }  // namespace gbgreg::storage

@@ -28,6 +28,7 @@ void Reserve::keeper_left() {
 void Reserve::hold_locked() {
   if (held_) return;
   disk_.remove(path_);  // A former run's.
+  if (!is_wanted_) return;
   const OwnedFile file(disk_.create(path_));
   held_ = file.is_open() && fill(file.get());
   if (held_) return;
@@ -39,6 +40,7 @@ void Reserve::hold_locked() {
 bool Reserve::release() {
   const std::scoped_lock lock(mutex_);
   held_ = false;
+  if (!is_wanted_) return false;
   return disk_.remove(path_) == 0;
 }
 

@@ -2,7 +2,8 @@
 // could make space by deleting an upload, and the gateway could not even start: the reserve is given up for that, and
 // taken again when there is room.
 //
-// Any thread may call it. It is a help and not a promise: when the disk cannot hold it, there is none.
+// Any thread may call it. It is a help and not a promise: when the disk cannot hold it, there is none. Nor is there one
+// for a database that is elsewhere, which room here would not help.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,9 @@ inline constexpr std::uint64_t kReserveBytes = 1024 * 1024;
 
 class Reserve {
  public:
-  Reserve(const std::filesystem::path& path, Disk& disk) : path_(path.string()), disk_(disk) {}
+  enum class Wanted : std::uint8_t { yes, no };
+  Reserve(const std::filesystem::path& path, Disk& disk, Wanted wanted = Wanted::yes)
+      : path_(path.string()), disk_(disk), is_wanted_(wanted == Wanted::yes) {}
 
   // Writes the file unless it is there. Half a reserve is none: it would take the space that somebody waits for.
   void hold();
@@ -34,6 +37,7 @@ class Reserve {
 
   std::string path_;
   Disk& disk_;
+  bool is_wanted_;
   std::mutex mutex_;
   bool held_ = false;
   int keepers_ = 0;

@@ -62,6 +62,17 @@ TEST(Reserve, LeavesNothingOfItselfOnADiskThatIsFull) {
   EXPECT_TRUE(std::filesystem::exists(path));
 }
 
+TEST(Reserve, OfADatabaseThatIsElsewhereThereIsNone) {
+  const TestFolder folder;
+  Disk disk;
+  const auto path = folder.path() / "reserve";
+  Reserve(path, disk).hold();  // As a run before it did, on SQLite.
+  Reserve reserve(path, disk, Reserve::Wanted::no);
+  reserve.hold();
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_FALSE(reserve.release());
+}
+
 TEST(MayLackRoom, IsTrueOfEveryFailureOfTheStorageButNotOfOthers) {
   for (const char* code : {"storage_full", "storage_failed"})
     EXPECT_TRUE(may_lack_room({.code = code, .message = {}})) << code;

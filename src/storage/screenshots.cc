@@ -10,6 +10,9 @@ constexpr std::string_view kColumns =
     "duration_ms, "
     "error_code, error_message, created_at, finished_at";
 
+// Rows of nobody in particular were made before there could be several gateways, or on SQLite.
+constexpr std::string_view kIsOurs = "(:gateway = '' OR gateway = '' OR gateway = :gateway)";
+
 std::unexpected<Error> no_such_analysis() {
   return fail(Kind::not_found, "screenshot_not_found",
               "No analysis has this id. GET /api/screenshots lists those that exist.");
@@ -80,7 +83,7 @@ bool has_upload(soci::session& session, const std::string& upload_id) {
   return session.got_data();
 }
 
-Result<void> insert_analysis(soci::session& session, const Analysis& analysis) {
+Result<void> insert_analysis(soci::session& session, const Analysis& analysis, const std::string& gateway) {
   if (!has_upload(session, analysis.upload_id)) {
     return fail(Kind::not_found, "upload_not_found", "The image was removed meanwhile. Upload it again.");
   }
@@ -91,11 +94,12 @@ Result<void> insert_analysis(soci::session& session, const Analysis& analysis) {
   statement.exchange(soci::use(analysis.image_sha256, "image_sha256"));
   statement.exchange(soci::use(analysis.prompt, "prompt"));
   statement.exchange(soci::use(analysis.created_at, "created_at"));
+  statement.exchange(soci::use(gateway, "gateway"));
   statement.alloc();
   statement.prepare("INSERT INTO gbgreg_screenshot_analysis (" + std::string(kColumns) +
-                    ") VALUES (:id, :upload_id, :image_sha256, :status, :prompt, :model, :role, :description, "
+                    ", gateway) VALUES (:id, :upload_id, :image_sha256, :status, :prompt, :model, :role, :description, "
                     ":extracted_text, :width, :height, :duration_ms, :error_code, :error_message, :created_at, "
-                    ":finished_at)");
+                    ":finished_at, :gateway)");
   statement.define_and_bind();
   statement.execute(true);
   return {};
@@ -112,21 +116,22 @@ std::unexpected<Error> queue_full(int queued_max) {
 }  // namespace
 
 Result<void> ScreenshotStore::insert(const Analysis& analysis) {
-  return database_.in_transaction([&](soci::session& session) { return insert_analysis(session, analysis); });
+  return database_.in_transaction([&](soci::session& session) { return insert_analysis(session, analysis, gateway_); });
 }
 
 Result<void> ScreenshotStore::enqueue(const Analysis& analysis, int queued_max) {
   return database_.in_transaction([&](soci::session& session) -> Result<void> {
     if (count_queued(session) >= queued_max) return queue_full(queued_max);
-    return insert_analysis(session, analysis);
+    return insert_analysis(session, analysis, gateway_);
   });
 }
 
 Result<std::optional<Analysis>> ScreenshotStore::take_next() {
   return database_.in_transaction([&](soci::session& session) -> Result<std::optional<Analysis>> {
     soci::row row;
-    session << "SELECT " << kColumns << " FROM gbgreg_screenshot_analysis WHERE status = 'queued' ORDER BY id LIMIT 1",
-        soci::into(row);
+    session << "SELECT " << kColumns << " FROM gbgreg_screenshot_analysis WHERE status = 'queued' AND " << kIsOurs
+            << " ORDER BY id LIMIT 1",
+        soci::into(row), soci::use(gateway_, "gateway");
     if (!session.got_data()) return std::nullopt;
     Analysis next = from_row(row);
     next.status = "running";
@@ -138,7 +143,8 @@ Result<std::optional<Analysis>> ScreenshotStore::take_next() {
 
 Result<int> ScreenshotStore::requeue() {
   return database_.in_transaction([&](soci::session& session) -> Result<int> {
-    session << "UPDATE gbgreg_screenshot_analysis SET status = 'queued' WHERE status = 'running'";
+    session << "UPDATE gbgreg_screenshot_analysis SET status = 'queued' WHERE status = 'running' AND " << kIsOurs,
+        soci::use(gateway_, "gateway");
     return count_queued(session);
   });
 }
@@ -187,8 +193,8 @@ Result<AnalysisPage> ScreenshotStore::list(const AnalysisQuery& query) {
   std::string sql = "SELECT " + std::string(kColumns) + " FROM gbgreg_screenshot_analysis WHERE id < :bound";
   if (!query.q.empty()) {
     sql +=
-        " AND (lower(description) LIKE lower(:q) ESCAPE '!' OR lower(extracted_text) LIKE lower(:q) ESCAPE '!'"
-        " OR lower(prompt) LIKE lower(:q) ESCAPE '!')";
+        " AND (lower(description) LIKE :q ESCAPE '!' OR lower(extracted_text) LIKE :q ESCAPE '!'"
+        " OR lower(prompt) LIKE :q ESCAPE '!')";
   }
   sql += " ORDER BY id DESC LIMIT :rows";
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -53,7 +54,10 @@ class ScreenshotStore {
  public:
   static constexpr int kListLimitMax = 50;  // Each may have some 100 KB of text.
 
-  explicit ScreenshotStore(Database& database) : database_(database) {}
+  // `gateway`: where several use the database, by which id this one is known. Each takes only what came in by itself,
+  // for the images are in its own folder, and what another one works on is not its to queue again.
+  explicit ScreenshotStore(Database& database, std::string gateway = {})
+      : database_(database), gateway_(std::move(gateway)) {}
 
   // Errors: not_found (upload_not_found: there is no such upload any more).
   Result<void> insert(const Analysis& analysis);
@@ -83,6 +87,7 @@ class ScreenshotStore {
 
  private:
   Database& database_;
+  std::string gateway_;  // Empty of one that is alone, which takes all.
 };
 
 }  // namespace gbgreg::storage

@@ -2,16 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <set>
+#include <thread>
 
 #include "core/core.h"
+#include "storage/each_database.h"
 #include "storage/failing_disk.h"
 #include "storage/test_stores.h"
 
 namespace gbgreg::storage {
 namespace {
 
-class ScreenshotStoreTest : public testing::Test {
+class ScreenshotStoreTest : public EachDatabase {
  protected:
   // The nth upload and what was seen on it, each a millisecond after the one before.
   Analysis analysis(int nth) {
@@ -55,11 +58,11 @@ class ScreenshotStoreTest : public testing::Test {
   TestFolder folder_;
   Disk disk_;
   SystemClock clock_;
-  TestStores stores_{folder_.path(), disk_, clock_};
+  TestStores stores_{folder_.path(), disk_, clock_, new_database(GetParam(), folder_.path())};
   ScreenshotStore& store_ = stores_.screenshots;
 };
 
-TEST_F(ScreenshotStoreTest, GivesBackEveryColumnAsItCame) {
+TEST_P(ScreenshotStoreTest, GivesBackEveryColumnAsItCame) {
   const Analysis queued = analysis(1);
   ASSERT_TRUE(store_.insert(queued));
   EXPECT_EQ(store_.find(queued.id).value(), queued);
@@ -76,19 +79,19 @@ TEST_F(ScreenshotStoreTest, GivesBackEveryColumnAsItCame) {
   EXPECT_EQ(store_.find(failed.id).value(), failed);
 }
 
-TEST_F(ScreenshotStoreTest, AnUnknownIdIsNotFound) {
+TEST_P(ScreenshotStoreTest, AnUnknownIdIsNotFound) {
   EXPECT_EQ(store_.find("' OR 1=1 --").error().code, "screenshot_not_found");
   EXPECT_EQ(store_.update(analysis(1)).error().code, "screenshot_not_found");
 }
 
-TEST_F(ScreenshotStoreTest, IsNotKeptWithoutItsUpload) {
+TEST_P(ScreenshotStoreTest, IsNotKeptWithoutItsUpload) {
   Analysis orphan = analysis(1);
   ASSERT_TRUE(stores_.uploads.remove(orphan.upload_id));
   EXPECT_EQ(store_.insert(orphan).error().code, "upload_not_found");
   EXPECT_EQ(store_.enqueue(orphan, 10).error().code, "upload_not_found");
 }
 
-TEST_F(ScreenshotStoreTest, GoesWithItsUpload) {
+TEST_P(ScreenshotStoreTest, GoesWithItsUpload) {
   const Analysis first = analysis(1), second = analysis(2);
   ASSERT_TRUE(store_.insert(first));
   ASSERT_TRUE(store_.insert(second));
@@ -97,7 +100,7 @@ TEST_F(ScreenshotStoreTest, GoesWithItsUpload) {
   EXPECT_TRUE(store_.find(second.id));
 }
 
-TEST_F(ScreenshotStoreTest, TheQueueIsWorkedOffInItsOrder) {
+TEST_P(ScreenshotStoreTest, TheQueueIsWorkedOffInItsOrder) {
   const Analysis first = analysis(1), second = analysis(2);
   ASSERT_TRUE(store_.enqueue(second, 10));
   ASSERT_TRUE(store_.enqueue(first, 10));
@@ -110,7 +113,7 @@ TEST_F(ScreenshotStoreTest, TheQueueIsWorkedOffInItsOrder) {
   EXPECT_EQ(store_.take_next().value(), std::nullopt);
 }
 
-TEST_F(ScreenshotStoreTest, TheQueueIsBounded) {
+TEST_P(ScreenshotStoreTest, TheQueueIsBounded) {
   ASSERT_TRUE(store_.enqueue(analysis(1), 2));
   ASSERT_TRUE(store_.enqueue(analysis(2), 2));
   const auto refused = store_.enqueue(analysis(3), 2);
@@ -123,7 +126,7 @@ TEST_F(ScreenshotStoreTest, TheQueueIsBounded) {
   EXPECT_TRUE(store_.enqueue(analysis(4), 2));
 }
 
-TEST_F(ScreenshotStoreTest, WhatRanWhenTheProcessEndedIsQueuedAgain) {
+TEST_P(ScreenshotStoreTest, WhatRanWhenTheProcessEndedIsQueuedAgain) {
   const Analysis first = analysis(1), second = analysis(2);
   ASSERT_TRUE(store_.enqueue(first, 10));
   ASSERT_TRUE(store_.enqueue(second, 10));
@@ -133,7 +136,44 @@ TEST_F(ScreenshotStoreTest, WhatRanWhenTheProcessEndedIsQueuedAgain) {
   EXPECT_EQ(store_.take_next().value()->id, first.id) << "in its old place";
 }
 
-TEST_F(ScreenshotStoreTest, IsListedNewestFirstByPages) {
+TEST_P(ScreenshotStoreTest, WhoeverTakesFromTheQueueAtOnceTakesAnother) {
+  constexpr int kThreads = 4, kEach = 5;
+  for (int i = 0; i < kThreads * kEach; ++i) ASSERT_TRUE(store_.enqueue(analysis(i), kThreads * kEach));
+  std::mutex mutex;
+  std::multiset<std::string> taken;
+  std::vector<std::thread> threads;
+  threads.reserve(kThreads);
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) {
+        const auto next = store_.take_next();
+        ASSERT_TRUE(next && *next);
+        const std::scoped_lock lock(mutex);
+        taken.insert((*next)->id);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(std::set<std::string>(taken.begin(), taken.end()).size(), static_cast<std::size_t>(kThreads * kEach));
+}
+
+TEST_P(ScreenshotStoreTest, OfSeveralGatewaysEachWorksOnWhatCameInByItself) {
+  ScreenshotStore one(*stores_.database, "one"), two(*stores_.database, "two");
+  const Analysis first = analysis(1), second = analysis(2), older = analysis(3);
+  ASSERT_TRUE(one.enqueue(first, 10));
+  ASSERT_TRUE(two.enqueue(second, 10));
+  ASSERT_TRUE(store_.enqueue(older, 10));
+  EXPECT_EQ(two.take_next().value()->id, second.id);
+  ASSERT_TRUE(one.requeue());
+  EXPECT_EQ(store_.find(second.id)->status, "running") << "another one is at it";
+  EXPECT_EQ(one.take_next().value()->id, first.id);
+  EXPECT_EQ(one.take_next().value()->id, older.id) << "nobody's in particular";
+  EXPECT_FALSE(one.take_next().value());
+  ASSERT_TRUE(two.requeue());
+  EXPECT_EQ(two.take_next().value()->id, second.id);
+}
+
+TEST_P(ScreenshotStoreTest, IsListedNewestFirstByPages) {
   std::vector<std::string> made;
   for (int i = 0; i < 5; ++i) {
     const Analysis each = finished(analysis(i));
@@ -151,7 +191,7 @@ TEST_F(ScreenshotStoreTest, IsListedNewestFirstByPages) {
   EXPECT_EQ(seen, made);
 }
 
-TEST_F(ScreenshotStoreTest, IsFoundByWhatWasSaidReadOrAsked) {
+TEST_P(ScreenshotStoreTest, IsFoundByWhatWasSaidReadOrAsked) {
   Analysis one = finished(analysis(1), "A dialog about 100% of it");
   one.extracted_text = "Cancel OK";
   one.prompt = "Which buttons?";
@@ -163,14 +203,14 @@ TEST_F(ScreenshotStoreTest, IsFoundByWhatWasSaidReadOrAsked) {
   EXPECT_EQ(found("").size(), 2U);
 }
 
-TEST_F(ScreenshotStoreTest, RefusesAPageThatIsNone) {
+TEST_P(ScreenshotStoreTest, RefusesAPageThatIsNone) {
   const AnalysisQuery none{.limit = 0}, too_many{.limit = ScreenshotStore::kListLimitMax + 1}, strange{.cursor = "x"};
   EXPECT_EQ(store_.list(none).error().code, "limit_out_of_bounds");
   EXPECT_EQ(store_.list(too_many).error().code, "limit_out_of_bounds");
   EXPECT_EQ(store_.list(strange).error().code, "cursor_malformed");
 }
 
-TEST_F(ScreenshotStoreTest, KnowsWhatItWasAskedBefore) {
+TEST_P(ScreenshotStoreTest, KnowsWhatItWasAskedBefore) {
   const Analysis done = finished(analysis(1));
   ASSERT_TRUE(store_.insert(done));
   ASSERT_TRUE(store_.insert(analysis(2)));  // Not done.
@@ -183,6 +223,8 @@ TEST_F(ScreenshotStoreTest, KnowsWhatItWasAskedBefore) {
     EXPECT_EQ(store_.find_done(other).value(), std::nullopt);
   }
 }
+
+GBGREG_ON_EACH_DATABASE(ScreenshotStoreTest);
 
 }  // namespace
 }  // namespace gbgreg::storage

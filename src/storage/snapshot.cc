@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "storage/blob_store.h"
+#include "storage/copy_rows.h"
+#include "storage/database_url.h"
 #include "storage/integrity.h"
 #include "storage/migrations.h"
 
@@ -85,22 +87,62 @@ std::vector<std::string> tables_with_sizes(soci::session& session) {
 
 }  // namespace
 
+namespace {
+
+Result<void> make_file(const std::filesystem::path& copy) {
+  const OwnedFile made(::open(copy.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!made.is_open()) return std::unexpected(disk_error(errno, "make a copy of the database"));
+  return {};
+}
+
+// The rows of a server, in the file that is there for them.
+Result<void> copy_from_server(const std::string& url, const std::filesystem::path& copy, const Clock& clock) {
+  auto from = Database::open({.database_url = url, .uploads_folder = {}, .database_connections = 1});
+  if (!from) return std::unexpected(std::move(from.error()));
+  const auto version = schema_version(**from);
+  if (!version) return std::unexpected(version.error());
+  if (*version == 0) {
+    return fail(Kind::not_found, "database_missing", "There is no database: no gateway has run here.",
+                (*from)->place() + " has no tables");
+  }
+  auto to =
+      Database::open({.database_url = "sqlite://" + copy.string(), .uploads_folder = {}, .database_connections = 1});
+  if (!to) return std::unexpected(std::move(to.error()));
+  if (auto migrated = migrate(**to, clock); !migrated) return std::unexpected(std::move(migrated.error()));
+  const auto copied = copy_rows(**from, **to, [](const RowsProgress&) {});
+  if (!copied) return std::unexpected(copied.error());
+  return {};
+}
+
+Result<void> copy_from(const std::string& url, const std::filesystem::path& copy, const Clock& clock) {
+  if (is_sqlite_url(url)) {
+    const auto path = sqlite_path(url);
+    if (!path) return std::unexpected(path.error());
+    return copy_database(*path, copy);
+  }
+  if (auto made = make_file(copy); !made) return made;
+  auto copied = copy_from_server(url, copy, clock);
+  if (!copied) remove_copy(copy);
+  return copied;
+}
+
+}  // namespace
+
 Result<void> copy_database(const std::filesystem::path& database, const std::filesystem::path& copy) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(database, error) || std::filesystem::file_size(database, error) == 0) {
     return fail(Kind::not_found, "database_missing", "There is no database: no gateway has run here.",
                 database.string());
   }
-  const OwnedFile made(::open(copy.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!made.is_open()) return std::unexpected(disk_error(errno, "make a copy of the database"));
+  if (auto made = make_file(copy); !made) return made;
   auto copied = copy_pages(database, copy);
   if (!copied) remove_copy(copy);
   return copied;
 }
 
-Result<std::unique_ptr<Snapshot>> Snapshot::take(const std::filesystem::path& database,
-                                                 const std::filesystem::path& copy, const Clock& clock) {
-  if (auto copied = copy_database(database, copy); !copied) return std::unexpected(std::move(copied.error()));
+Result<std::unique_ptr<Snapshot>> Snapshot::take(const std::string& database_url, const std::filesystem::path& copy,
+                                                 const Clock& clock) {
+  if (auto copied = copy_from(database_url, copy, clock); !copied) return std::unexpected(std::move(copied.error()));
   std::unique_ptr<Snapshot> snapshot(new Snapshot(copy));  // From here on it removes the copy.
   if (auto well = check_integrity(copy, kCheckTimeMax); !well) return std::unexpected(std::move(well.error()));
   const Options options{.database_url = "sqlite://" + copy.string(), .uploads_folder = {}, .database_connections = 1};

@@ -1,6 +1,7 @@
-// A copy of the database as it is at one moment, for those who compare its rows with the bytes while a gateway goes on:
-// SQLite's online backup, which neither waits for writers nor keeps them waiting. The copy gets the tables that this
-// program knows, so one that an older gbgreg made can be read as well; the original is only read.
+// A copy of the database as it is at one moment, for those who compare its rows with the bytes while a gateway goes on.
+// Of SQLite it is SQLite's online backup, of PostgreSQL all rows of one snapshot in a file of SQLite's: neither waits
+// for writers nor keeps them waiting. The copy gets the tables that this program knows, so a file that an older gbgreg
+// made can be read as well; the original is only read.
 //
 // Blocking. One thread at a time.
 #pragma once
@@ -34,9 +35,9 @@ struct SizesSaid {
 
 class Snapshot {
  public:
-  // Errors: those of copy_database, check_integrity and migrate.
-  static Result<std::unique_ptr<Snapshot>> take(const std::filesystem::path& database,
-                                                const std::filesystem::path& copy, const Clock& clock);
+  // Errors: those of copy_database, check_integrity and migrate; of PostgreSQL those of Database::open and copy_rows.
+  static Result<std::unique_ptr<Snapshot>> take(const std::string& database_url, const std::filesystem::path& copy,
+                                                const Clock& clock);
   // Removes the copy, unless release() was called.
   ~Snapshot();
   Snapshot(const Snapshot&) = delete;

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "core/ids.h"
+#include "storage/each_database.h"
 #include "storage/failing_disk.h"
 #include "storage/test_stores.h"
 
@@ -16,7 +17,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
-class SnapshotTest : public testing::Test {
+class SnapshotTest : public EachDatabase {
  protected:
   Upload insert(const std::string& sha256, std::uint64_t size_bytes, const std::string& name = "a.txt") {
     Upload upload{.id = new_uuid(clock_.wall()),
@@ -29,17 +30,17 @@ class SnapshotTest : public testing::Test {
                   .created_at = "t"};
     return stores_.uploads.insert(std::move(upload)).value();
   }
-  auto take() { return Snapshot::take(folder_.path() / "x.db", copy_, clock_); }
+  auto take() { return Snapshot::take(stores_.options.database_url, copy_, clock_); }
   static std::string digest(char digit) { return std::string(64, digit); }
 
   TestFolder folder_;
   SystemClock clock_;
   FailingDisk disk_;
-  TestStores stores_{folder_.path(), disk_, clock_};
+  TestStores stores_{folder_.path(), disk_, clock_, new_database(GetParam(), folder_.path())};
   std::filesystem::path copy_ = folder_.path() / "copy.db";
 };
 
-TEST_F(SnapshotTest, HasWhatWasCommittedAndNothingThatComesLater) {
+TEST_P(SnapshotTest, HasWhatWasCommittedAndNothingThatComesLater) {
   const Upload first = insert(digest('a'), 7, "first.txt");
   insert(digest('a'), 8);
   auto snapshot = take();
@@ -55,7 +56,7 @@ TEST_F(SnapshotTest, HasWhatWasCommittedAndNothingThatComesLater) {
               UnorderedElementsAre("first.txt (upload " + first.id + ")", HasSubstr("a.txt (upload ")));
 }
 
-TEST_F(SnapshotTest, LeavesNothingBehindUnlessItIsToStay) {
+TEST_P(SnapshotTest, LeavesNothingBehindUnlessItIsToStay) {
   insert(digest('a'), 7);
   ASSERT_TRUE(take());
   for (const char* suffix : {"", "-wal", "-shm"}) EXPECT_FALSE(std::filesystem::exists(copy_.string() + suffix));
@@ -69,12 +70,20 @@ TEST_F(SnapshotTest, LeavesNothingBehindUnlessItIsToStay) {
   EXPECT_EQ(take().error().code, "storage_failed") << "what is there is somebody else's";
 }
 
-TEST_F(SnapshotTest, WhatIsNoDatabaseOrNotThereIsSaidSo) {
+TEST_P(SnapshotTest, OfWhatNobodyHasUsedThereIsNone) {
+  const TestFolder elsewhere;
+  EXPECT_EQ(Snapshot::take(new_database(GetParam(), elsewhere.path()), copy_, clock_).error().code, "database_missing");
+  EXPECT_FALSE(std::filesystem::exists(copy_));
+}
+
+TEST_P(SnapshotTest, WhatIsNoDatabaseOrNotThereIsSaidSo) {
   EXPECT_EQ(copy_database(folder_.path() / "none.db", copy_).error().code, "database_missing");
   std::ofstream(folder_.path() / "broken.db") << std::string(5000, 'x');
   EXPECT_EQ(copy_database(folder_.path() / "broken.db", copy_).error().code, "database_corrupt");
   EXPECT_FALSE(std::filesystem::exists(copy_));
 }
+
+GBGREG_ON_EACH_DATABASE(SnapshotTest);
 
 }  // namespace
 }  // namespace gbgreg::storage

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "core/clock.h"
@@ -12,13 +13,19 @@ namespace gbgreg::storage {
 
 struct TestStores {
   TestStores(const std::filesystem::path& folder, Disk& disk, const Clock& clock)
-      : options{.database_url = "sqlite://" + (folder / "x.db").string(), .uploads_folder = folder / "uploads"},
+      : TestStores(folder, disk, clock, "sqlite://" + (folder / "x.db").string()) {}
+  TestStores(const std::filesystem::path& folder, Disk& disk, const Clock& clock, std::string database_url)
+      : options{.database_url = std::move(database_url), .uploads_folder = folder / "uploads"},
         reserve(folder / "reserve", disk),
         database(std::move(open_database(options, clock, reserve).value())),
         blobs(std::move(BlobStore::open(options.uploads_folder, disk).value())),
         uploads(*database, options.list_limit_max),
         projects(*database, options.list_limit_max),
-        screenshots(*database) {}
+        screenshots(*database),
+        requests(*database),
+        keys(*database),
+        key_shares(*database),
+        audit(*database) {}
 
   Options options;
   Reserve reserve;
@@ -27,6 +34,10 @@ struct TestStores {
   UploadStore uploads;
   ProjectStore projects;
   ScreenshotStore screenshots;
+  RequestStore requests;
+  KeyStore keys;
+  KeyShares key_shares;
+  AuditStore audit;
 };
 
 }  // namespace gbgreg::storage

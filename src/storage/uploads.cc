@@ -132,8 +132,8 @@ Result<UploadPage> UploadStore::list(const UploadQuery& query) {
   if (!query.kind.empty()) sql += " AND kind = :kind";
   if (!query.q.empty()) {
     sql +=
-        " AND (lower(filename) LIKE lower(:q) ESCAPE '!' OR lower(original_filename) LIKE lower(:q) ESCAPE '!'"
-        " OR lower(description) LIKE lower(:q) ESCAPE '!')";
+        " AND (lower(filename) LIKE :q ESCAPE '!' OR lower(original_filename) LIKE :q ESCAPE '!'"
+        " OR lower(description) LIKE :q ESCAPE '!')";
   }
   sql += newest_first ? " ORDER BY id DESC LIMIT :rows" : " ORDER BY id LIMIT :rows";
 
@@ -166,6 +166,22 @@ Result<RemovedUpload> UploadStore::remove(std::string_view id) {
     auto removed = remove_upload(session, wanted);
     if (!removed) return no_such_upload();
     return std::move(*removed);
+  });
+}
+
+Result<std::vector<UploadsOfKind>> UploadStore::totals(const std::string& id_from) {
+  return database_.with_connection([&](soci::session& session) -> Result<std::vector<UploadsOfKind>> {
+    std::string kind;
+    long long count = 0, bytes = 0;
+    soci::statement statement =
+        (session.prepare << "SELECT kind, count(*), CAST(sum(size_bytes) AS bigint) FROM gbgreg_uploads WHERE id >= "
+                            ":id_from GROUP BY kind ORDER BY kind",
+         soci::into(kind), soci::into(count), soci::into(bytes), soci::use(id_from, "id_from"));
+    std::vector<UploadsOfKind> totals;
+    for (bool more = statement.execute(true); more; more = statement.fetch()) {
+      totals.push_back({.kind = kind, .count = count, .bytes = bytes});
+    }
+    return totals;
   });
 }
 

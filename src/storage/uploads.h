@@ -56,6 +56,13 @@ struct RemovedUpload {
   bool bytes_still_used = false;  // Another row, of whatever table, has the same bytes.
 };
 
+struct UploadsOfKind {
+  std::string kind;
+  std::int64_t count = 0;
+  std::int64_t bytes = 0;
+  bool operator==(const UploadsOfKind&) const = default;
+};
+
 class UploadStore {
  public:
   UploadStore(Database& database, int list_limit_max) : database_(database), list_limit_max_(list_limit_max) {}
@@ -74,6 +81,9 @@ class UploadStore {
 
   // Forgets the row. When it was the first of its bytes, the next one takes its place. Errors: not_found.
   Result<RemovedUpload> remove(std::string_view id);
+
+  // How many there are of each kind, and their bytes, of those with ids from `id_from` on: made since a time.
+  Result<std::vector<UploadsOfKind>> totals(const std::string& id_from);
 
   // Whether any row of any table has these bytes (digests.h).
   Result<bool> uses(std::string_view sha256);

@@ -2,17 +2,21 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "core/core.h"
+#include "storage/each_database.h"
 #include "storage/failing_disk.h"
 #include "storage/migrations.h"
 
 namespace gbgreg::storage {
 namespace {
 
-class UploadStoreTest : public testing::Test {
+class UploadStoreTest : public EachDatabase {
  protected:
   UploadStoreTest() {
-    const Options options{.database_url = "sqlite://" + (folder_.path() / "x.db").string(), .uploads_folder = {}};
+    const Options options{.database_url = new_database(GetParam(), folder_.path()), .uploads_folder = {}};
     database_ = std::move(Database::open(options).value());
     EXPECT_TRUE(migrate(*database_, SystemClock{}));
     store_ = std::make_unique<UploadStore>(*database_, options.list_limit_max);
@@ -42,7 +46,7 @@ class UploadStoreTest : public testing::Test {
   std::unique_ptr<UploadStore> store_;
 };
 
-TEST_F(UploadStoreTest, GivesBackEveryColumnAsItCame) {
+TEST_P(UploadStoreTest, GivesBackEveryColumnAsItCame) {
   Upload full = upload(1);
   full.filename = "naïve 'quote\" ; DROP TABLE gbgreg_uploads; --.txt";
   full.language = "C++";
@@ -58,19 +62,19 @@ TEST_F(UploadStoreTest, GivesBackEveryColumnAsItCame) {
   EXPECT_EQ(store_->find(plain.id).value(), plain);
 }
 
-TEST_F(UploadStoreTest, AnUnknownIdIsNotFound) {
+TEST_P(UploadStoreTest, AnUnknownIdIsNotFound) {
   EXPECT_EQ(store_->find("nothing").error().code, "upload_not_found");
   EXPECT_EQ(store_->remove("' OR 1=1 --").error().code, "upload_not_found");
 }
 
-TEST_F(UploadStoreTest, TheSameIdTwiceIsAnErrorAndKeepsTheFirst) {
+TEST_P(UploadStoreTest, TheSameIdTwiceIsAnErrorAndKeepsTheFirst) {
   const Upload first = upload(1);
   ASSERT_TRUE(store_->insert(first));
   EXPECT_FALSE(store_->insert(first));
   EXPECT_EQ(store_->find(first.id).value(), first);
 }
 
-TEST_F(UploadStoreTest, SameBytesAreDuplicatesOfTheFirst) {
+TEST_P(UploadStoreTest, SameBytesAreDuplicatesOfTheFirst) {
   const Upload first = store_->insert(upload(1)).value();
   const Upload second = store_->insert(upload(2)).value();
   const Upload third = store_->insert(upload(3)).value();
@@ -80,7 +84,7 @@ TEST_F(UploadStoreTest, SameBytesAreDuplicatesOfTheFirst) {
   EXPECT_EQ(store_->insert(upload(4, 'b')).value().duplicate_of, std::nullopt);
 }
 
-TEST_F(UploadStoreTest, WhenTheFirstGoesTheNextTakesItsPlace) {
+TEST_P(UploadStoreTest, WhenTheFirstGoesTheNextTakesItsPlace) {
   const Upload first = store_->insert(upload(1)).value();
   const Upload second = store_->insert(upload(2)).value();
   const Upload third = store_->insert(upload(3)).value();
@@ -95,7 +99,7 @@ TEST_F(UploadStoreTest, WhenTheFirstGoesTheNextTakesItsPlace) {
   EXPECT_FALSE(store_->remove(second.id).value().bytes_still_used);
 }
 
-TEST_F(UploadStoreTest, ADuplicateThatSortsBeforeItsFirstIsStillADuplicate) {
+TEST_P(UploadStoreTest, ADuplicateThatSortsBeforeItsFirstIsStillADuplicate) {
   const Upload first = store_->insert(upload(5)).value();
   const Upload second = store_->insert(upload(1)).value();  // A clock that went back.
   EXPECT_EQ(second.duplicate_of, first.id);
@@ -103,7 +107,7 @@ TEST_F(UploadStoreTest, ADuplicateThatSortsBeforeItsFirstIsStillADuplicate) {
   EXPECT_EQ(store_->find(first.id).value().duplicate_of, std::nullopt);
 }
 
-TEST_F(UploadStoreTest, PagesNewestFirstAndEachRowOnce) {
+TEST_P(UploadStoreTest, PagesNewestFirstAndEachRowOnce) {
   std::vector<std::string> newest_first;
   for (int i = 0; i < 7; ++i) newest_first.insert(newest_first.begin(), store_->insert(upload(i)).value().id);
 
@@ -122,7 +126,7 @@ TEST_F(UploadStoreTest, PagesNewestFirstAndEachRowOnce) {
   EXPECT_EQ(seen, newest_first);
 }
 
-TEST_F(UploadStoreTest, PagesOldestFirstToo) {
+TEST_P(UploadStoreTest, PagesOldestFirstToo) {
   std::vector<std::string> oldest_first;
   oldest_first.reserve(5);
   for (int i = 0; i < 5; ++i) oldest_first.push_back(store_->insert(upload(i)).value().id);
@@ -137,7 +141,7 @@ TEST_F(UploadStoreTest, PagesOldestFirstToo) {
   EXPECT_EQ(seen, oldest_first);
 }
 
-TEST_F(UploadStoreTest, APageMayFollowAnIdThatHasGoneMeanwhile) {
+TEST_P(UploadStoreTest, APageMayFollowAnIdThatHasGoneMeanwhile) {
   std::vector<std::string> all;
   all.reserve(4);
   for (int i = 0; i < 4; ++i) all.push_back(store_->insert(upload(i)).value().id);
@@ -147,13 +151,13 @@ TEST_F(UploadStoreTest, APageMayFollowAnIdThatHasGoneMeanwhile) {
   EXPECT_EQ(ids({.limit = 1, .after = all[2]}), std::vector{all[1]});
 }
 
-TEST_F(UploadStoreTest, AFullLastPageHasNoNext) {
+TEST_P(UploadStoreTest, AFullLastPageHasNoNext) {
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(store_->insert(upload(i)));
   EXPECT_EQ(store_->list({.limit = 3}).value().next_cursor, std::nullopt);
   EXPECT_NE(store_->list({.limit = 2}).value().next_cursor, std::nullopt);
 }
 
-TEST_F(UploadStoreTest, RefusesCursorsAndLimitsThatItDidNotGive) {
+TEST_P(UploadStoreTest, RefusesCursorsAndLimitsThatItDidNotGive) {
   for (const std::string cursor : {"x", "u1", "u10193e2a47c1b7d3e9f001a2b3c4d5e6", "u20193e2a47c1b7d3e9f001a2b3c4d5e6f",
                                    "u1zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", "u1' OR '1'='1' -- aaaaaaaaaaaaaaaaa"}) {
     SCOPED_TRACE(cursor);
@@ -163,7 +167,7 @@ TEST_F(UploadStoreTest, RefusesCursorsAndLimitsThatItDidNotGive) {
   EXPECT_EQ(store_->list({.limit = 201}).error().kind, Kind::malformed);
 }
 
-TEST_F(UploadStoreTest, FiltersByKindAndByWords) {
+TEST_P(UploadStoreTest, FiltersByKindAndByWords) {
   Upload picture = upload(1);
   picture.kind = "image";
   picture.filename = "Holiday_100%.png";
@@ -186,7 +190,32 @@ TEST_F(UploadStoreTest, FiltersByKindAndByWords) {
   EXPECT_EQ(ids({.q = "c:\\file3"}), std::vector{other.id});
 }
 
-TEST_F(UploadStoreTest, KnowsWhichDigestsAreInUse) {
+TEST_P(UploadStoreTest, FindsWordsWhateverTheLanguageOfTheDatabase) {
+  Upload german = upload(1);
+  german.description = "ÜBERSICHT";
+  ASSERT_TRUE(store_->insert(german));
+  EXPECT_EQ(ids({.q = "ÜBERsicht"}), std::vector{german.id});
+  EXPECT_EQ(ids({.q = "übersicht"}), std::vector<std::string>{}) << "only letters of ASCII have two cases";
+}
+
+// Each asks whether there are such bytes already and then writes, which no other may do in between.
+TEST_P(UploadStoreTest, OfTheSameBytesAtOnceOneIsTheOriginal) {
+  constexpr int kThreads = 4, kEach = 10;
+  std::vector<std::thread> threads;
+  threads.reserve(kThreads);
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([this, thread] {
+      for (int i = 0; i < kEach; ++i) EXPECT_TRUE(store_->insert(upload(thread * kEach + i)));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const auto page = store_->list({.limit = kThreads * kEach}).value();
+  ASSERT_EQ(page.uploads.size(), static_cast<std::size_t>(kThreads * kEach));
+  const auto originals = std::ranges::count_if(page.uploads, [](const Upload& each) { return !each.duplicate_of; });
+  EXPECT_EQ(originals, 1);
+}
+
+TEST_P(UploadStoreTest, KnowsWhichDigestsAreInUse) {
   ASSERT_TRUE(store_->insert(upload(1, 'a')));
   ASSERT_TRUE(store_->insert(upload(2, 'a')));
   ASSERT_TRUE(store_->insert(upload(3, 'f')));
@@ -196,6 +225,8 @@ TEST_F(UploadStoreTest, KnowsWhichDigestsAreInUse) {
   EXPECT_TRUE(store_->uses(std::string(64, 'a')).value());
   EXPECT_FALSE(store_->uses(std::string(64, 'b')).value());
 }
+
+GBGREG_ON_EACH_DATABASE(UploadStoreTest);
 
 }  // namespace
 }  // namespace gbgreg::storage

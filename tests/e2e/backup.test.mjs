@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { kGateway, startScripted, temporaryFolder } from '../support/gateway.mjs';
+import { databaseEnvironment, kOnPostgres, takeDatabaseAway } from '../support/postgres.mjs';
 import { canMount, SmallDisk } from '../support/small_disk.mjs';
 import { content, list, lostFiles, sha256, storedFiles, upload } from '../support/uploads.mjs';
 import { within } from '../support/wait.mjs';
@@ -16,7 +17,8 @@ const kOneRole = { technical: null, documentation: null, vision: null };
 // { status, out, err } of a command on a data folder.
 async function run(words, data, { under = [] } = {}) {
   const command = [...under, kGateway, ...words, '--data', data];
-  const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const env = { ...process.env, ...await databaseEnvironment(data) };
+  const child = spawn(command[0], command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const said = { out: '', err: '' };
   child.stdout.on('data', (text) => { said.out += text; });
   child.stderr.on('data', (text) => { said.err += text; });
@@ -116,13 +118,21 @@ describe('a backup', () => {
     const before = storedFiles(gateway);
     const present = await run(['restore', file], gateway.data);
     assert.equal(present.status, 1);
-    assert.match(present.err, /has data already.*--replace/);
+    assert.match(present.err, kOnPostgres ? /has rows already/ : /has data already.*--replace/);
     assert.deepEqual(storedFiles(gateway), before);
+    if (kOnPostgres) {
+      // Nobody moves the rows of a server aside: an empty database is what it wants.
+      const refused = await run(['restore', file, '--replace'], gateway.data);
+      assert.equal(refused.status, 1);
+      assert.match(refused.err, /make a new, empty database/);
+      assert.deepEqual(storedFiles(gateway), before);
+      takeDatabaseAway(gateway.data);
+    }
 
     const replaced = await run(['restore', file, '--replace'], gateway.data);
     assert.equal(replaced.status, 0, replaced.err);
     const aside = /What was there is in (.*)\.\n/.exec(replaced.out)[1];
-    assert.ok(fs.existsSync(path.join(aside, 'gbgreg.sqlite')));
+    assert.equal(fs.existsSync(path.join(aside, 'gbgreg.sqlite')), !kOnPostgres);
     assert.deepEqual(storedFiles({ data: aside }).sort(), before.sort());
     await gateway.launch();
     assert.ok((await list(gateway)).uploads.length > 0);

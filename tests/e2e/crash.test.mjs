@@ -9,11 +9,12 @@ import { after, test } from 'node:test';
 import { tar, zip } from '../support/archives.mjs';
 import { kGateway, startScripted } from '../support/gateway.mjs';
 import { postArchive, postProject, projectFile } from '../support/projects.mjs';
+import { databaseEnvironment, kOnPostgres } from '../support/postgres.mjs';
 import { content, fileBody, lostFiles, postUpload, sha256, storedFiles, temporaryFiles } from '../support/uploads.mjs';
 import { kSanitized } from '../support/wait.mjs';
 
 // Starting takes most of a round, and the sanitizers make that slow.
-const kRounds = kSanitized ? 25 : 200;
+const kRounds = kSanitized || kOnPostgres ? 25 : 200;
 const kFilesOfAProject = 40;
 const kLatestMs = 250;
 
@@ -84,6 +85,6 @@ test(`kill -9 at ${kRounds} random points of uploads and extractions`, async () 
   }
   for (const name of storedFiles(gateway)) assert.equal(sha256(fs.readFileSync(path.join(gateway.data, 'uploads', name.slice(0, 2), name))), name);
   for (const name of lostFiles(gateway)) assert.match(name, /^[0-9a-f]{64}$/);
-  const verified = spawnSync(kGateway, ['storage', 'verify', '--data', gateway.data], { encoding: 'utf8' });
+  const verified = spawnSync(kGateway, ['storage', 'verify', '--data', gateway.data], { encoding: 'utf8', env: { ...process.env, ...await databaseEnvironment(gateway.data) } });
   assert.equal(verified.status, 0, verified.stdout + verified.stderr);
 });

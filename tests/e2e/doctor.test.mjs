@@ -189,6 +189,7 @@ const kOtherFaults = [
   ['disk_full', (m) => { m.more = { limits: { upload_bytes_max: 2 ** 40 } }; }, 'DELETE /api/uploads'],
   ['database_broken', (m) => fs.writeFileSync(path.join(m.data, 'gbgreg.sqlite'), 'not a database at all'.repeat(50)), 'last good copy'],
   ['database_unreadable', (m) => fs.mkdirSync(path.join(m.data, 'gbgreg.sqlite')), 'chown'],
+  ['database_unreachable', (m) => { m.more = { database: 'postgresql://gbgreg@/x?host=/nowhere' }; }, 'gbgreg db check'],
   ['port_taken', async (m) => {
     const other = net.createServer((socket) => socket.destroy());
     await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));

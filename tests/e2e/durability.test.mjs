@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 
 import { startScripted } from '../support/gateway.mjs';
 import { RawConnection } from '../support/http.mjs';
+import { takeDatabaseAway } from '../support/postgres.mjs';
 import { content, contentType, fileBody, list, lostFiles, postUpload, sha256, storedFiles, temporaryFiles, upload } from '../support/uploads.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
@@ -56,10 +57,9 @@ test('a database that is away costs no bytes, and gets them back', async () => {
     const kept = new Map();
     for (const text of ['first', 'second', 'third']) kept.set((await upload(other, text, `${text}.txt`)).id, text);
     const files = storedFiles(other).sort();
-    const database = path.join(other.data, 'gbgreg.sqlite');
 
     await other.stop();
-    fs.renameSync(database, `${database}.away`);
+    const bringBack = takeDatabaseAway(other.data);
     await other.launch();
     assert.deepEqual((await list(other)).uploads, []);
     assert.deepEqual(lostFiles(other).sort(), files);
@@ -69,7 +69,7 @@ test('a database that is away costs no bytes, and gets them back', async () => {
     assert.equal((await content(other, again.id)).text, 'first');
 
     await other.stop();
-    fs.renameSync(`${database}.away`, database);
+    bringBack();
     await other.launch();
     for (const [id, text] of kept) assert.equal((await content(other, id)).text, text);
     assert.deepEqual(storedFiles(other).sort(), files);

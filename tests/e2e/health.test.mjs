@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { kRoles, startScripted } from '../support/gateway.mjs';
 import { content, upload } from '../support/uploads.mjs';
+import { kOnPostgres } from '../support/postgres.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 let gateway;
@@ -35,7 +36,7 @@ describe('GET /health', () => {
       assert.equal(role.objective_ms, 5000);
       assert.equal(typeof role.objective_met, 'boolean');
     }
-    assert.equal(health.database.kind, 'sqlite');
+    assert.equal(health.database.kind, kOnPostgres ? 'postgresql' : 'sqlite');
     assert.ok(health.storage.free_bytes > 0);
     assert.ok(['ok', 'absent', 'fault'].includes(health.gpu.status));
     assert.ok(Array.isArray(health.gpu.devices) && Array.isArray(health.gpu.findings));

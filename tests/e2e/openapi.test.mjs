@@ -7,6 +7,7 @@ import { zip } from '../support/archives.mjs';
 import { importClient } from '../support/clients.mjs';
 import { emptyModel, kEmbedding, startReal, startScripted } from '../support/gateway.mjs';
 import { exchange, openStream, request } from '../support/http.mjs';
+import { bearer, isKnown, makeKey } from '../support/keys.mjs';
 import { png } from '../support/images.mjs';
 import { ModelServer } from '../support/model_server.mjs';
 import { contentType, fileBody, multipart } from '../support/multipart.mjs';
@@ -107,7 +108,7 @@ const kAskers = {
 // ask at once for what has never been looked at, a disk that is full (models.test.mjs has that), a process that does not end
 // even when it is killed.
 const kNeverExercised = [
-  / (500|408)$/, /^reload (429|503)$/, /^unloadRole 503$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^createFile 429$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^doctor 429$/,
+  / (500|408)$/, /^reload (429|503)$/, /^unloadRole 503$/, /^(createMessage|countTokens) 504$/, /^countTokens 502$/, /^uploadFile (429|503)$/, /^(listUploads|getUpload|deleteUpload|getUploadContent|createFile|listFiles|retrieveFile|deleteFile|downloadFile) 503$/, /^(createEmbedding|embed|embeddings) (429|503)$/, /^showModel 503$/, /^route 503$/, /^(listKeys|createKey|revokeKey|listAudit) 503$/, /^createKey 409$/, /^(summariseRequests|seriesOfRequests|listRequests|getRequest|watchRequests) 503$/,
   /^(pullModel|pullStoredModel|deleteModel) 503$/, /^uploadScreenshot (404|429|503)$/, /^(listScreenshots|getScreenshot|watchScreenshot) 503$/,
   /^(uploadProject|uploadArchive) (429|503)$/, /^(listProjects|getProject|deleteProject|listProjectFiles|getProjectFile) (429|503)$/,
 ];
@@ -337,6 +338,73 @@ test('the doctor', async () => {
   fs.writeFileSync(gateway.configFile, 'roles: 5\n');
   await checked('POST', '/api/reload', { status: 422 });
   fs.writeFileSync(gateway.configFile, good);
+});
+
+test('keys', async () => {
+  await checked('GET', '/api/keys', { status: 401 });
+  const locked = await startScripted({ ready: false });
+  try {
+    const admin = await makeKey(locked.data, 'admin', '--admin'), plain = await makeKey(locked.data, 'plain'), used = await makeKey(locked.data, 'used', '--requests-per-minute', '1');
+    await isKnown(locked, used.secret);
+    const by = (key, more = {}) => ({ at: locked, headers: { ...bearer(key.secret), ...more } });
+    for (const { method, path, id } of contract.operations) {
+      const target = path.replace(/\{\w+\}/g, 'x');
+      const isOpen = ['/', '/health/live', '/health/ready'].includes(path);
+      await checked(method.toUpperCase(), target, isOpen ? { at: locked } : { at: locked, status: 401 });
+      if (!isOpen) await checked(method.toUpperCase(), target, { ...by(used), status: 429 });
+      if (['listKeys', 'createKey', 'revokeKey', 'listAudit', 'summariseRequests', 'seriesOfRequests', 'listRequests', 'getRequest', 'watchRequests'].includes(id)) await checked(method.toUpperCase(), target, { ...by(plain), status: 403 });
+    }
+    const wanted = { name: 'bob', roles: ['technical'], requests_per_minute: 5, tokens_per_minute: 6, tokens_per_day: 7, expires_at: '2099-01-01T00:00:00Z', admin: true };
+    for (const body of [wanted, { name: 'x' }, { name: 'x', roles: null, expires_at: null, tokens_per_day: null }]) {
+      assert.ok(contract.takesRequest('POST', '/api/keys', body));
+      await post('/api/keys', body, 200, by(admin));
+    }
+    for (const body of [{}, { name: '' }, { name: 'x', requests_per_minute: 0 }, { name: 'x', unknown: 1 }, { name: 'x', roles: [] }]) {
+      assert.ok(!contract.takesRequest('POST', '/api/keys', body), JSON.stringify(body));
+      await post('/api/keys', body, 400, by(admin));
+    }
+    await checked('GET', '/api/keys', { status: 200, ...by(admin) });
+    await checked('GET', '/api/keys', { status: 403, ...by(admin, kStranger) });
+    await checked('DELETE', `/api/keys/${plain.id}`, { status: 200, ...by(admin) });
+    await checked('DELETE', '/api/keys/x', { status: 404, ...by(admin) });
+    await checked('DELETE', '/api/keys/%zz', { status: 400, ...by(admin) });
+    const { audit } = (await checked('GET', '/api/audit?actor=command%20line', { status: 200, ...by(admin) })).json();
+    assert.deepEqual(new Set(audit.map((deed) => deed.target.name)), new Set(['admin', 'plain', 'used']));
+    await checked('GET', `/api/audit?limit=1&action=key.create&actor=${admin.id}`, { status: 200, ...by(admin) });
+    for (const query of ['limit=x', 'limit=0', 'cursor=x', 'action=%zz']) await checked('GET', `/api/audit?${query}`, { status: 400, ...by(admin) });
+    const answer = await exchange(locked.port, `POST /api/keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${admin.secret}\r\nContent-Length: 99999999999\r\n\r\n`);
+    contract.check('POST', '/api/keys', answer);
+    assert.equal(answer.status, 413);
+  } finally {
+    await locked.dispose();
+  }
+});
+
+test('what is on record', async () => {
+  const answered = await post('/api/generate', { prompt: 'Hello' }, 200);
+  const events = await fetch(`http://127.0.0.1:${gateway.port}/api/analytics/events`);
+  const reader = events.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = (await reader.read()).value;
+  await post('/api/generate', { prompt: 'Hello again' }, 200);
+  while (!text.includes('event: request')) text += (await reader.read()).value;
+  await reader.cancel();
+  contract.check('GET', '/api/analytics/events', { status: events.status, headers: Object.fromEntries(events.headers), text: text.slice(text.indexOf('event:'), text.lastIndexOf('\n\n') + 2) });
+  await checked('GET', '/api/analytics/events', { status: 403, headers: kStranger });
+
+  const { requests } = (await checked('GET', '/api/analytics/requests?limit=1000&status=2xx&role=coordinator', { status: 200 })).json();
+  assert.ok(requests.some((row) => row.request_id === answered.headers['x-request-id']), JSON.stringify(requests));
+  await checked('GET', '/api/analytics/requests?format=csv', { status: 200 });
+  assert.equal((await checked('GET', `/api/analytics/requests/${requests[0].id}`, { status: 200 })).json().prompt, null);
+  await checked('GET', '/api/analytics/requests/x', { status: 404 });
+  await checked('GET', '/api/analytics/requests/%zz', { status: 400 });
+  await checked('GET', '/api/analytics/requests/x', { status: 403, headers: kStranger });
+  for (const [what, good, bad] of [['summary', ['', '?window=1h', '?window=30d'], ['?window=2h']],
+    ['timeseries', ['', '?by=role&metric=total_p95&window=7d', '?by=status', '?by=key&metric=tokens_per_second'], ['?metric=x', '?by=x', '?window=x']],
+    ['requests', ['', '?limit=1'], ['?limit=0', '?limit=x', '?status=x', '?status=700', '?cursor=x', '?format=xml']]]) {
+    for (const query of good) await checked('GET', `/api/analytics/${what}${query}`, { status: 200 });
+    for (const query of bad) await checked('GET', `/api/analytics/${what}${query}`, { status: 400 });
+    await checked('GET', `/api/analytics/${what}`, { status: 403, headers: kStranger });
+  }
 });
 
 test('uploads', async () => {

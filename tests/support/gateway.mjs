@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { EngineLog } from './engine_log.mjs';
 import { openStream, parseLines, request } from './http.mjs';
+import { databaseEnvironment } from './postgres.mjs';
 import { childrenOf, isAlive } from './processes.mjs';
 import { kPatience, waitUntil, within } from './wait.mjs';
 
@@ -109,8 +110,9 @@ export class Gateway {
     // A test that is ended by its timeout cannot tidy up, so the kernel ends the gateway with it. setpriv becomes the
     // gateway, which so has the process id that we know.
     const command = [...under, 'setpriv', '--pdeathsig', 'KILL', kGateway, 'serve', ...(configured ? ['--config', this.configFile] : []), '--data', this.data, '--listen', listen.join(','), ...flags];
+    const database = await databaseEnvironment(this.data);
     this.process = spawn(command[0], command.slice(1), {
-      env: { ...clean, ...environment },
+      env: { ...clean, ...database, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.exited = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })));
@@ -173,11 +175,11 @@ export class Gateway {
     return this;
   }
   // { name: [{ labels, value }] }, checked line by line against the text format.
-  async metrics() {
-    return parseMetrics((await this.get('/metrics')).text);
+  async metrics(options) {
+    return parseMetrics((await this.get('/metrics', options)).text);
   }
-  async metric(name, labels = {}) {
-    const samples = (await this.metrics()).samples.get(name) ?? [];
+  async metric(name, labels = {}, options = undefined) {
+    const samples = (await this.metrics(options)).samples.get(name) ?? [];
     const fits = samples.filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value));
     return fits.length === 0 ? undefined : fits.reduce((sum, sample) => sum + sample.value, 0);
   }
@@ -289,7 +291,7 @@ export async function startScripted({ roles = {}, limits, start, ready = true, e
   try {
     gateway.engineStarts(start);
     write(gateway, { engine: engine ?? gateway.engineScript, roles: scriptedRoles(folder, roles), limits, more });
-    prepare?.(gateway);
+    await prepare?.(gateway);
     await gateway.launch({ environment, under: under?.(gateway), ...launch });
     return ready ? await gateway.allReady() : gateway;
   } catch (error) {

@@ -11,9 +11,10 @@ import { parseLines } from './http.mjs';
 const { default: Ajv } = client('ajv/dist/2020.js');
 const { default: addFormats } = client('ajv-formats');
 
-// What any answer may carry by HTTP, by the gateway's own rules, and for web pages.
+// What any answer may carry by HTTP, by the gateway's own rules, for web pages, and to a key with limits.
 const kCommonHeaders = new Set([
   'date', 'connection', 'keep-alive', 'content-type', 'content-length', 'transfer-encoding', 'x-content-type-options', 'cache-control', 'vary', 'allow',
+  'www-authenticate', ...['requests', 'tokens'].flatMap((of) => ['limit', 'remaining', 'reset'].map((what) => `x-ratelimit-${what}-${of}`)),
 ]);
 const kMethods = new Set(['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace']);
 

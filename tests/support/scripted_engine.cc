@@ -769,6 +769,13 @@ class Engine {
     if (request.method == "GET" && request.path == "/v1/models") {
       return send_json(connection, 200, "{\"object\":\"list\",\"data\":[" + model_info() + "]}");
     }
+    // Which trace it was told to belong to.
+    if (const auto parent = request.headers.find("traceparent"); parent != request.headers.end()) {
+      const auto state = request.headers.find("tracestate");
+      log_.write("traced", {{"path", request.path},
+                            {"traceparent", parent->second},
+                            {"tracestate", state == request.headers.end() ? "" : state->second}});
+    }
     const std::map<std::string, Form, std::less<>> forms = {{"/v1/chat/completions", Form::chat},
                                                             {"/chat/completions", Form::chat},
                                                             {"/v1/completions", Form::text},

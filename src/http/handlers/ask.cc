@@ -56,7 +56,8 @@ Task<Result<void>> AskHandlers::answer(Call& call, ollama::Asked asked, JsonBody
   const bool has_uploads = !attached->texts.empty() || !attached->images.empty();
   auto answered = co_await http::answer(call, generate_, clock_, std::move(asked.request), writer, delivery,
                                         has_uploads ? &*attached : nullptr);
-  if (leaves_at_once) admin_.unload_when_idle(call.role, call.model);
+  // Others may be using it; whoever may not send it away has asked for too much, and been answered all the same.
+  if (leaves_at_once && call.caller.is_admin()) admin_.unload_when_idle(call.use.role, call.use.model);
   co_return answered;
 }
 
@@ -74,6 +75,9 @@ Task<Result<services::Attached>> AskHandlers::attach(std::vector<std::string> up
 Task<Result<void>> AskHandlers::move(Call& call, const ollama::Asked& asked, ollama::Form form) {
   llm::AnswerNotes notes;
   if (asked.leaves_at_once()) {
+    call.action = "role.unload";
+    call.target.name = asked.request.model;
+    if (!call.caller.is_admin()) co_return needs_admin();
     auto unloaded = admin_.unload(asked.request.model);
     if (!unloaded) co_return std::unexpected(std::move(unloaded.error()));
     notes = std::move(*unloaded);
@@ -98,6 +102,7 @@ Task<Result<void>> AskHandlers::route(Call& call) {
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   auto attached = co_await attach(std::move(asked->upload_ids), *body, asked->request);
   if (!attached) co_return std::unexpected(std::move(attached.error()));
+  asked->request.caller = &call.caller;
   auto decision = generate_.decide(asked->request);
   if (!decision) co_return std::unexpected(std::move(decision.error()));
   co_return co_await call.exchange.respond(200, kJson, protocols::native::write_decision(*decision));

@@ -59,6 +59,9 @@ Task<Result<void>> EmbeddingHandlers::ollama(Call& call, protocols::ollama::Embe
   if (!asked) co_return std::unexpected(std::move(asked.error()));
   protocols::ollama::EmbedWriter writer(form);
   if (asked->leaves_at_once && asked->request.inputs.empty()) {
+    call.action = "role.unload";
+    call.target.name = asked->request.model;
+    if (!call.caller.is_admin()) co_return needs_admin();
     auto unloaded = admin_.unload(asked->request.model);
     if (!unloaded) co_return std::unexpected(std::move(unloaded.error()));
     llm::Embeddings nothing;
@@ -68,7 +71,7 @@ Task<Result<void>> EmbeddingHandlers::ollama(Call& call, protocols::ollama::Embe
     co_return co_await send(call, nothing, writer);
   }
   auto answered = co_await answer(call, *body, std::move(asked->request), writer);
-  if (asked->leaves_at_once) admin_.unload_when_idle(call.role, call.model);
+  if (asked->leaves_at_once && call.caller.is_admin()) admin_.unload_when_idle(call.use.role, call.use.model);
   co_return answered;
 }
 
@@ -82,6 +85,8 @@ Task<Result<void>> EmbeddingHandlers::answer(Call& call, JsonBody& body, llm::Em
   auto made = co_await embed_.embed(call.exchange.io(), std::move(request), chosen);
   note_choice(call, chosen);
   if (!made) co_return std::unexpected(std::move(made.error()));
+  call.use.ttft_ms = made->notes.ttft_ms;
+  call.use.prompt_tokens = made->prompt_tokens;
   // From here on the vectors are what is held, for as long as their reader takes.
   if (!body.share.resize(bytes_of(*made))) co_return budget_spent();
   co_return co_await send(call, *made, writer);

@@ -125,6 +125,7 @@ Task<Result<void>> FileHandlers::create(Call& call) {
   services::FileFacts facts{.client_filename = {}, .purpose = form.field("purpose")};
   auto upload = co_await form.store(std::move(facts));
   if (!upload) co_return std::unexpected(std::move(upload.error()));
+  call.target = {.id = upload->id, .name = upload->filename};
   const std::string body = openai_files::write_file(file_of(std::move(*upload)));
   co_return co_await call.exchange.respond(200, kJson, body);
 }
@@ -160,8 +161,10 @@ Task<Result<void>> FileHandlers::content(Call& call) {
 Task<Result<void>> FileHandlers::remove(Call& call) {
   auto id = upload_id(call);
   if (!id) co_return std::unexpected(std::move(id.error()));
+  call.target.id = *id;
   auto removed = co_await intake_.remove(*id);
   if (!removed) co_return of_a_file(std::move(removed.error()));
+  call.target.name = std::move(removed->filename);
   const std::string body = openai_files::write_deleted(*id);
   co_return co_await call.exchange.respond(200, kJson, body);
 }

@@ -57,6 +57,7 @@ Task<Result<void>> FleetHandlers::order(Call& call, fleet::Order order) {
   auto model = protocols::native::parse_fleet_order(body->text, json_.limits());
   if (!model) co_return std::unexpected(std::move(model.error()));
 
+  call.target.name = model->value_or("");
   services::FleetOrder asked{.role = call.parameter, .model = std::move(*model), .order = order};
   if (*waits) asked.wait = *deadline;
   call.exchange.cancel_when_client_leaves();

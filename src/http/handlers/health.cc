@@ -29,6 +29,7 @@ Task<Result<void>> HealthHandlers::ready(Call& call) {
 }
 
 Task<Result<void>> HealthHandlers::metrics(Call& call) {
+  co_await health_.look_at_stores();
   const std::string text = registry_.prometheus_text();
   co_return co_await call.exchange.respond(200, kPrometheus, text);
 }

@@ -1,12 +1,14 @@
 #include "http/handlers/projects.h"
 
+#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
-#include <charconv>
 
 #include "http/file_content.h"
 #include "http/form.h"
+#include "http/query.h"
 #include "http/upload_form.h"
 #include "net/grammar.h"
+#include "net/io_thread.h"
 
 namespace gbgreg::http {
 namespace {
@@ -54,7 +56,8 @@ json::object to_json(const storage::Extraction& extraction) {
           {"duration_ms", extraction.duration_ms}};
 }
 
-// Writes one long answer in pieces.
+// Writes one long answer in pieces. Between them others on this thread have their turn: ten thousand files take some
+// ten milliseconds to write down.
 class LongAnswer {
  public:
   explicit LongAnswer(net::Exchange& exchange) : exchange_(exchange) {}
@@ -64,7 +67,9 @@ class LongAnswer {
   Task<Result<void>> add(std::string_view text) {
     text_.append(text);
     if (text_.size() < kAnswerPieceBytes) co_return Result<void>{};
-    co_return co_await flush();
+    auto flushed = co_await flush();
+    if (flushed) co_await asio::post(exchange_.io().executor(), use_task);
+    co_return flushed;
   }
 
   // The members of an array, without its brackets.
@@ -134,34 +139,15 @@ services::ProjectFacts facts_of(std::optional<std::string> name, std::optional<s
   return {.name = std::move(name), .description = std::move(description)};
 }
 
-// A whole number from the query, or what stands for none. Errors: malformed.
-Result<int> number_of(std::string_view query, std::string_view name, int otherwise) {
-  const auto text = net::query_parameter(query, name);
-  if (!text) return std::unexpected(text.error());
-  if (!*text) return otherwise;
-  int number = 0;
-  const auto [end, error] = std::from_chars((*text)->data(), (*text)->data() + (*text)->size(), number);
-  if (error != std::errc{} || end != (*text)->data() + (*text)->size()) {
-    return fail(Kind::malformed, std::string(name) + "_malformed", std::string(name) + " must be a whole number.");
-  }
-  return number;
-}
-
-Result<std::string> text_of(std::string_view query, std::string_view name) {
-  auto text = net::query_parameter(query, name);
-  if (!text) return std::unexpected(std::move(text.error()));
-  return text->value_or("");
-}
-
 }  // namespace
 
-Task<Result<void>> ProjectHandlers::upload_project(net::Exchange& exchange) {
+Task<Result<void>> ProjectHandlers::upload_project(Call& call) {
   const std::uint64_t bytes_max = uploads_.upload_bytes_max();
   auto incoming = projects_.begin(bytes_max);
   if (!incoming) co_return std::unexpected(std::move(incoming.error()));
   ManyFiles files(**incoming);
   const FormBounds bounds{.files_bytes_max = bytes_max, .around_bytes_max = kAroundFilesBytesMax};
-  Form form(exchange, files, bounds, kFields);
+  Form form(call.exchange, files, bounds, kFields);
   auto read = co_await form.read();
   if (!read) co_return read;
   if (!files.has_any()) {
@@ -170,11 +156,12 @@ Task<Result<void>> ProjectHandlers::upload_project(net::Exchange& exchange) {
   }
   auto made = co_await projects_.finish(std::move(*incoming), facts_of(form.field("name"), form.field("description")));
   if (!made) co_return std::unexpected(std::move(made.error()));
-  co_return co_await answer_new(exchange, *made);
+  call.target = {.id = made->project.id, .name = made->project.name};
+  co_return co_await answer_new(call.exchange, *made);
 }
 
-Task<Result<void>> ProjectHandlers::upload_archive(net::Exchange& exchange) {
-  UploadForm form(exchange, intake_, uploads_.upload_bytes_max(), kFields);
+Task<Result<void>> ProjectHandlers::upload_archive(Call& call) {
+  UploadForm form(call.exchange, intake_, uploads_.upload_bytes_max(), kFields);
   auto read = co_await form.read();
   if (!read) co_return read;
   auto taken = form.take();
@@ -184,14 +171,15 @@ Task<Result<void>> ProjectHandlers::upload_archive(net::Exchange& exchange) {
   auto made = co_await projects_.unpack(std::move(taken->file), std::move(archive),
                                         facts_of(form.field("name"), form.field("description")));
   if (!made) co_return std::unexpected(std::move(made.error()));
-  co_return co_await answer_new(exchange, *made);
+  call.target = {.id = made->project.id, .name = made->project.name};
+  co_return co_await answer_new(call.exchange, *made);
 }
 
 Task<Result<void>> ProjectHandlers::list(net::Exchange& exchange) {
   const std::string_view query = exchange.head().query;
-  const auto limit = number_of(query, "limit", kProjectsOfAPage);
+  const auto limit = query_number(query, "limit", kProjectsOfAPage);
   if (!limit) co_return std::unexpected(limit.error());
-  auto cursor = text_of(query, "cursor");
+  auto cursor = query_text(query, "cursor");
   if (!cursor) co_return std::unexpected(std::move(cursor.error()));
   const auto page = co_await projects_.list(*limit, std::move(*cursor));
   if (!page) co_return std::unexpected(page.error());
@@ -218,11 +206,11 @@ Task<Result<void>> ProjectHandlers::find(net::Exchange& exchange, std::string id
 Task<Result<void>> ProjectHandlers::files(net::Exchange& exchange, std::string id) {
   const std::string_view query = exchange.head().query;
   storage::FileQuery wanted;
-  const auto limit = number_of(query, "limit", wanted.limit);
+  const auto limit = query_number(query, "limit", wanted.limit);
   if (!limit) co_return std::unexpected(limit.error());
-  auto after = text_of(query, "after");
+  auto after = query_text(query, "after");
   if (!after) co_return std::unexpected(std::move(after.error()));
-  auto folder = text_of(query, "folder");
+  auto folder = query_text(query, "folder");
   if (!folder) co_return std::unexpected(std::move(folder.error()));
   while (folder->ends_with('/')) folder->pop_back();
   wanted = {.limit = *limit, .after = std::move(*after), .folder = std::move(*folder)};
@@ -245,11 +233,12 @@ Task<Result<void>> ProjectHandlers::file(net::Exchange& exchange, std::string id
   co_return co_await send_file(exchange, **opened);
 }
 
-Task<Result<void>> ProjectHandlers::remove(net::Exchange& exchange, std::string id) {
-  auto removed = co_await projects_.remove(id);
-  if (!removed) co_return removed;
-  const std::string body = json::serialize(json::object{{"deleted", true}, {"id", id}});
-  co_return co_await exchange.respond(200, kJson, body);
+Task<Result<void>> ProjectHandlers::remove(Call& call) {
+  auto removed = co_await projects_.remove(call.parameter);
+  if (!removed) co_return std::unexpected(std::move(removed.error()));
+  call.target.name = std::move(removed->name);
+  const std::string body = json::serialize(json::object{{"deleted", true}, {"id", call.parameter}});
+  co_return co_await call.exchange.respond(200, kJson, body);
 }
 
 }  // namespace gbgreg::http

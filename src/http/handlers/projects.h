@@ -21,9 +21,9 @@ class ProjectHandlers {
       : projects_(projects), intake_(intake), uploads_(uploads) {}
 
   // POST /api/upload/project
-  Task<Result<void>> upload_project(net::Exchange& exchange);
+  Task<Result<void>> upload_project(Call& call);
   // POST /api/upload/zip
-  Task<Result<void>> upload_archive(net::Exchange& exchange);
+  Task<Result<void>> upload_archive(Call& call);
   // GET /api/projects?limit&cursor
   Task<Result<void>> list(net::Exchange& exchange);
   // GET /api/projects/{id}
@@ -33,7 +33,7 @@ class ProjectHandlers {
   // GET /api/projects/{id}/files/{path}, with Range and If-None-Match. `parameter` is what follows "/api/projects/".
   Task<Result<void>> file(net::Exchange& exchange, std::string id, std::string path);
   // DELETE /api/projects/{id}
-  Task<Result<void>> remove(net::Exchange& exchange, std::string id);
+  Task<Result<void>> remove(Call& call);
 
  private:
   services::Projects& projects_;

@@ -3,11 +3,10 @@
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/json.hpp>
-#include <charconv>
 
+#include "http/query.h"
 #include "http/upload_form.h"
 #include "http/upload_json.h"
-#include "net/http_head.h"
 #include "protocols/native.h"
 
 namespace gbgreg::http {
@@ -59,21 +58,15 @@ Result<bool> read_wait(const std::optional<std::string>& wait) {
 
 Result<storage::AnalysisQuery> parse_query(std::string_view query) {
   storage::AnalysisQuery wanted;
-  const auto limit = net::query_parameter(query, "limit");
+  const auto limit = query_number(query, "limit", wanted.limit);
   if (!limit) return std::unexpected(limit.error());
-  if (*limit) {
-    const std::string& text = **limit;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), wanted.limit);
-    if (error != std::errc{} || end != text.data() + text.size()) {
-      return fail(Kind::malformed, "limit_malformed", "limit must be a whole number.");
-    }
-  }
-  auto cursor = net::query_parameter(query, "cursor");
+  auto cursor = query_text(query, "cursor");
   if (!cursor) return std::unexpected(std::move(cursor.error()));
-  auto q = net::query_parameter(query, "q");
+  auto q = query_text(query, "q");
   if (!q) return std::unexpected(std::move(q.error()));
-  wanted.cursor = cursor->value_or("");
-  wanted.q = q->value_or("");
+  wanted.limit = *limit;
+  wanted.cursor = std::move(*cursor);
+  wanted.q = std::move(*q);
   if (wanted.q.size() > kSearchBytesMax) {
     return fail(Kind::malformed, "q_too_long", "q may have at most " + std::to_string(kSearchBytesMax) + " bytes.");
   }
@@ -92,9 +85,16 @@ Task<Result<void>> ScreenshotHandlers::upload(Call& call) {
   if (!read) co_return read;
   const auto waits = read_wait(form.field("wait"));
   if (!waits) co_return std::unexpected(waits.error());
+  // What is done later is nobody's request any more, so nobody's role or tokens would be looked at.
+  if (!*waits && (call.caller.is_restricted() || call.caller.is_metered())) {
+    co_return fail(
+        Kind::forbidden, "key_must_wait",
+        "This key has roles or tokens that are limited, so it has to wait for its answers: leave \"wait\" out.");
+  }
   services::FileFacts facts;
   auto stored = co_await form.store(std::move(facts));
   if (!stored) co_return std::unexpected(std::move(stored.error()));
+  call.target.name = stored->filename;
 
   call.exchange.cancel_when_client_leaves();
   json::object answer{{"upload", upload_json(*stored)}};
@@ -105,8 +105,9 @@ Task<Result<void>> ScreenshotHandlers::upload(Call& call) {
   auto analysis = *waits ? co_await screenshots_.analyse(call.exchange.io(), std::move(asked))
                          : co_await screenshots_.enqueue(std::move(asked));
   if (!analysis) co_return std::unexpected(std::move(analysis.error()));
-  call.role = analysis->role.value_or("");
-  call.model = analysis->model.value_or("");
+  call.target.id = analysis->id;
+  call.use.role = analysis->role.value_or("");
+  call.use.model = analysis->model.value_or("");
   answer["analysis"] = to_json(*analysis);
   const std::string body = json::serialize(answer);
   co_return co_await call.exchange.respond(*waits ? 200 : 202, kJson, body);

@@ -37,6 +37,8 @@ Task<Result<void>> StoredModelHandlers::pull_in(Call& call, Words words) {
   if (!body) co_return std::unexpected(std::move(body.error()));
   const auto asked = protocols::parse_pull(body->text, json_.limits());
   if (!asked) co_return std::unexpected(asked.error());
+  // What may stand behind it in an address is not needed to know the model, and may be a secret.
+  call.target.id = asked->model.substr(0, asked->model.find_first_of("?#"));
   // A client that leaves takes its fetching along: this is then cancelled, and lets it go.
   call.exchange.cancel_when_client_leaves();
   const auto pulling = models_.pull(asked->model);
@@ -96,6 +98,7 @@ Task<Result<void>> StoredModelHandlers::remove(Call& call) {
   if (!body) co_return std::unexpected(std::move(body.error()));
   auto asked = protocols::ollama::parse_model(body->text, json_.limits());
   if (!asked) co_return std::unexpected(std::move(asked.error()));
+  call.target.id = *asked;
   auto removed = co_await models_.remove(std::move(*asked));
   if (!removed) co_return removed;
   co_return co_await call.exchange.respond(200, "text/plain; charset=utf-8", "");

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <charconv>
 
-#include "http/call.h"
 #include "http/file_content.h"
+#include "http/query.h"
 #include "http/upload_form.h"
 #include "http/upload_json.h"
 #include "intake/intake.h"
@@ -19,32 +18,19 @@ namespace json = boost::json;
 constexpr UploadForm::Field kFormFields[] = {{.name = "description", .bytes_max = 16 * 1024}};
 constexpr std::size_t kSearchBytesMax = 200;
 
-Result<int> parse_limit(std::string_view text) {
-  int limit = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limit);
-  if (error != std::errc{} || end != text.data() + text.size()) {
-    return fail(Kind::malformed, "limit_malformed", "limit must be a whole number.");
-  }
-  return limit;
-}
-
 Result<storage::UploadQuery> parse_query(std::string_view query) {
   storage::UploadQuery wanted;
-  const auto limit = net::query_parameter(query, "limit");
+  const auto limit = query_number(query, "limit", wanted.limit);
   if (!limit) return std::unexpected(limit.error());
-  if (*limit) {
-    const auto number = parse_limit(**limit);
-    if (!number) return std::unexpected(number.error());
-    wanted.limit = *number;
-  }
+  wanted.limit = *limit;
   struct Text {
     std::string_view name;
     std::string& value;
   };
   for (const Text& text : {Text{"cursor", wanted.cursor}, Text{"kind", wanted.kind}, Text{"q", wanted.q}}) {
-    auto value = net::query_parameter(query, text.name);
+    auto value = query_text(query, text.name);
     if (!value) return std::unexpected(std::move(value.error()));
-    text.value = value->value_or("");
+    text.value = std::move(*value);
   }
   if (!wanted.kind.empty() && !intake::content_named(wanted.kind)) {
     return fail(Kind::malformed, "kind_unknown", "kind must be text, code, image, archive, document or data.");
@@ -57,15 +43,16 @@ Result<storage::UploadQuery> parse_query(std::string_view query) {
 
 }  // namespace
 
-Task<Result<void>> UploadHandlers::upload_file(net::Exchange& exchange) {
-  UploadForm form(exchange, intake_, upload_bytes_max(), kFormFields);
+Task<Result<void>> UploadHandlers::upload_file(Call& call) {
+  UploadForm form(call.exchange, intake_, upload_bytes_max(), kFormFields);
   auto read = co_await form.read();
   if (!read) co_return read;
   auto upload = co_await form.store({.client_filename = {}, .description = form.field("description")});
   if (!upload) co_return std::unexpected(std::move(upload.error()));
+  call.target = {.id = upload->id, .name = upload->filename};
 
   const std::string body = json::serialize(json::object{{"upload", upload_json(*upload)}});
-  co_return co_await exchange.respond(200, kJson, body);
+  co_return co_await call.exchange.respond(200, kJson, body);
 }
 
 Task<Result<void>> UploadHandlers::list(net::Exchange& exchange) {
@@ -90,11 +77,12 @@ Task<Result<void>> UploadHandlers::find(net::Exchange& exchange, std::string id)
   co_return co_await exchange.respond(200, kJson, body);
 }
 
-Task<Result<void>> UploadHandlers::remove(net::Exchange& exchange, std::string id) {
-  auto removed = co_await intake_.remove(id);
-  if (!removed) co_return removed;
-  const std::string body = json::serialize(json::object{{"deleted", true}, {"id", id}});
-  co_return co_await exchange.respond(200, kJson, body);
+Task<Result<void>> UploadHandlers::remove(Call& call) {
+  auto removed = co_await intake_.remove(call.parameter);
+  if (!removed) co_return std::unexpected(std::move(removed.error()));
+  call.target.name = std::move(removed->filename);
+  const std::string body = json::serialize(json::object{{"deleted", true}, {"id", call.parameter}});
+  co_return co_await call.exchange.respond(200, kJson, body);
 }
 
 Task<Result<void>> UploadHandlers::content(net::Exchange& exchange, std::string id) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/core.h"
+#include "http/call.h"
 #include "http/options.h"
 #include "net/exchange.h"
 #include "services/intake.h"
@@ -26,7 +27,7 @@ class UploadHandlers {
   void set_upload_bytes_max(std::uint64_t bytes_max) { upload_bytes_max_.store(bytes_max, std::memory_order_relaxed); }
 
   // POST /api/upload/file
-  Task<Result<void>> upload_file(net::Exchange& exchange);
+  Task<Result<void>> upload_file(Call& call);
   // GET /api/uploads?limit&cursor&kind&q
   Task<Result<void>> list(net::Exchange& exchange);
   // GET /api/uploads/{id}
@@ -34,7 +35,7 @@ class UploadHandlers {
   // GET /api/uploads/{id}/content, with Range and If-None-Match
   Task<Result<void>> content(net::Exchange& exchange, std::string id);
   // DELETE /api/uploads/{id}
-  Task<Result<void>> remove(net::Exchange& exchange, std::string id);
+  Task<Result<void>> remove(Call& call);
 
  private:
   services::Intake& intake_;

@@ -50,9 +50,16 @@ class UploadHandlersTest : public testing::Test {
               bool chunked = false) {
     FakeExchange exchange("POST", {{.name = "Content-Type", .value = content_type}}, "", std::move(body));
     if (chunked) exchange.mutable_head().framing = net::Framing::chunked;
-    auto outcome = wait_for(handlers_.upload_file(exchange));
+    Call call{.exchange = exchange, .request_id = "r", .arrived = {}};
+    auto outcome = wait_for(handlers_.upload_file(call));
     json::value answer = outcome ? json::parse(exchange.answer) : json::value{};
     return {std::move(outcome), std::move(answer), exchange.body_bytes_read(), exchange.large_pieces_wanted};
+  }
+  Result<void> remove(FakeExchange& exchange, const std::string& id) {
+    Call call{.exchange = exchange, .request_id = "r", .arrived = {}, .parameter = id};
+    auto outcome = wait_for(handlers_.remove(call));
+    if (outcome) EXPECT_EQ(call.target.name, "a.txt") << "the audit trail tells it by its name";
+    return outcome;
   }
   std::string posted_id(std::string_view bytes, std::string_view filename = "a.txt") {
     return std::string(post(file_part(bytes, filename) + kEnd).answer.at("upload").at("id").as_string());
@@ -200,7 +207,7 @@ TEST_F(UploadHandlersTest, ShowsAndRemovesOneById) {
   EXPECT_EQ(json::parse(shown.answer).at("upload").at("id").as_string(), id);
 
   FakeExchange removed("DELETE", {}, "", "");
-  ASSERT_TRUE(wait_for(handlers_.remove(removed, id)));
+  ASSERT_TRUE(remove(removed, id));
   EXPECT_EQ(removed.status(), 200);
   EXPECT_EQ(removed.answer, R"({"deleted":true,"id":")" + id + "\"}");
 
@@ -208,7 +215,7 @@ TEST_F(UploadHandlersTest, ShowsAndRemovesOneById) {
     FakeExchange exchange("GET", {}, "", "");
     EXPECT_EQ(wait_for(handlers_.find(exchange, unknown)).error().kind, Kind::not_found);
     EXPECT_EQ(wait_for(handlers_.content(exchange, unknown)).error().kind, Kind::not_found);
-    EXPECT_EQ(wait_for(handlers_.remove(exchange, unknown)).error().kind, Kind::not_found);
+    EXPECT_EQ(remove(exchange, unknown).error().kind, Kind::not_found);
   }
 }
 
