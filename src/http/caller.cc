@@ -82,7 +82,8 @@ void ExchangeCaller::identify(std::shared_ptr<const keys::Key> key, services::Ke
 }
 
 llm::CallerId ExchangeCaller::id() const {
-  if (key_) return llm::CallerId{std::hash<std::string>{}("id " + key_->id)};
+  // A key's id is nothing that the others below could be.
+  if (key_) return llm::CallerId{std::hash<std::string_view>{}(key_->id)};
   const std::string_view word = word_of(exchange_.head());
   std::string who(word.empty() ? "address " : "key ");
   who.append(word.empty() ? address_of(exchange_.peer()) : word);

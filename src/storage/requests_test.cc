@@ -188,7 +188,7 @@ TEST_P(RequestStoreTest, AFilterOfAHundredTakesAllOfItAndNoneOfTheNext) {
 }
 
 TEST_P(RequestStoreTest, WritesAnyNumberOfRowsInTheirOrder) {
-  for (const int count : {1, 7, 8, 9, 16, 23}) {
+  for (const int count : {1, 7, 8, 9, 15, 16, 17, 23, 39}) {
     std::vector<RequestRow> rows;
     std::vector<RollupRow> sums;
     for (int i = 0; i < count; ++i) {
@@ -200,6 +200,27 @@ TEST_P(RequestStoreTest, WritesAnyNumberOfRowsInTheirOrder) {
     EXPECT_EQ(store_.list({.limit = count})->requests, rows) << count;
     EXPECT_EQ(rollups({.from = 60'000 * count, .to = 60'000 * (count + 1)}), sums) << count;
   }
+}
+
+// A value that is the same as some rows before is not always handed to the database again.
+TEST_P(RequestStoreTest, WritesWhatChangesFromRowToRowAndBack) {
+  std::vector<RequestRow> rows;
+  for (int i = 0; i < 80; ++i) {
+    RequestRow& row = rows.emplace_back(request(i));
+    // Each with a rhythm of its own, and none of them that of the rows which are written together.
+    const auto text = [i](int rhythm) {
+      return i % rhythm == 0 ? std::string() : std::string(static_cast<std::size_t>(i % rhythm % 5), 'x');
+    };
+    row.request_id = text(2), row.route = text(3), row.role = text(5), row.model = text(7), row.backend = text(11);
+    row.device = text(13), row.key_id = text(17), row.error_code = text(19);
+    row.status = i % 23, row.complexity = i % 4, row.prompt_tokens = i % 6, row.completion_tokens = i % 9;
+    row.queue_ms = i % 10, row.ttft_ms = i % 14, row.total_ms = i % 15, row.objective_ms = i % 21;
+  }
+  const std::vector<RequestRow> there{request(5), request(33), request(79)};
+  write(there);
+  write(rows);
+  for (const RequestRow& row : there) *std::ranges::find(rows, row.id, &RequestRow::id) = row;
+  for (const RequestRow& row : rows) EXPECT_EQ(*store_.find(row.id), row) << row.id;
 }
 
 // The rare ones are the oldest, behind more than is gone through for a page.
