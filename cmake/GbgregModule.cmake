@@ -24,6 +24,12 @@ if(GBGREG_COVERAGE)
   target_link_options(gbgreg_flags INTERFACE -fprofile-instr-generate)
 endif()
 
+# For how long the tests of one module may run.
+set(GBGREG_UNIT_SECONDS_MAX 300)
+if(GBGREG_SANITIZE OR GBGREG_COVERAGE)
+  set(GBGREG_UNIT_SECONDS_MAX 900)
+endif()
+
 # gbgreg_module(name SOURCES a.cc … DEPENDS lower_module library … [TESTS a_test.cc …])
 # makes the static library `name` of the folder src/name and, when it has tests, the program `name_test`.
 function(gbgreg_module name)
@@ -39,7 +45,7 @@ function(gbgreg_module name)
     add_executable(${name}_test ${MODULE_TESTS})
     target_link_libraries(${name}_test PRIVATE ${name} GTest::gtest_main GTest::gmock)
     add_test(NAME unit/${name} COMMAND ${name}_test)
-    set_tests_properties(unit/${name} PROPERTIES LABELS unit TIMEOUT 300)
+    set_tests_properties(unit/${name} PROPERTIES LABELS unit TIMEOUT ${GBGREG_UNIT_SECONDS_MAX})
   endif()
 endfunction()
 

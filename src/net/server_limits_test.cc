@@ -11,9 +11,15 @@ namespace {
 
 class ServerLimitsTest : public ServerTest {};
 
-TEST_F(ServerLimitsTest, ClosesOnAHeadThatDoesNotArrive) { EXPECT_EQ(talk("GET / HT"), ""); }
+TEST_F(ServerLimitsTest, ClosesOnAHeadThatDoesNotArrive) {
+  options_.head_timeout = std::chrono::milliseconds{200};
+  start();
+  EXPECT_EQ(talk("GET / HT"), "");
+}
 
 TEST_F(ServerLimitsTest, ClosesOnAHeadThatComesByteByByteForTooLong) {
+  options_.head_timeout = std::chrono::milliseconds{200};
+  start();
   EXPECT_EQ(trickle("GET / HTTP/1.1\r\nX: "), "");
 }
 

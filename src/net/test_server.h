@@ -142,7 +142,6 @@ class ServerTest : public testing::Test {
  protected:
   void SetUp() override {
     options_.threads = 2;
-    options_.head_timeout = std::chrono::milliseconds{200};
     options_.linger_timeout = std::chrono::milliseconds{200};
     start();
   }

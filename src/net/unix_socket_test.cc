@@ -81,7 +81,7 @@ TEST_F(UnixSocketTest, TakesNoOtherFileAway) {
 
 TEST_F(UnixSocketTest, ServesAClientThatReadsSlowlyAndFastEnough) {
   // A socket of this kind holds about 200 KB and takes more only when a quarter of it is left: longer than the grace.
-  options_.write_grace = std::chrono::milliseconds{500};
+  options_.write_grace = std::chrono::milliseconds{700};
   Server server(options_, handler_);
   ASSERT_TRUE(server.listen(address_));
   server.start();
@@ -100,7 +100,7 @@ TEST_F(UnixSocketTest, ServesAClientThatReadsSlowlyAndFastEnough) {
 }
 
 TEST_F(UnixSocketTest, NoticesThatAClientLeavesAlsoAfterItReadSlowly) {
-  options_.write_grace = std::chrono::milliseconds{500};
+  options_.write_grace = std::chrono::milliseconds{700};
   Server server(options_, handler_);
   ASSERT_TRUE(server.listen(address_));
   server.start();

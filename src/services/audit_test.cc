@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <optional>
 
 #include "core/utf8.h"
@@ -124,6 +125,10 @@ TEST_F(AuditTest, KeepsWhatItCanWhileTheDatabaseIsAwayAndCountsTheRest) {
   EXPECT_FALSE(audit_.look());
   EXPECT_EQ(audit_.waiting(), 4U);
   EXPECT_EQ(dropped("no_room"), "2");
+  // The look that the first note began is over, or look_soon() would leave it to that one.
+  std::promise<void> idle;
+  asio::post(pool_, [&idle] { idle.set_value(); });
+  idle.get_future().wait();
   sql("ALTER TABLE gone RENAME TO gbgreg_audit");
   audit_.look_soon();
   pool_.join();

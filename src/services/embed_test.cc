@@ -180,6 +180,14 @@ TEST_F(EmbedTest, MakesVectorsOfUnitLength) {
 }
 
 TEST_F(EmbedTest, OnlyLoadsTheModelWhenNothingIsAsked) {
+  // Asleep, or it could be ready before it is asked.
+  fleet::Fleet& fleet = start_fleet();
+  const auto wait_for_state = [&fleet](llm::BackendState state) {
+    while (fleet.views()[1].state != state) std::this_thread::yield();
+  };
+  wait_for_state(llm::BackendState::ready);
+  fleet.tell({"embedding/embedder"}, fleet::Order::unload);
+  wait_for_state(llm::BackendState::sleeping);
   const auto answer = embed(Inputs{});
   ASSERT_TRUE(answer);
   EXPECT_THAT(answer->vectors, IsEmpty());

@@ -90,6 +90,10 @@ TEST_F(StoresWatchTest, TellsTheLastReportWhileNobodyCanLookUntilItIsTooOld) {
   const auto look = [this] { return ask(impatient_); };
   while (!look()) {  // It is impatient, and the machine may be busy.
   }
+  // None of those looks may end when the clock has been put forward.
+  std::promise<void> idle;
+  asio::post(pool_, [&idle] { idle.set_value(); });
+  idle.get_future().wait();
   block_pool();
   EXPECT_TRUE(look());
   clock_.now_seconds += 5;

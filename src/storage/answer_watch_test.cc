@@ -52,14 +52,23 @@ TEST_F(AnswerWatchTest, LetsGoWhatIsNotWatchedAnyMore) {
 
 TEST_F(AnswerWatchTest, EachQuestionHasTheWholeTime) {
   constexpr auto kBound = 100ms;
-  AnswerWatch watch(kBound);
-  const auto began = std::chrono::steady_clock::now();
-  watch.begin(ends_[0]);
-  while (std::chrono::steady_clock::now() < began + kBound / 2) std::this_thread::yield();
-  const auto asked = std::chrono::steady_clock::now();
-  watch.go_on(ends_[0]);
-  ASSERT_TRUE(is_cut());
-  EXPECT_GE(std::chrono::steady_clock::now(), asked + kBound);
+  for (bool was_in_time = false; !was_in_time;) {
+    AnswerWatch watch(kBound);
+    const auto began = std::chrono::steady_clock::now();
+    watch.begin(ends_[0]);
+    while (std::chrono::steady_clock::now() < began + kBound / 2) std::this_thread::yield();
+    const auto asked = std::chrono::steady_clock::now();
+    watch.go_on(ends_[0]);
+    was_in_time = std::chrono::steady_clock::now() < began + kBound;
+    ASSERT_TRUE(is_cut());
+    if (was_in_time) {
+      EXPECT_GE(std::chrono::steady_clock::now(), asked + kBound);
+      continue;
+    }
+    // A busy machine: the first one's time was up already, which says nothing.
+    for (const int end : ends_) ::close(end);
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends_.data()), 0);
+  }
 }
 
 }  // namespace

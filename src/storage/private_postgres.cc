@@ -124,7 +124,8 @@ void PrivatePostgres::start() {
   std::vector<std::string> words{programs_ / "postgres", "-D", folder_ / "data", "-k", folder_, "-c",
                                  "listen_addresses="};
   if (settings_ == Settings::fast) {
-    for (const char* setting : {"fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=50"}) {
+    for (const char* setting :
+         {"fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=50", "autovacuum=off"}) {
       words.insert(words.end(), {"-c", setting});
     }
   }

@@ -43,7 +43,7 @@ describe('a card that holds two of four models', () => {
     for (const role of [...await inState(gateway, 'sleeping')]) {
       const answer = await gateway.generate({ prompt: 'Hello', model: role, stream: false });
       assert.equal(answer.status, 200, answer.text);
-      assert.equal(gateway.workers().filter((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--alias')).length, 2);
+      assert.equal(gateway.workers().length, 2);
     }
   });
 

@@ -161,14 +161,16 @@ describe('GET /metrics', () => {
   });
 
   test('its counters grow by what was done', async () => {
+    // A route and a role that no other test here asks, so that nothing of theirs is still to be counted.
     const look = async () => ({
-      ok: await gateway.metric('gbgreg_http_requests_total', { route: '/api/generate', status: '200' }),
-      missing: await gateway.metric('gbgreg_http_requests_total', { route: '/api/generate', status: '404' }) ?? 0,
-      tokens: await gateway.metric('gbgreg_completion_tokens_total'),
+      ok: await gateway.metric('gbgreg_http_requests_total', { route: '/api/chat', status: '200' }) ?? 0,
+      missing: await gateway.metric('gbgreg_http_requests_total', { route: '/api/chat', status: '404' }) ?? 0,
+      tokens: await gateway.metric('gbgreg_completion_tokens_total', { role: 'documentation' }) ?? 0,
     });
+    const ask = (model) => gateway.request('POST', '/api/chat', { body: { model, stream: false, messages: [{ role: 'user', content: 'Hello [[tokens=7]]' }] } });
     const earlier = await look();
-    for (let i = 0; i < 3; ++i) await gateway.generate({ prompt: 'Hello [[tokens=7]]', stream: false });
-    await gateway.generate({ prompt: 'Hello', model: 'unknown' });
+    for (let i = 0; i < 3; ++i) assert.equal((await ask('documentation')).status, 200);
+    assert.equal((await ask('unknown')).status, 404);
     // A request is counted when it is over for the gateway, which may be just after it was over for us.
     await waitUntil('the counters have grown', async () => {
       const later = await look();

@@ -70,11 +70,17 @@ describe('two gateways on one database', () => {
 
   test('admit a minute\'s tokens, and no more', async () => {
     const key = await made({ tokens_per_minute: 600 });
-    const { answers, ms } = await load([one, two], generate(key), { each: 20 });
+    const began = performance.now();
+    const brought = () => (performance.now() - began) / 100;
+    const { answers } = await load([one, two], generate(key), { each: 20 });
     onlyLimits(answers);
-    const tokens = tokensOf(answers);
-    assert.ok(tokens <= 600 + ms / 100, `${tokens} of 600 in ${ms} ms`);
-    assert.ok(tokens > 600 - 30, `${tokens} of 600`);
+    let tokens = tokensOf(answers);
+    assert.ok(tokens <= 600 + brought(), `${tokens} of 600 and ${brought()}`);
+    await waitUntil('all but a little is given', async () => {
+      for (const gateway of [one, two]) tokens += tokensOf([await generate(key)(gateway)]);
+      return tokens > 600 - 30 + brought();
+    });
+    assert.ok(tokens <= 600 + brought(), `${tokens} of 600 and ${brought()}`);
   });
 
   test('admit a day\'s tokens exactly, wherever they are asked for', async () => {
@@ -84,8 +90,12 @@ describe('two gateways on one database', () => {
     let tokens = tokensOf(answers);
     assert.ok(tokens <= 1000, `${tokens} of 1000`);
     // What is left is less than one request wants, and whoever asks for no more than that is given it by either.
-    for (let i = 0; i < 4; ++i) tokens += tokensOf([await generate(key)(i % 2 ? one : two)]);
-    assert.ok(tokens > 1000 - 30 && tokens <= 1000, `${tokens} of 1000`);
+    // A refusal is believed for a moment, so it is asked again.
+    await waitUntil('all but a little is given', async () => {
+      for (const gateway of [one, two]) tokens += tokensOf([await generate(key)(gateway)]);
+      return tokens > 1000 - 30;
+    });
+    assert.ok(tokens <= 1000, `${tokens} of 1000`);
     await waitUntil('both have counted all', async () => (await row(one, key.id)).tokens_today === tokens && (await row(two, key.id)).tokens_today === tokens);
   });
 
@@ -140,8 +150,10 @@ describe('two gateways on one database', () => {
       assert.ok(all <= 40 + brought, `${all} of 40 and ${brought}`);
     };
     await ask([one, two], 2);
+    const told = () => one.output.filter((line) => line.includes('no other gateway uses this database any more')).length;
+    const before = told();
     await two.stop();
-    await waitUntil('it is alone', () => one.output.some((line) => line.includes('no other gateway uses this database any more')));
+    await waitUntil('it is alone', () => told() > before);
     await ask([one], 15);
     assert.ok(all >= 39, `${all} of 40`);
     await launch(two);

@@ -9,6 +9,7 @@ import { afterEach, describe, test } from 'node:test';
 import { Authority } from '../support/certificates.mjs';
 import { kGateway, kServiceLauncher, portOf, startScripted, temporaryFolder } from '../support/gateway.mjs';
 import { request } from '../support/http.mjs';
+import { unusedPort } from '../support/ports.mjs';
 import { kPatience, waitUntil, within } from '../support/wait.mjs';
 
 let gateway;
@@ -53,11 +54,8 @@ describe('several addresses', () => {
   });
 
   test('may be all of IPv4 and all of IPv6 on one port', async () => {
-    // A port that both have free is found by the first.
-    await start({ listen: ['0.0.0.0:0'], flags: ['--insecure'] });
-    const port = portOf(gateway.addresses[0]);
-    await gateway.stop();
-    await gateway.launch({ listen: [`0.0.0.0:${port}`, `[::]:${port}`], flags: ['--insecure'] });
+    const port = await unusedPort();
+    await start({ listen: [`0.0.0.0:${port}`, `[::]:${port}`], flags: ['--insecure'] });
     assert.ok(await isAnswered(port));
     assert.ok(await isAnswered(port, { host: '::1' }));
   });

@@ -81,10 +81,11 @@ describe('memory for two of four models', () => {
 
 describe('a model that has nothing to do', () => {
   test('leaves memory after the time that it may be idle, and comes back', async () => {
-    const gateway = await startReal({ roles: { technical: { keep_alive: 1 }, documentation: null, vision: null } });
+    // Both need not be ready at one moment: the first may sleep before the other is there.
+    const gateway = await startReal({ roles: { technical: { keep_alive: 1 }, documentation: null, vision: null }, ready: false });
     try {
-      await waitUntil('it sleeps', async () => (await gateway.role('technical')).state === 'sleeping');
-      assert.equal((await gateway.role('coordinator')).state, 'ready', 'the others stay');
+      await waitUntil('it was loaded and sleeps, and the others stay', async () => await gateway.metric('gbgreg_worker_loads_total', { role: 'technical' }) === 1
+        && (await gateway.role('technical')).state === 'sleeping' && (await gateway.role('coordinator')).state === 'ready', { deadlineMs: 30_000 });
       assert.equal(gateway.workers().length, 1);
       assert.equal((await gateway.generate({ prompt: 'Hello', model: 'technical', stream: false, options: { num_predict: 4 } })).status, 200);
     } finally {

@@ -9,7 +9,8 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { client } from '../support/clients.mjs';
 import { assertError, Gateway, kDemoModels, kGateway, kRealEngine, requireRealEngine, temporaryFolder } from '../support/gateway.mjs';
 import { openStream, parseLines } from '../support/http.mjs';
-import { deadPort, ModelServer, sha256 } from '../support/model_server.mjs';
+import { ModelServer, sha256 } from '../support/model_server.mjs';
+import { unusedPort } from '../support/ports.mjs';
 import { kPng } from '../support/protocols.mjs';
 import { cutIntoShards } from '../support/shards.mjs';
 import { canMount, SmallDisk } from '../support/small_disk.mjs';
@@ -87,6 +88,8 @@ async function start({ roles = { coordinator: { model: name, context: 512, slots
   return ready ? gateway.allReady() : gateway;
 }
 const other = { coordinator: { model: 'demo', file: path.join(kDemoModels, 'demo-coordinator.gguf'), context: 512, slots: 1, threads: 1 } };
+// For a transfer that is held longer than `quick` bears.
+const kPatient = { pull_stall_seconds: 30 };
 
 // A real answer: tokens that the real engine made.
 async function answers(gateway, model = 'coordinator', more = {}) {
@@ -289,7 +292,7 @@ describe('from a server that does wrong', () => {
   });
 
   test('nobody is there', async () => {
-    await badly(/cannot be reached/, 'pull', `127.0.0.1:${await deadPort()}/library/demo:tiny`);
+    await badly(/cannot be reached/, 'pull', `127.0.0.1:${await unusedPort()}/library/demo:tiny`);
   });
 
   test('plain http to another machine, and names that are paths, are refused before anything is asked', async () => {
@@ -468,7 +471,7 @@ describe('over HTTP', () => {
       return role.detail?.includes('gbgreg models pull') && role;
     });
     assert.ok(detail.includes(`gbgreg models pull ${name}`), detail);
-    const found = (await gateway.get('/api/doctor')).json().findings.find(({ code }) => code === 'model_missing');
+    const found = await waitUntil('the doctor says so', async () => (await gateway.get('/api/doctor')).json().findings?.find(({ code }) => code === 'model_missing'));
     assert.ok(found.fix.includes(`gbgreg models pull ${name}`));
 
     const lines = parseLines((await pull(gateway, name)).text);
@@ -506,7 +509,7 @@ describe('over HTTP', () => {
   });
 
   test('a client that leaves ends its pull, and what came is kept; a gateway that stops says so', async () => {
-    const gateway = await start({ roles: other });
+    const gateway = await start({ roles: other, limits: kPatient });
     const held = server.fault({ path: new RegExp(`/data/${kDigest}`), kind: 'hold', after: 1_000_000 });
     const stream = await openStream(gateway.port, '/api/pull', { model: name });
     await server.holding(new RegExp(kDigest));
@@ -528,7 +531,7 @@ describe('over HTTP', () => {
   });
 
   test('two clients at once share one transfer', async () => {
-    const gateway = await start({ roles: other });
+    const gateway = await start({ roles: other, limits: kPatient });
     const held = server.fault({ path: new RegExp(`/data/${kDigest}`), kind: 'hold', after: 1_000_000 });
     const both = [pull(gateway, name), pull(gateway, name)];
     await server.holding(new RegExp(kDigest));
@@ -540,7 +543,7 @@ describe('over HTTP', () => {
   });
 
   test('the gateway and the command line share one store', async () => {
-    const gateway = await start({ roles: other });
+    const gateway = await start({ roles: other, limits: kPatient });
     const held = server.fault({ path: new RegExp(`/data/${kDigest}`), kind: 'hold', after: 1_000_000 });
     const first = pull(gateway, name, { stream: false });
     await server.holding(new RegExp(kDigest));
@@ -587,7 +590,7 @@ describe('over HTTP', () => {
   });
 
   test('more than four at once wait for nobody: the fifth is told to come again', async () => {
-    const gateway = await start({ roles: other });
+    const gateway = await start({ roles: other, limits: kPatient });
     const held = server.fault({ path: new RegExp(`/data/${kDigest}`), kind: 'hold', after: 1_000_000 });
     const four = Array.from({ length: 4 }, () => pull(gateway, name));
     await waitUntil('four have the manifest', () => server.asked(/manifests/).length === 4);

@@ -329,6 +329,7 @@ test('models on the disk', async () => {
 });
 
 test('the doctor', async () => {
+  await waitUntil('it has looked', async () => (await gateway.get('/api/doctor?quick=1')).status === 200);
   for (const target of ['/api/doctor', '/api/doctor?quick=1']) await checked('GET', target, { status: 200 });
   await checked('GET', '/api/doctor?quick=%zz', { status: 400 });
   await checked('GET', '/api/doctor', { status: 403, headers: kStranger });
@@ -386,13 +387,16 @@ test('what is on record', async () => {
   const reader = events.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = (await reader.read()).value;
   await post('/api/generate', { prompt: 'Hello again' }, 200);
-  while (!text.includes('event: request')) text += (await reader.read()).value;
+  while (!/event: request\ndata: .*\n\n/.test(text)) text += (await reader.read()).value;
   await reader.cancel();
   contract.check('GET', '/api/analytics/events', { status: events.status, headers: Object.fromEntries(events.headers), text: text.slice(text.indexOf('event:'), text.lastIndexOf('\n\n') + 2) });
   await checked('GET', '/api/analytics/events', { status: 403, headers: kStranger });
 
-  const { requests } = (await checked('GET', '/api/analytics/requests?limit=1000&status=2xx&role=coordinator', { status: 200 })).json();
-  assert.ok(requests.some((row) => row.request_id === answered.headers['x-request-id']), JSON.stringify(requests));
+  // It is told of before it is written.
+  const requests = await waitUntil('it is on record', async () => {
+    const { requests: rows } = (await checked('GET', '/api/analytics/requests?limit=1000&status=2xx&role=coordinator', { status: 200 })).json();
+    return rows.some((row) => row.request_id === answered.headers['x-request-id']) && rows;
+  });
   await checked('GET', '/api/analytics/requests?format=csv', { status: 200 });
   assert.equal((await checked('GET', `/api/analytics/requests/${requests[0].id}`, { status: 200 })).json().prompt, null);
   await checked('GET', '/api/analytics/requests/x', { status: 404 });

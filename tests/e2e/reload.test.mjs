@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { emptyModel, kGateway, kRoles, startScripted, temporaryFolder } from '../support/gateway.mjs';
 import { parseLines } from '../support/http.mjs';
 import { childrenOf, isAlive } from '../support/processes.mjs';
-import { waitUntil } from '../support/wait.mjs';
+import { kPatience, waitUntil } from '../support/wait.mjs';
 
 const kOwnPage = { origin: 'https://mine.example' };
 
@@ -152,7 +152,7 @@ describe('one gateway', () => {
   test('who waits for a model that is taken out is told so, and who has a slot has the whole answer', async () => {
     await reloaded(gateway, (config) => { config.roles.extra = role(gateway, 'extra-model', { slots: 1 }); });
     await gateway.generate({ prompt: 'Hello', model: 'extra', stream: false });
-    const speaking = await gateway.stream({ prompt: '[[tokens=40 delay_ms=25]]', model: 'extra' });
+    const speaking = await gateway.stream({ prompt: `[[tokens=40 delay_ms=${25 * kPatience}]]`, model: 'extra' });
     const lines = speaking.lines();
     await lines.next();
     const waiting = gateway.generate({ prompt: 'Hello', model: 'extra', stream: false });

@@ -347,14 +347,13 @@ describe('the scripted engine does what the prompt says', () => {
   });
 
   test('it starts slowly, never, or not at all', async () => {
+    const begun = monotonicNs();
     const slow = await Engine.start(kScriptedEngine, folder, 'slow', { environment: { SCRIPTED_ENGINE_START: 'slow:300' }, ready: false });
-    await waitUntil('it listens', () => fs.existsSync(slow.socket));
-    assert.equal((await slow.ask('GET', '/health')).status, 503);
     await waitUntil('it is ready', async () => (await slow.ask('GET', '/health')).status === 200);
+    assert.ok(Number(monotonicNs() - begun) >= 300e6, 'it was ready too soon');
     await slow.end();
     const hung = await Engine.start(kScriptedEngine, folder, 'hung', { environment: { SCRIPTED_ENGINE_START: 'demo-x@hang' }, ready: false });
-    await waitUntil('it listens', () => fs.existsSync(hung.socket));
-    assert.equal((await hung.ask('GET', '/health')).status, 503);
+    await waitUntil('it listens and is not ready', async () => (await hung.ask('GET', '/health')).status === 503);
     await hung.end();
     const failed = await Engine.start(kScriptedEngine, folder, 'failed', { environment: { SCRIPTED_ENGINE_START: 'exit1' }, ready: false });
     assert.equal((await within('its end', failed.exited)).code, 1);

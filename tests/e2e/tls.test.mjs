@@ -161,7 +161,7 @@ describe('a client over TLS', () => {
     const silent = await Promise.all(Array.from({ length: 50 }, () => RawConnection.open(port)));
     for (const connection of silent) connection.send(Buffer.from('1603010200010001fc', 'hex'));
     assert.equal((await ask('GET', '/health')).status, 200);
-    assert.ok(await gateway.metric('gbgreg_connections') >= 50, 'they are counted');
+    await waitUntil('they are counted', async () => await gateway.metric('gbgreg_connections') >= 50);
     for (const connection of silent) connection.cut();
     await waitUntil('their connections are closed', async () => (await gateway.metric('gbgreg_connections')) <= 2);
   });
@@ -261,7 +261,7 @@ describe('the start', () => {
   test('warns of a key that others may read', async () => {
     fs.chmodSync(pair.key, 0o644);
     await startSecure({ ready: false });
-    assert.ok(gateway.output.some((line) => line.includes(pair.key) && line.includes('chmod')), gateway.tail());
+    await waitUntil('it warns', () => gateway.output.some((line) => line.includes(pair.key) && line.includes('chmod')));
     await gateway.stop();
     fs.chmodSync(pair.key, 0o600);
     await startSecure({ ready: false });

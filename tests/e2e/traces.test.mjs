@@ -8,6 +8,7 @@ import { Collector } from '../support/collector.mjs';
 import { kEmbedding, startScripted, temporaryFolder } from '../support/gateway.mjs';
 import { bearer, isKnown, makeKey } from '../support/keys.mjs';
 import { answerWell, ScriptedServer, status } from '../support/outside.mjs';
+import { unusedPort } from '../support/ports.mjs';
 import { waitUntil } from '../support/wait.mjs';
 
 const kTrace = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -215,7 +216,7 @@ test('the ratio decides of traces that begin here, and of no others', async () =
 });
 
 test('a collector that is away, busy or rude hurts nobody, and gets what waits when it is back', async () => {
-  const collector = await Collector.start({ behave: (response) => { response.writeHead(503); response.end(); } });
+  const collector = await Collector.start({ port: await unusedPort(), behave: (response) => { response.writeHead(503); response.end(); } });
   const gateway = await startScripted({ roles: kFew, more: { tracing: { endpoint: collector.url } } });
   try {
     const first = headersOf();

@@ -203,7 +203,7 @@ describe('a worker that says nothing', () => {
     test(`${directives}: 504 at the deadline, and the worker is told to stop`, async () => {
       const tag = directives.split('=')[0];
       const at = monotonicNs();
-      for (const form of [ask, stream]) assertError(await form(`${directives} tag=${tag}`, { deadline_ms: 300 }), 504);
+      for (const form of [ask, stream]) assertError(await form(`${directives} tag=${tag}`, { deadline_ms: 300 * kPatience }), 504);
       assert.ok(Number(monotonicNs() - at) / 1e6 < 10_000 * kPatience);
       await waitUntil('both were stopped', () => gateway.engineLog.find('peer_closed', { tag }).length === 2);
       await goesOn();
@@ -231,14 +231,14 @@ describe('a worker that says nothing', () => {
   });
 
   test('in the middle of a stream: an error line at the deadline', async () => {
-    assertBrokenStream(await stream('tokens=9 stall_after=2', { deadline_ms: 500 }), 'token0 token1');
+    assertBrokenStream(await stream('tokens=9 stall_after=2', { deadline_ms: 500 * kPatience }), 'token0 token1');
     await goesOn();
   });
 
   test('that is the last word: the deadline holds while tokens come', async () => {
     const endless = 'tokens=100000 delay_ms=5';
-    assertError(await ask(`${endless} tag=endless-whole`, { deadline_ms: 300 }), 504, 'deadline_passed');
-    const answer = await stream(`${endless} tag=endless-stream`, { deadline_ms: 300 });
+    assertError(await ask(`${endless} tag=endless-whole`, { deadline_ms: 300 * kPatience }), 504, 'deadline_passed');
+    const answer = await stream(`${endless} tag=endless-stream`, { deadline_ms: 300 * kPatience });
     assert.equal(answer.status, 200);
     assert.ok(parseLines(answer.text).at(-1).error);
     for (const tag of ['endless-whole', 'endless-stream']) await gateway.engineLog.waitFor('peer_closed', { tag });
@@ -248,7 +248,7 @@ describe('a worker that says nothing', () => {
   test('and a client that waits in the queue gets its 504 there', async () => {
     const holders = [];
     for (let i = 0; i < 4; ++i) holders.push(await openStream(gateway.port, '/api/generate', { prompt: 'Hello [[tokens=2 stall_after=1]]', model: 'technical' }));
-    assertError(await ask('tokens=1', { deadline_ms: 300 }), 504);
+    assertError(await ask('tokens=1', { deadline_ms: 300 * kPatience }), 504);
     for (const holder of holders) holder.cut();
     await goesOn();
   });

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { EngineLog } from './engine_log.mjs';
 import { openStream, parseLines, request } from './http.mjs';
 import { databaseEnvironment } from './postgres.mjs';
-import { childrenOf, isAlive } from './processes.mjs';
+import { childrenOf, commandLine, isAlive } from './processes.mjs';
 import { kPatience, waitUntil, within } from './wait.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -26,7 +26,7 @@ export const kDemoModels = process.env.GBGREG_MODELS ?? path.join(kCache, 'model
 export const kRoles = ['coordinator', 'technical', 'documentation', 'vision'];
 export const kEmbedding = { embeddings: true };
 
-const kOutputLinesMax = 400;
+const kOutputLinesMax = 20_000;
 const kStopDeadlineMs = 20_000;
 
 // The engine and the models are part of what is tested, so their absence is a failure and not a reason to skip.
@@ -192,8 +192,9 @@ export class Gateway {
     });
   }
 
+  // Its engines: the doctor's look at the driver, some seconds after the start, is a child, too.
   workers() {
-    return childrenOf(this.pid);
+    return childrenOf(this.pid).filter((pid) => commandLine(pid).includes('--alias'));
   }
   async worker(role) {
     return waitUntil(`a worker for ${role}`, async () => {
@@ -221,7 +222,7 @@ export class Gateway {
 
   // Ends by SIGTERM. Anything but a clean end, a sanitizer's report included, and any child left behind is a failure.
   async stop(signal = 'SIGTERM') {
-    const children = this.workers();
+    const children = childrenOf(this.pid);
     this.process.kill(signal);
     const end = await within('the end of the gateway', this.exited, kStopDeadlineMs).catch((error) => {
       this.process.kill('SIGKILL');

@@ -1,7 +1,6 @@
 // A server of models on this machine: Ollama's registry protocol and Hugging Face's files, with every fault that one may have.
 import crypto from 'node:crypto';
 import http from 'node:http';
-import net from 'node:net';
 
 import { waitUntil } from './wait.mjs';
 
@@ -171,13 +170,4 @@ export class ModelServer {
     }
     return !response.destroyed;
   }
-}
-
-// A port on which nobody listens.
-export async function deadPort() {
-  const server = net.createServer();
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
 }

@@ -3,25 +3,17 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import net from 'node:net';
 import path from 'node:path';
 
 import { kDemoModels, kRealEngine, requireRealEngine, startScripted } from './gateway.mjs';
+import { unusedPort } from './ports.mjs';
 import { waitUntil, within } from './wait.mjs';
-
-export async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export class LlamaServer {
   static async start({ role = 'technical', key, slots = 4, port } = {}) {
     requireRealEngine();
     const server = new LlamaServer();
-    server.port = port ?? await freePort();
+    server.port = port ?? await unusedPort();
     server.url = `http://127.0.0.1:${server.port}`;
     const flags = ['--model', path.join(kDemoModels, `demo-${role}.gguf`), '--host', '127.0.0.1', '--port', String(server.port), '--ctx-size', String(2048 * slots),
       '--parallel', String(slots), '--threads', '1', '--threads-http', '16', '--no-webui', ...(key ? ['--api-key', key] : [])];
