@@ -188,7 +188,7 @@ TEST_P(RequestStoreTest, AFilterOfAHundredTakesAllOfItAndNoneOfTheNext) {
 }
 
 TEST_P(RequestStoreTest, WritesAnyNumberOfRowsInTheirOrder) {
-  for (const int count : {1, 7, 8, 9, 15, 16, 17, 23, 39}) {
+  for (const int count : {1, 7, 8, 9, 15, 16, 17, 23, 63, 64, 137}) {
     std::vector<RequestRow> rows;
     std::vector<RollupRow> sums;
     for (int i = 0; i < count; ++i) {
