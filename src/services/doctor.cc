@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <iterator>
 #include <optional>
@@ -72,6 +73,12 @@ bool is_card_at_work(std::span<const llm::BackendView> views) {
     return !view.placement.devices.empty() && view.slots_free < view.slots_total;
   });
 }
+
+// However an examination ends, the next one may begin.
+struct Ended {
+  std::atomic<bool>& is_running;
+  ~Ended() { is_running = false; }
+};
 
 // Models are at work: how busy are the cards?
 void note_utilisation(Diagnosis& diagnosis, std::span<const gpu::NvmlDevice> devices) {
@@ -165,7 +172,10 @@ std::shared_ptr<const DoctorOptions> Doctor::options() const {
 Task<Result<Diagnosis>> Doctor::run() {
   if (const auto hung = latest(); hung && driver_hangs(*hung) && !is_old(*hung)) co_return *hung;
   if (is_running_.exchange(true)) {
-    if (const auto known = latest()) co_return *known;
+    auto known = latest();
+    // Behind the one under way, which is the first: the pool has one thread.
+    if (!known) known = co_await offload(pool_, [this] { return latest(); });
+    if (known) co_return *known;
     co_return std::unexpected(
         Error{.kind = Kind::busy,
               .code = "doctor_busy",
@@ -174,11 +184,11 @@ Task<Result<Diagnosis>> Doctor::run() {
   }
   // Ended on the pool and not in this task, which ends early when its client leaves.
   const auto found = co_await offload(pool_, [this] {
+    const Ended ended{is_running_};
     const auto known = latest();
     auto diagnosis = std::make_shared<const Diagnosis>(diagnose(*options(), &fleet_, environment_, known.get()));
     const std::lock_guard lock(mutex_);
     latest_ = diagnosis;
-    is_running_ = false;
     return diagnosis;
   });
   co_return *found;

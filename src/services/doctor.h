@@ -73,11 +73,12 @@ std::string_view status_of(const Diagnosis& diagnosis);
 // The doctor of a running gateway. Any thread.
 class Doctor {
  public:
+  // `pool` has one thread, and nobody else's work.
   Doctor(asio::thread_pool& pool, const fleet::Fleet& fleet, DoctorOptions options,
          std::vector<std::string> environment);
 
-  // One examination at a time: who asks meanwhile gets the last one's result, and so does for a while who asks after a
-  // driver that hangs. Errors: busy, when there is none yet.
+  // One examination at a time: who asks meanwhile gets the last one's result, or waits for that of the first. So does
+  // for a while who asks after a driver that hangs. Errors: busy, when the first one came to nothing.
   Task<Result<Diagnosis>> run();
 
   // What is examined from the next time on; where the machine's files are stays. Any thread.

@@ -310,12 +310,11 @@ describe('the doctor of a running gateway', () => {
   before(async () => { gateway = await startScripted(); });
   after(() => gateway?.dispose());
 
-  test('answers at /api/doctor, one at a time', async () => {
-    const answers = await Promise.all(Array.from({ length: 8 }, () => gateway.get('/api/doctor')));
-    assert.ok(answers.some((answer) => answer.status === 200));
+  test('answers all who ask for its first look at /api/doctor', async () => {
+    const answers = await Promise.all(Array.from({ length: 8 }, (_, i) => gateway.get(`/api/doctor?quick=${i % 2}`)));
     for (const answer of answers) {
-      assert.ok([200, 429].includes(answer.status), answer.text);
-      if (answer.status === 200) assert.ok(['ok', 'warning', 'error'].includes(answer.json().status));
+      assert.equal(answer.status, 200, answer.text);
+      assert.ok(['ok', 'warning', 'error'].includes(answer.json().status));
     }
   });
 
@@ -348,10 +347,7 @@ describe('a role that requires a GPU, on a machine without one', () => {
   });
 
   test('is one of the doctor’s findings', async () => {
-    const diagnosis = await waitUntil('the doctor has time', async () => {
-      const answer = await gateway.get('/api/doctor');
-      return answer.status === 200 ? answer.json() : undefined;
-    });
+    const diagnosis = (await gateway.get('/api/doctor')).json();
     assert.ok(codes(diagnosis).includes('no_device_nodes'), JSON.stringify(diagnosis));
     const health = await gateway.health();
     assert.equal(health.gpu.status, 'fault');

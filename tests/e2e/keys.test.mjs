@@ -55,8 +55,6 @@ describe('a gateway with keys', () => {
   });
 
   test('lets in who has one, in either field', async () => {
-    // While the doctor looks for the first time, whoever else asks is told to come again.
-    await waitUntil('the doctor has looked', async () => (await gateway.get('/api/doctor?quick=1', { headers: bearer(ada.secret) })).status === 200);
     for (const headers of [bearer(ada.secret), { 'x-api-key': ada.secret }]) {
       for (const target of ['/health', '/metrics', '/openapi.json', '/api/fleet', '/v1/models', '/api/doctor?quick=1']) assert.equal((await gateway.get(target, { headers })).status, 200, target);
     }

@@ -471,7 +471,7 @@ describe('over HTTP', () => {
       return role.detail?.includes('gbgreg models pull') && role;
     });
     assert.ok(detail.includes(`gbgreg models pull ${name}`), detail);
-    const found = await waitUntil('the doctor says so', async () => (await gateway.get('/api/doctor')).json().findings?.find(({ code }) => code === 'model_missing'));
+    const found = (await gateway.get('/api/doctor')).json().findings.find(({ code }) => code === 'model_missing');
     assert.ok(found.fix.includes(`gbgreg models pull ${name}`));
 
     const lines = parseLines((await pull(gateway, name)).text);
