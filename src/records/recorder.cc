@@ -192,8 +192,6 @@ void Recorder::wait(WallTime ended, const RowView& view) {
   }
   newest_ = ended;
   const auto put = [](std::string& to, std::string_view text) {
-    // What the row's memory still holds of an earlier one is right.
-    if (to == text) return;
     if (is_valid_utf8(text) && !text.contains('\0')) {
       to.assign(text);
     } else {

@@ -63,9 +63,8 @@ struct BoundRollup {
 constexpr int kRequestColumnCount = 18;
 constexpr int kRollupColumnCount = 15;
 
-// Rows of one statement, the most first: a journey to PostgreSQL takes longer than to write a row, and on a busy
-// machine each waits for its turn on a processor.
-constexpr std::size_t kRowsAtOnce[] = {64, 8, 1};
+// Rows of one statement: a journey to PostgreSQL takes longer than to write a row.
+constexpr int kRowsAtOnce = 8;
 
 // Ids of one question.
 constexpr int kIdsAtOnce = 200;
@@ -83,7 +82,8 @@ std::string places(int columns, int rows) {
 template <class Bound>
 class Writing {
  public:
-  Writing(soci::session& session, const std::string& sql, std::size_t at_once) : bound_(at_once), statement_(session) {
+  Writing(soci::session& session, const std::string& sql, int at_once)
+      : bound_(static_cast<std::size_t>(at_once)), statement_(session) {
     // By their places: by name, SQLite would look for each among all of the statement, row after row.
     for (Bound& one : bound_) {
       one.each([&](auto& column) { statement_.exchange(soci::use(column)); });
@@ -106,11 +106,14 @@ class Writing {
 
 template <class Bound, class Row>
 void write_all(soci::session& session, std::string (*sql)(int), std::span<const Row> rows) {
-  for (const std::size_t at_once : kRowsAtOnce) {
-    if (rows.size() < at_once) continue;
-    Writing<Bound> writing(session, sql(static_cast<int>(at_once)), at_once);
-    for (; rows.size() >= at_once; rows = rows.subspan(at_once)) writing.write(rows);
+  const std::size_t whole = rows.size() - rows.size() % kRowsAtOnce;
+  if (whole > 0) {
+    Writing<Bound> writing(session, sql(kRowsAtOnce), kRowsAtOnce);
+    for (std::size_t i = 0; i < whole; i += kRowsAtOnce) writing.write(rows.subspan(i, kRowsAtOnce));
   }
+  if (whole == rows.size()) return;
+  Writing<Bound> writing(session, sql(1), 1);
+  for (std::size_t i = whole; i < rows.size(); ++i) writing.write(rows.subspan(i, 1));
 }
 
 std::string insert_requests(int rows) {

@@ -202,12 +202,11 @@ TEST_P(RequestStoreTest, WritesAnyNumberOfRowsInTheirOrder) {
   }
 }
 
-// A value that is the same as some rows before is not always handed to the database again.
 TEST_P(RequestStoreTest, WritesWhatChangesFromRowToRowAndBack) {
   std::vector<RequestRow> rows;
   for (int i = 0; i < 80; ++i) {
     RequestRow& row = rows.emplace_back(request(i));
-    // Each with a rhythm of its own, and none of them that of the rows which are written together.
+    // Each with a rhythm of its own, and none of them that of rows which may be written together.
     const auto text = [i](int rhythm) {
       return i % rhythm == 0 ? std::string() : std::string(static_cast<std::size_t>(i % rhythm % 5), 'x');
     };
